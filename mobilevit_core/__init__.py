@@ -1,0 +1,26 @@
+"""MobileViT from photographs to a phone: train, evaluate, export, measure.
+
+    from mobilevit_core import create_mobilevit, load_classifier
+
+Both are imported on first use: a program that only runs a .tflite file never imports TensorFlow.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mobilevit_core.architecture import create_mobilevit
+    from mobilevit_core.classifier import load_classifier
+
+__all__ = ["create_mobilevit", "load_classifier"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "create_mobilevit":
+        from mobilevit_core.architecture import create_mobilevit
+
+        return create_mobilevit
+    if name == "load_classifier":
+        from mobilevit_core.classifier import load_classifier
+
+        return load_classifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

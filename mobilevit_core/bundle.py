@@ -1,0 +1,198 @@
+"""The artefact: one folder with weights in several formats and the contract that they share.
+
+model.keras, model_float32.tflite, ...   the formats of `formats.FORMATS`
+bundle.json                              class names in order, image size, resize rule, where it came from
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mobilevit_core.errors import UserError
+from mobilevit_core.files import write_json
+from mobilevit_core.formats import FORMATS
+from mobilevit_core.preprocessing import ResizeRule
+
+CONTRACT = "bundle.json"
+CONTRACT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What everyone needs to know who runs the weights; stored as `bundle.json`.
+
+    Attributes:
+        class_names: in the order of the probabilities.
+        rule: how a photograph becomes the input tensor.
+        architecture: "paper" or "keras_example".
+        variant: "xxs", "xs" or "s".
+        formats: which weight formats were written.
+        recipe: all values of the training run.
+        data: data set, split, number of photographs, digest.
+        versions: of the libraries that made it.
+        metrics: part of the data -> what was measured on it.
+        agreement: weight format -> how far it agreed with Keras when it was accepted.
+    """
+
+    class_names: tuple[str, ...]
+    rule: ResizeRule
+    architecture: str
+    variant: str
+    formats: tuple[str, ...] = ()
+    recipe: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    agreement: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `bundle.json`."""
+        return {
+            "contract_version": CONTRACT_VERSION,
+            "class_names": list(self.class_names),
+            "input": self.rule.to_json(),
+            "architecture": self.architecture,
+            "variant": self.variant,
+            "formats": {name: FORMATS[name].file for name in self.formats},
+            "recipe": self.recipe,
+            "data": self.data,
+            "versions": self.versions,
+            "metrics": self.metrics,
+            "agreement": self.agreement,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Contract":
+        """The reverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError, UserError: something is missing or of another kind.
+        """
+        if value["contract_version"] != CONTRACT_VERSION:
+            raise ValueError(f"contract_version is {value['contract_version']}, not {CONTRACT_VERSION}")
+        rule = value["input"]
+        class_names = tuple(str(name) for name in value["class_names"])
+        if len(class_names) < 2:
+            raise ValueError("fewer than two class_names")
+        if not set(FORMATS) & set(value["formats"]):
+            raise ValueError("no known weight format")
+        return cls(
+            class_names=class_names,
+            rule=ResizeRule(int(rule["image_size"]), rule["mode"], float(rule["crop_fraction"])),
+            architecture=value["architecture"],
+            variant=value["variant"],
+            formats=tuple(name for name in FORMATS if name in value["formats"]),
+            recipe=value["recipe"],
+            data=value["data"],
+            versions=value["versions"],
+            metrics=value["metrics"],
+            agreement=value["agreement"],
+        )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk.
+
+    Attributes:
+        folder: where it is.
+        contract: what `bundle.json` says.
+    """
+
+    folder: Path
+    contract: Contract
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Weight formats whose file is there, in the table's order."""
+        return tuple(name for name, fmt in FORMATS.items() if (self.folder / fmt.file).is_file())
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Weight formats that the bundle was written with, whether or not their files are still there."""
+        return self.contract.formats
+
+    def weights(self, name: str) -> Path:
+        """The file of one weight format.
+
+        Raises:
+            UserError: no such format, or the bundle lacks its file.
+        """
+        if name not in FORMATS:
+            raise UserError(f"Unknown runtime {name!r}. There are: {', '.join(FORMATS)}.")
+        path = self.folder / FORMATS[name].file
+        if not path.is_file():
+            raise UserError(
+                f"The bundle {self.folder} has no {path.name}. It has weights for: "
+                f"{', '.join(self.present)}; choose one with --runtime, or copy the whole bundle again."
+            )
+        return path
+
+    def size_bytes(self, name: str) -> int:
+        """Size of one format's file."""
+        return self.weights(name).stat().st_size
+
+    def record_metrics(self, part: str, metrics: dict[str, Any]) -> None:
+        """Adds what was measured on one part of the data to `bundle.json`."""
+        self.contract.metrics[part] = metrics
+        write_json(self.folder / CONTRACT, self.contract.to_json())
+
+
+def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
+    """Opens a bundle.
+
+    Args:
+        folder: the bundle's folder.
+
+    Raises:
+        UserError: there is no such folder, its `bundle.json` is missing or damaged, or it has no weights.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(f"There is no bundle folder {path}.")
+    contract = path / CONTRACT
+    if not contract.is_file():
+        inner = path / "bundle"
+        hint = f" Did you mean {inner}?" if (inner / CONTRACT).is_file() else ""
+        raise UserError(f"{path} is no bundle: it has no {CONTRACT}.{hint}")
+    try:
+        bundle = Bundle(path, Contract.from_json(json.loads(contract.read_text(encoding="utf-8"))))
+    except (KeyError, TypeError, ValueError, UserError) as error:
+        raise UserError(f"{contract} is damaged ({error!r}). Copy the whole bundle again.") from error
+    if not bundle.present:
+        files = ", ".join(fmt.file for fmt in FORMATS.values())
+        raise UserError(f"The bundle {path} has no weights: none of {files} is there.")
+    return bundle
+
+
+def write_bundle(folder: Path, fill: Callable[[Path], Contract]) -> Bundle:
+    """Writes a bundle beside its place and renames it, so that nobody ever finds half of one.
+
+    Args:
+        folder: where it shall be; an older bundle there is replaced.
+        fill: writes the weights into the folder it is given and returns the contract.
+
+    Returns:
+        The bundle in its place.
+    """
+    beside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        contract = fill(beside)
+        write_json(beside / CONTRACT, contract.to_json())
+        if folder.exists():
+            old = folder.with_name(f".{folder.name}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(folder, old)
+            os.replace(beside, folder)
+            shutil.rmtree(old)
+        else:
+            os.replace(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Bundle(folder, contract)

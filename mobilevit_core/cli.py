@@ -1,0 +1,257 @@
+"""The command line: parses, calls, prints. No logic of its own.
+
+A person's mistake gives one message and exit code 2; results go to standard output, all else to standard
+error. Libraries are imported inside the commands, so that --help and a mistyped path answer at once.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+from mobilevit_core.datasets import PARTS, PhotoDataset, load_dataset
+from mobilevit_core.errors import UserError
+from mobilevit_core.formats import FORMATS
+from mobilevit_core.recipes import RECIPES, make_recipe
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes say nothing about a run
+
+SHOWN_NOTES = 10
+
+console = Console(highlight=False)
+messages = Console(stderr=True, highlight=False)
+
+
+class Commands(TyperGroup):
+    """Turns a UserError of any command into one message and exit code 2."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            messages.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            messages.print("Stopped. A training run goes on with the same command.")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="MobileViT from photographs to a phone.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+BundleArgument = Annotated[Path, typer.Argument(help="Folder of a bundle, for example demo/weights.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+RuntimeOption = Annotated[str | None, typer.Option(help=f"One of: {', '.join(FORMATS)}.")]
+DataHelp = "A folder with one subfolder of photographs a class, or a data set of tensorflow-datasets."
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Option(help=DataHelp)] = "tf_flowers",
+    recipe: Annotated[str, typer.Option(help=f"One of: {', '.join(RECIPES)}.")] = "default",
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder; the same one goes on. Default: runs/RECIPE.")
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a value of the recipe, NAME=VALUE; can be repeated."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a MobileViT and write its bundle into the run folder.
+
+    Stopped at any time, the same command goes on after the last finished epoch.
+
+    Example: python -m mobilevit_core train --data my_photos --run runs/mine --set stages=128:40,192:10
+    """
+    overrides = dict(_name_and_value(value) for value in values or [])
+    chosen = make_recipe(recipe, overrides)
+    folder = run or Path("runs") / recipe
+    dataset = _load(data, chosen.split, chosen.seed)
+
+    from mobilevit_core.evaluation import evaluate_bundle
+    from mobilevit_core.run_folder import RunFolder
+    from mobilevit_core.training import train_bundle
+
+    bundle, refused = train_bundle(dataset, chosen, RunFolder(folder))
+    for sentence in refused:
+        messages.print(sentence, style="yellow", markup=False)
+    if "validation" not in bundle.contract.metrics:
+        bundle.record_metrics("validation", evaluate_bundle(bundle, dataset, "validation", bundle.expected))
+    if as_json:
+        print(json.dumps({"bundle": str(bundle.folder), **bundle.contract.to_json()}))
+    else:
+        accuracy = bundle.contract.metrics["validation"]["runtimes"]["keras"]["accuracy"]
+        console.print(f"Bundle: {bundle.folder}, accuracy {accuracy:.1%} on the validation part")
+        console.print(f"Next: python -m mobilevit_core evaluate {bundle.folder} --part test")
+
+
+@app.command()
+def evaluate(
+    bundle: BundleArgument,
+    data: Annotated[str | None, typer.Option(help=f"{DataHelp} Default: what it was trained on.")] = None,
+    part: Annotated[str, typer.Option(help=f"One of: {', '.join(PARTS)}.")] = "test",
+    split: Annotated[str | None, typer.Option(help="Default: the bundle's.")] = None,
+    runtime: RuntimeOption = None,
+    record: Annotated[bool, typer.Option(help="Store the figures in bundle.json.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy with its 95 % interval, and per class, on one named part of a data set."""
+    from mobilevit_core.bundle import open_bundle
+
+    if part not in PARTS:
+        raise UserError(f"Unknown part {part!r}. There are: {', '.join(PARTS)}.")
+    opened = open_bundle(bundle)
+    names = [runtime] if runtime else opened.expected
+    for name in names:
+        opened.weights(name)
+    source, recipe = opened.contract.data, opened.contract.recipe
+    dataset = _load(data or source["name"], split or recipe["split"], recipe["seed"])
+
+    from mobilevit_core.evaluation import evaluate_bundle
+
+    figures = evaluate_bundle(opened, dataset, part, names)
+    if record:
+        opened.record_metrics(part, figures)
+    if as_json:
+        print(json.dumps(figures))
+        return
+    for name, result in figures["runtimes"].items():
+        _print_evaluation(FORMATS[name].title, figures, result)
+
+
+@app.command()
+def predict(
+    bundle: BundleArgument,
+    photos: Annotated[list[Path], typer.Argument(help="JPEG, PNG or WebP files.")],
+    runtime: RuntimeOption = None,
+    top: Annotated[int, typer.Option(min=1, help="How many answers a photo.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """The most probable classes of photographs."""
+    from mobilevit_core.classifier import load_classifier
+
+    classifier = load_classifier(bundle, runtime)
+    answers = {str(photo): classifier.predict(photo, top) for photo in photos}
+    if as_json:
+        rows = {
+            photo: [{"label": label, "score": score} for label, score in answer]
+            for photo, answer in answers.items()
+        }
+        print(json.dumps({"runtime": classifier.name, "photos": rows}))
+        return
+    for photo, answer in answers.items():
+        console.print(photo, markup=False, soft_wrap=True)
+        for label, score in answer:
+            console.print(f"  {score:7.2%}  {label}", markup=False)
+
+
+@app.command()
+def export(
+    bundle: BundleArgument,
+    to: Annotated[Path, typer.Option(help="Folder to write to; must not exist.")],
+    saved_model: Annotated[bool, typer.Option(help="Write a SavedModel instead of TFLite files.")] = False,
+) -> None:
+    """Convert a bundle's Keras weights anew: the bundle with all TFLite formats, or a SavedModel."""
+    from mobilevit_core.bundle import open_bundle
+
+    opened = open_bundle(bundle)
+    opened.weights("keras")
+    if to.exists():
+        raise UserError(f"{to} exists already. Name a new folder with --to.")
+
+    from mobilevit_core.export import export_again, export_saved_model
+
+    if saved_model:
+        export_saved_model(opened, to)
+        console.print(f"SavedModel: {to}")
+        return
+    written, refused = export_again(opened, to)
+    for name, agreement in written.contract.agreement.items():
+        console.print(
+            f"{written.weights(name)}: {written.size_bytes(name):,} bytes, {agreement['same_top1']:.1%} of "
+            f"{agreement['pictures']} drawn pictures as Keras, largest difference "
+            f"{agreement['largest_difference']:.2g}",
+            soft_wrap=True,
+        )
+    if refused:
+        raise UserError("\n".join(refused))
+
+
+@app.command()
+def benchmark(
+    bundle: BundleArgument,
+    runs: Annotated[int, typer.Option(min=1, help="Timed runs of each runtime.")] = 50,
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: processors, at most 4.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Latency of every runtime of a bundle: warmed up, interleaved, median and 95th percentile."""
+    from mobilevit_core.bundle import open_bundle
+    from mobilevit_core.latency import benchmark_bundle
+
+    figures = benchmark_bundle(open_bundle(bundle), runs, threads)
+    if as_json:
+        print(json.dumps(figures))
+        return
+    table = Table(
+        title=f"{figures['processor']}, {runs} interleaved runs after a warm-up, batch 1",
+        title_justify="left",
+    )
+    for column in ("weights", "engine", "threads", "p50 ms", "p95 ms", "size MB"):
+        table.add_column(column, justify="left" if column in ("weights", "engine") else "right")
+    for name, row in figures["runtimes"].items():
+        latency = row["latency_ms"]
+        table.add_row(
+            FORMATS[name].title,
+            row["engine"],
+            str(latency["threads"]),
+            f"{latency['p50']:.1f}",
+            f"{latency['p95']:.1f}",
+            f"{row['size_bytes'] / 1e6:.2f}",
+        )
+    console.print(table)
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"--set {text}: write NAME=VALUE, for example --set batch_size=16.")
+    return name.strip(), value.strip()
+
+
+def _load(data: str, split: str, seed: int) -> PhotoDataset:
+    """Loads a data set and says on standard error what was left out of it."""
+    dataset = load_dataset(data, split, seed)
+    for note in dataset.notes[:SHOWN_NOTES]:
+        messages.print(f"Note: {note}", markup=False, soft_wrap=True)
+    if len(dataset.notes) > SHOWN_NOTES:
+        messages.print(f"Note: and {len(dataset.notes) - SHOWN_NOTES} more.")
+    return dataset
+
+
+def _print_evaluation(title: str, figures: dict[str, Any], result: dict[str, Any]) -> None:
+    low, high = result["interval_95"]
+    console.print(
+        f"{title}: accuracy {result['accuracy']:.2%} (95 % interval {low:.1%} to {high:.1%}) on the "
+        f"{result['photos']} photographs of {figures['data']}, part {figures['part']}, "
+        f"split {figures['split']}",
+        markup=False,
+        soft_wrap=True,
+    )
+    table = Table()
+    for column in ("class", "precision", "recall", "photos"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+    for name, row in result["per_class"].items():
+        table.add_row(name, f"{row['precision']:.1%}", f"{row['recall']:.1%}", str(row["photos"]))
+    console.print(table)

@@ -1,0 +1,319 @@
+"""Where labelled photographs come from and into which parts they are split.
+
+Three sources: tf_flowers or any other classification data set of tensorflow-datasets by name, and a
+folder with one subfolder a class. Photographs are kept as they are stored (encoded bytes or a path);
+decoding is the business of `photos.py` alone.
+"""
+
+import csv
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from mobilevit_core.errors import UserError
+from mobilevit_core.photos import SUFFIXES, read_photo
+
+PARTS = ("train", "validation", "test")
+
+# name -> part -> slice of a data set that comes as one piece. The last tenth of tf_flowers is what the
+# Keras example both chooses its epoch on and reports; in the default split nothing is chosen on it.
+SPLITS: dict[str, dict[str, str]] = {
+    "default": {"train": "train[:80%]", "validation": "train[80%:90%]", "test": "train[90%:]"},
+    "keras-example": {"train": "train[:90%]", "validation": "train[90%:]"},
+}
+
+# What people call the parts when they lay them out as folders.
+FOLDER_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+
+NEAR_DUPLICATES = Path(__file__).with_name("near_duplicates.csv")
+
+
+@dataclass(frozen=True)
+class LabelledPhoto:
+    """One photograph of a data set.
+
+    Attributes:
+        name: path inside the folder, or data set and position, for messages.
+        label: index into the data set's class names.
+        source: encoded bytes or the path of the file.
+    """
+
+    name: str
+    label: int
+    source: bytes | Path = field(repr=False)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the encoded file, hexadecimal."""
+        encoded = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+        return hashlib.sha256(encoded).hexdigest()
+
+
+@dataclass(frozen=True)
+class PhotoDataset:
+    """Photographs in named parts.
+
+    Attributes:
+        name: what it was loaded as.
+        split: a key of `SPLITS`, or "folders" where the folder's own layout decided.
+        class_names: in the order of the labels; travels into the bundle and is read from nowhere else.
+        parts: part name -> photographs.
+        notes: what was left out and why, one sentence each.
+    """
+
+    name: str
+    split: str
+    class_names: tuple[str, ...]
+    parts: Mapping[str, tuple[LabelledPhoto, ...]]
+    notes: tuple[str, ...] = ()
+
+    def part(self, name: str) -> tuple[LabelledPhoto, ...]:
+        """The photographs of one part.
+
+        Raises:
+            UserError: the data set has no such part, or it is empty.
+        """
+        if not self.parts.get(name):
+            present = ", ".join(part for part, photos in self.parts.items() if photos)
+            raise UserError(f"{self.name} (split {self.split!r}) has no part {name!r}. It has: {present}.")
+        return self.parts[name]
+
+    def describe(self) -> dict[str, object]:
+        """Data set, split, sizes and a digest of which photograph is in which part with which label."""
+        lines = sorted(
+            f"{part} {photo.sha256} {self.class_names[photo.label]}"
+            for part, photos in self.parts.items()
+            for photo in photos
+        )
+        return {
+            "name": self.name,
+            "split": self.split,
+            "photos": {part: len(photos) for part, photos in self.parts.items()},
+            "digest": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+            "notes": list(self.notes),
+        }
+
+
+def load_dataset(data: str, split: str = "default", seed: int = 0) -> PhotoDataset:
+    """Loads a data set by folder or by its name in tensorflow-datasets.
+
+    A photograph of the training part that also stands in another part, byte for byte or as one of the
+    known near-duplicates of tf_flowers, is left out of training.
+
+    Args:
+        data: a folder, or a name such as "tf_flowers".
+        split: a key of `SPLITS`.
+        seed: decides the split of a folder that has none of its own.
+
+    Returns:
+        The data set; every part that it has is non-empty.
+
+    Raises:
+        UserError: unknown split, missing folder, a folder that is no data set, or a name that
+            tensorflow-datasets does not know or cannot fetch.
+    """
+    if split not in SPLITS:
+        raise UserError(f"Unknown split {split!r}. There are: {', '.join(SPLITS)}.")
+    folder = Path(data)
+    if folder.is_dir():
+        return _leave_out_duplicates(_load_folder(folder, split, seed))
+    if folder.exists():
+        raise UserError(f"{data} is a file. Give a folder with one subfolder of photographs a class.")
+    if os.sep in data or data.startswith(".") or (os.altsep and os.altsep in data):
+        raise UserError(f"There is no folder {data}.")
+    return _leave_out_duplicates(_load_tfds(data, split))
+
+
+def _leave_out_duplicates(dataset: PhotoDataset) -> PhotoDataset:
+    """Drops training photographs that are (nearly) the same as one in another part."""
+    held_out = {p.sha256 for part, photos in dataset.parts.items() if part != "train" for p in photos}
+    with NEAR_DUPLICATES.open(newline="") as file:
+        for row in csv.DictReader(file):
+            pair = set(row.values())
+            if pair & held_out:
+                held_out |= pair
+    train = tuple(photo for photo in dataset.parts["train"] if photo.sha256 not in held_out)
+    dropped = len(dataset.parts["train"]) - len(train)
+    if not dropped:
+        return dataset
+    note = f"{dropped} training photographs left out: (nearly) the same as one of another part"
+    return PhotoDataset(
+        dataset.name,
+        dataset.split,
+        dataset.class_names,
+        {**dataset.parts, "train": train},
+        (*dataset.notes, note),
+    )
+
+
+# --- tensorflow-datasets -------------------------------------------------------------------------------
+
+
+def _load_tfds(name: str, split: str) -> PhotoDataset:
+    import tensorflow_datasets as tfds  # imports TensorFlow
+
+    try:
+        builder = tfds.builder(name)
+    except tfds.core.DatasetNotFoundError:
+        raise UserError(
+            f"{name!r} is neither a folder here nor a data set of tensorflow-datasets. "
+            "Give a folder with one subfolder a class, or a name such as tf_flowers."
+        ) from None
+    features = builder.info.features
+    if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
+        raise UserError(f"{name} is no image classification data set: it has {', '.join(features)}.")
+    try:
+        builder.download_and_prepare()  # draws its own progress bars; does nothing when prepared
+    except Exception as error:  # network, disk and checksums fail in many ways
+        raise UserError(
+            f"{name} could not be downloaded or prepared: {error}\nWhere prepared data lies already, "
+            "name its folder: TFDS_DATA_DIR=/path/to/tensorflow_datasets"
+        ) from error
+    slices = _tfds_slices(set(builder.info.splits), split, name)
+    parts = {part: _read_tfds(builder, part_slice) for part, part_slice in slices.items()}
+    return PhotoDataset(builder.info.full_name, split, tuple(features["label"].names), parts)
+
+
+def _tfds_slices(present: set[str], split: str, name: str) -> dict[str, str]:
+    """Part -> slice; the data set's own validation and test splits are respected by the default split."""
+    if "train" not in present:
+        raise UserError(f"{name} has no split 'train'; it has: {', '.join(sorted(present))}.")
+    if split != "default" or "test" not in present:
+        return SPLITS[split]
+    if "validation" in present:
+        return {part: part for part in PARTS}
+    return {"train": "train[:90%]", "validation": "train[90%:]", "test": "test"}
+
+
+def _read_tfds(builder, part_slice: str) -> tuple[LabelledPhoto, ...]:  # noqa: ANN001 (tfds is lazy)
+    import tensorflow_datasets as tfds
+
+    examples = builder.as_dataset(
+        split=part_slice,  # slices only: reading "train" whole comes interleaved from its shards
+        decoders={"image": tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(interleave_cycle_length=1),
+    )
+    return tuple(
+        LabelledPhoto(f"{builder.name}/{part_slice}/{index}", int(example["label"]), example["image"])
+        for index, example in enumerate(examples.as_numpy_iterator())
+    )
+
+
+# --- a folder ------------------------------------------------------------------------------------------
+
+
+def _load_folder(folder: Path, split: str, seed: int) -> PhotoDataset:
+    layout = _parts_layout(folder)
+    roots = layout or {"train": folder}
+    class_names = _class_folders(roots["train"])
+    photos, notes = {}, []
+    for part, root in roots.items():
+        unknown = set(_class_folders(root)) - set(class_names)
+        if unknown:
+            raise UserError(f"{root} has classes that {roots['train']} lacks: {', '.join(sorted(unknown))}.")
+        photos[part], unreadable = _readable(_photos_below(root, class_names), class_names, root)
+        notes += unreadable
+    if layout:
+        if "validation" not in photos:
+            photos |= _divide(photos.pop("train"), {"train": 90, "validation": 10}, seed)
+        return PhotoDataset(str(folder), "folders", class_names, photos, tuple(notes))
+    shares = {"default": {"train": 80, "validation": 10, "test": 10}}.get(
+        split, {"train": 90, "validation": 10}
+    )
+    parts = _divide(photos["train"], shares, seed)
+    return PhotoDataset(str(folder), split, class_names, parts, tuple(notes))
+
+
+def _parts_layout(folder: Path) -> dict[str, Path]:
+    """Part -> folder, where the person has laid the parts out; empty where the folders are classes."""
+    found = {
+        part: folder / name
+        for part, names in FOLDER_NAMES.items()
+        for name in names
+        if (folder / name).is_dir()
+    }
+    known = {path.name for path in found.values()}
+    others = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    return found if "train" in found and len(found) > 1 and not others - known else {}
+
+
+def _class_folders(root: Path) -> tuple[str, ...]:
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if len(names) < 2:
+        what = f"only one class folder ({names[0]})" if names else "no class folders"
+        raise UserError(
+            f"{root} holds {what}. A classifier needs at least two subfolders of photographs, "
+            "one a class, for example photos/daisy and photos/tulip."
+        )
+    return tuple(names)
+
+
+def _photos_below(root: Path, class_names: tuple[str, ...]) -> list[LabelledPhoto]:
+    return [
+        LabelledPhoto(path.relative_to(root).as_posix(), label, path)
+        for label, name in enumerate(class_names)
+        if (root / name).is_dir()
+        for path in sorted((root / name).rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    ]
+
+
+def _readable(
+    photos: list[LabelledPhoto], class_names: tuple[str, ...], root: Path
+) -> tuple[tuple[LabelledPhoto, ...], list[str]]:
+    """Leaves out what is no photograph or is damaged, and says so; every class must keep at least one."""
+    with ThreadPoolExecutor() as pool:
+        problems = list(pool.map(_problem, photos))
+    kept = tuple(photo for photo, problem in zip(photos, problems, strict=True) if problem is None)
+    notes = [f"skipped {problem}" for problem in problems if problem is not None]
+    filled = Counter(photo.label for photo in kept)
+    for label, name in enumerate(class_names):
+        if not filled[label] and (root / name).is_dir():
+            raise UserError(
+                f"Class {name!r} has no readable photograph in {root / name}. Add JPEG, PNG or WebP files "
+                "or remove the folder." + "".join(f"\n  {note}" for note in notes[:5])
+            )
+    return kept, notes
+
+
+def _problem(photo: LabelledPhoto) -> str | None:
+    suffix = photo.source.suffix.lower()
+    if suffix not in SUFFIXES:
+        return f"{photo.source}: {suffix or 'no suffix'} is none of {', '.join(SUFFIXES)}"
+    try:
+        read_photo(photo.source)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _divide(
+    photos: Iterable[LabelledPhoto], shares: Mapping[str, int], seed: int
+) -> dict[str, tuple[LabelledPhoto, ...]]:
+    """Splits every class by the given percentages, the last parts first.
+
+    The order inside a class comes from a digest of seed and file name: the same on every machine, and
+    hardly disturbed when photographs are added.
+    """
+    parts: dict[str, list[LabelledPhoto]] = {part: [] for part in shares}
+    by_class: dict[int, list[LabelledPhoto]] = {}
+    for photo in photos:
+        by_class.setdefault(photo.label, []).append(photo)
+    for members in by_class.values():
+        members.sort(key=lambda photo: hashlib.sha256(f"{seed} {photo.name}".encode()).digest())
+        for part, share in list(shares.items())[:0:-1]:
+            # At least one a part, as long as training keeps one too.
+            count = max(round(len(members) * share / sum(shares.values())), 1)
+            for _ in range(min(count, len(members) - 1)):
+                parts[part].append(members.pop())
+        parts["train"] += members
+    return {part: tuple(chosen) for part, chosen in parts.items()}

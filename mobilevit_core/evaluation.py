@@ -1,0 +1,120 @@
+"""Accuracy of a bundle's weights on one named part of a data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from mobilevit_core.bundle import Bundle
+from mobilevit_core.classifier import Classifier
+from mobilevit_core.datasets import LabelledPhoto, PhotoDataset
+from mobilevit_core.errors import UserError
+from mobilevit_core.runtimes import load_runtime
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the weights did with some labelled photographs.
+
+    Attributes:
+        class_names: in the order of the columns below.
+        labels: int (photos,).
+        probabilities: float (photos, classes).
+    """
+
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def answers(self) -> np.ndarray:
+        """Index of the most probable class: int (photos,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float((self.answers == self.labels).mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy."""
+        right = int((self.answers == self.labels).sum())
+        interval = binomtest(right, len(self.labels)).proportion_ci(0.95, method="wilson")
+        return float(interval.low), float(interval.high)
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures: accuracy, interval, per class, confusion matrix (rows: true classes)."""
+        indices = list(range(len(self.class_names)))
+        precision, recall, _, count = precision_recall_fscore_support(
+            self.labels, self.answers, labels=indices, zero_division=0
+        )
+        return {
+            "photos": len(self.labels),
+            "accuracy": self.accuracy,
+            "interval_95": list(self.interval),
+            "per_class": {
+                name: {"precision": float(p), "recall": float(r), "photos": int(n)}
+                for name, p, r, n in zip(self.class_names, precision, recall, count, strict=True)
+            },
+            "confusion": confusion_matrix(self.labels, self.answers, labels=indices).tolist(),
+        }
+
+
+def labels_for(dataset: PhotoDataset, class_names: tuple[str, ...]) -> dict[int, int]:
+    """Translates a data set's labels into a bundle's, by the names of the classes.
+
+    Raises:
+        UserError: the data set has a class that the bundle does not know.
+    """
+    unknown = sorted(set(dataset.class_names) - set(class_names))
+    if unknown:
+        raise UserError(
+            f"{dataset.name} has classes that the bundle does not know: {', '.join(unknown)}. "
+            f"It knows: {', '.join(class_names)}."
+        )
+    return {label: class_names.index(name) for label, name in enumerate(dataset.class_names)}
+
+
+def evaluate(classifier: Classifier, dataset: PhotoDataset, part: str) -> Evaluation:
+    """Runs every photograph of a part through the classifier.
+
+    Args:
+        classifier: a loaded bundle.
+        dataset: with the same classes by name, in any order.
+        part: "train", "validation" or "test".
+
+    Raises:
+        UserError: other classes, or no such part.
+    """
+    class_names = classifier.bundle.contract.class_names
+    translate = labels_for(dataset, class_names)
+    photos: Sequence[LabelledPhoto] = dataset.part(part)
+    return Evaluation(
+        class_names,
+        np.array([translate[photo.label] for photo in photos]),
+        np.stack([classifier.probabilities(photo.source, photo.name) for photo in photos]),
+    )
+
+
+def evaluate_bundle(bundle: Bundle, dataset: PhotoDataset, part: str, names: Sequence[str]) -> dict[str, Any]:
+    """Figures of several runtimes on the same photographs, as `evaluate` prints and `bundle.json` records them.
+
+    Args:
+        bundle: an opened bundle.
+        dataset: with the same classes by name.
+        part: "train", "validation" or "test".
+        names: keys of `formats.FORMATS`.
+    """
+    classifiers = [Classifier(bundle, name, load_runtime(bundle, name)) for name in names]
+    return {
+        "data": dataset.name,
+        "split": dataset.split,
+        "part": part,
+        "runtimes": {
+            classifier.name: evaluate(classifier, dataset, part).to_json() for classifier in classifiers
+        },
+    }

@@ -1,0 +1,104 @@
+"""Reads a photograph safely: one loader for training, evaluation, prediction and the demo.
+
+Pillow decodes everywhere; TensorFlow's decoder gives other pixels, so it is not used beside it.
+"""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mobilevit_core.errors import UserError
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MAX_FILE_BYTES = 64 * 2**20
+MAX_PIXELS = 120_000_000  # a 108-megapixel phone picture passes; 3 bytes a pixel once decoded
+BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+
+PhotoSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+
+
+def read_photo(source: PhotoSource, name: str | None = None) -> np.ndarray:
+    """Decodes a photograph, upright and in RGB.
+
+    Handles EXIF orientation, grey, CMYK, palette, alpha (laid over white) and 16 bits a channel.
+
+    Args:
+        source: path, encoded bytes, Pillow image, or uint8 array (height, width, 3), which is returned as
+            it is.
+        name: what to call the photograph in an error; taken from the path by default.
+
+    Returns:
+        uint8 array (height, width, 3), RGB.
+
+    Raises:
+        UserError: the file is missing, too large, of another format, or damaged; the message names it.
+    """
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+            raise UserError(
+                f"An array of {source.dtype} with shape {source.shape} is no photograph: "
+                "uint8 (height, width, 3) in RGB is expected."
+            )
+        return source
+    if isinstance(source, Image.Image):
+        return _decode(source, name or "the image")
+    if isinstance(source, bytes):
+        name, encoded = name or "the photograph", source
+    else:
+        name, encoded = name or str(source), _read_file(Path(source))
+    if len(encoded) > MAX_FILE_BYTES:
+        raise UserError(
+            f"{name} has {len(encoded) / 2**20:.0f} MiB; the limit is {MAX_FILE_BYTES // 2**20} MiB."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked below
+        try:
+            image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        except UnidentifiedImageError:
+            raise UserError(f"{name} is not a photograph in one of {', '.join(FORMATS)}.") from None
+        except Exception as error:  # decoders meet damaged files with many kinds of errors
+            raise UserError(f"{name} can't be read: {error}") from error
+        return _decode(image, name)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise UserError(f"{path} is larger than the limit of {MAX_FILE_BYTES // 2**20} MiB.")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"There is no photograph {path}.") from None
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}.") from error
+
+
+def _decode(image: Image.Image, name: str) -> np.ndarray:
+    """Pixels of an opened picture; refuses too many of them before any is decoded."""
+    if image.width * image.height > MAX_PIXELS:
+        raise UserError(
+            f"{name} has {image.width} x {image.height} pixels; "
+            f"the limit is {MAX_PIXELS // 1_000_000} million."
+        )
+    try:
+        # The orientation is applied to the picture as stored, before any change of mode loses it.
+        upright = ImageOps.exif_transpose(image)
+        return np.asarray(_to_rgb(upright))
+    except Exception as error:  # decoders meet damaged files with many kinds of errors
+        raise UserError(f"{name} is damaged: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):  # 16-bit grey: Pillow's own conversion would clip to white
+        values = np.asarray(image).astype(np.float64)
+        scale = 255 / 65535 if values.max(initial=0) > 255 else 1
+        return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        background = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
+        return Image.alpha_composite(background, layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,165 @@
+"""Training recipes: named tables of values. Any value can be overridden on the command line.
+
+`default`
+    The paper's XXS, AdamW with warm-up and cosine, averaged weights, low resolution first.
+    python -m mobilevit_core train --data tf_flowers --run runs/default
+
+`keras-example`
+    The recipe of the keras.io example as published: its network, data split, augmentation, optimizer,
+    30 epochs, and the epoch with the best accuracy on the pictures that it is reported on.
+    python -m mobilevit_core train --recipe keras-example --run runs/keras-example
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from mobilevit_core.datasets import SPLITS
+from mobilevit_core.errors import UserError
+from mobilevit_core.image_sizes import check_image_size
+from mobilevit_core.preprocessing import RESIZE_MODES
+
+CHOICES = {
+    "split": tuple(SPLITS),
+    "resize_mode": tuple(RESIZE_MODES),
+    "optimizer": ("adam", "adamw"),
+    "schedule": ("constant", "cosine"),
+    "crop": ("random_resized", "random_fixed"),
+    "keep": ("last", "best"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every value of a training run.
+
+    Attributes:
+        architecture: a key of `architecture.ARCHITECTURES`.
+        variant: "xxs", "xs" or "s".
+        image_size: of the finished model, pixels.
+        resize_mode: how evaluation and prediction make a square, a key of `preprocessing.RESIZE_MODES`.
+        crop_fraction: for center_crop.
+        split: a key of `datasets.SPLITS`.
+        stages: (image size, epochs) pairs, trained one after the other.
+        batch_size: photographs a step.
+        optimizer: "adam" or "adamw".
+        learning_rate: the highest of the schedule.
+        schedule: "constant", or "cosine" down to 1 % of the highest over all stages.
+        warmup_epochs: linear from zero, cosine only.
+        weight_decay: adamw only; never on biases and normalization parameters.
+        clip_norm: highest global norm of the gradient, 0 for no limit.
+        label_smoothing: share of the target spread over all classes.
+        crop: "random_resized" (random area and aspect) or "random_fixed" (squash to 35/32 of the size,
+            random crop: the example's).
+        crop_scale: smallest share of the photograph's area in a random_resized crop.
+        color: strength of brightness, contrast and saturation jitter, 0 for none.
+        mix: share of the batches that MixUp or CutMix blends.
+        average_decay: decay a step of the averaged weights, 0 for none. With averages, validation and the
+            finished model use them.
+        keep: "last", or "best" for the epoch with the highest validation accuracy.
+        seed: of initial weights, shuffling, augmentation and a folder's split.
+    """
+
+    architecture: str = "paper"
+    variant: str = "xxs"
+    image_size: int = 256
+    resize_mode: str = "squash"
+    crop_fraction: float = 1.0
+    split: str = "default"
+    stages: tuple[tuple[int, int], ...] = ((256, 30),)
+    batch_size: int = 32
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-3
+    schedule: str = "cosine"
+    warmup_epochs: float = 3
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.1
+    crop: str = "random_resized"
+    crop_scale: float = 0.3
+    color: float = 0.3
+    mix: float = 0.3
+    average_decay: float = 0.998
+    keep: str = "last"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name} is {getattr(self, name)!r}; it can be: {', '.join(choices)}.")
+        for name in ("batch_size", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be over 0.")
+        for name in ("label_smoothing", "mix", "average_decay", "color"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
+        if not 0 < self.crop_scale <= 1:
+            raise UserError(f"crop_scale is {self.crop_scale}; it must be over 0 and at most 1.")
+        if not self.stages or any(epochs < 1 for _, epochs in self.stages):
+            raise UserError("stages needs at least one image_size:epochs pair, each with 1 epoch or more.")
+        for size in (self.image_size, *(size for size, _ in self.stages)):
+            check_image_size(size)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages together."""
+        return sum(epochs for _, epochs in self.stages)
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as the run folder and the bundle record them."""
+        return {**dataclasses.asdict(self), "stages": [list(stage) for stage in self.stages]}
+
+
+RECIPES = {
+    "default": Recipe(image_size=192, stages=((128, 56), (192, 12))),
+    "keras-example": Recipe(
+        architecture="keras_example",
+        split="keras-example",
+        stages=((256, 30),),
+        batch_size=64,
+        optimizer="adam",
+        learning_rate=2e-3,
+        schedule="constant",
+        warmup_epochs=0,
+        weight_decay=0,
+        clip_norm=0,
+        label_smoothing=0.1,
+        crop="random_fixed",
+        color=0,
+        mix=0,
+        average_decay=0,
+        keep="best",
+    ),
+}
+
+
+def make_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
+    """A recipe of the table with values overridden by text, as the command line gives them.
+
+    Args:
+        name: a key of `RECIPES`.
+        overrides: field name -> value; `stages` as "128:70,192:16".
+
+    Raises:
+        UserError: unknown recipe or field, or a value that the field cannot hold.
+    """
+    if name not in RECIPES:
+        raise UserError(f"Unknown recipe {name!r}. There are: {', '.join(RECIPES)}.")
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    values = {}
+    for key, text in (overrides or {}).items():
+        if key not in fields:
+            raise UserError(f"A recipe has no value {key!r}. It has: {', '.join(sorted(fields))}.")
+        values[key] = _parse(key, text, getattr(RECIPES[name], key))
+    return dataclasses.replace(RECIPES[name], **values)
+
+
+def _parse(key: str, text: str, current: Any) -> Any:
+    try:
+        if key == "stages":
+            pairs = (pair.split(":") for pair in text.split(","))
+            return tuple((int(size), int(epochs)) for size, epochs in pairs)
+        return type(current)(text)
+    except ValueError:
+        example = "128:70,192:16" if key == "stages" else repr(current)
+        raise UserError(f"{key}={text}: that is no value for {key}; one is {example}.") from None

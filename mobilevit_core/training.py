@@ -1,0 +1,233 @@
+"""Trains by a recipe: stages of rising resolution, checkpoints, one bundle at the end.
+
+The same call with the same run folder goes on after the last finished epoch. A new stage is the same
+thing: a network for another image size that continues from the checkpoint.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mobilevit_core.architecture import create_mobilevit, logits_model
+from mobilevit_core.architecture.training_form import training_form
+from mobilevit_core.averaging import Averages, AverageWeights
+from mobilevit_core.bundle import Bundle, open_bundle
+from mobilevit_core.datasets import PhotoDataset
+from mobilevit_core.export import bundle_model
+from mobilevit_core.pipeline import (
+    CACHE_MARGIN,
+    PhotoCache,
+    steps_per_epoch,
+    training_batches,
+    validation_batches,
+)
+from mobilevit_core.preprocessing import ResizeRule
+from mobilevit_core.progress import TrainingProgress
+from mobilevit_core.recipes import Recipe
+from mobilevit_core.run_folder import RunFolder
+
+FINAL_LEARNING_RATE = 0.01  # of the highest, at the end of the cosine
+
+
+def train_bundle(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> tuple[Bundle, list[str]]:
+    """Trains to the end and makes the bundle; a run that has its bundle already is left as it is.
+
+    Args:
+        dataset: must have a train and a validation part.
+        recipe: all values of the run.
+        run: its folder; made if it is missing.
+
+    Returns:
+        The bundle, and one sentence for every weight format that was refused.
+
+    Raises:
+        UserError: the folder holds another run, or a part of the data is missing.
+    """
+    dataset.part("train"), dataset.part("validation")
+    run.claim({"data": dataset.describe(), "recipe": recipe.to_json()})
+    if run.bundle.exists():
+        return open_bundle(run.bundle), []
+    model = train(dataset, recipe, run)
+    return bundle_model(run.bundle, model, dataset, recipe)
+
+
+def train(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> keras.Model:
+    """Trains to the end of the recipe, or goes on from where the run folder's last checkpoint is.
+
+    Args:
+        dataset: must have a train and a validation part.
+        recipe: all values of the run.
+        run: its folder, claimed for this run.
+
+    Returns:
+        The plain model at the recipe's image size with the weights that the recipe keeps.
+    """
+    photos, validation = dataset.part("train"), dataset.part("validation")
+    classes = len(dataset.class_names)
+    keras.utils.set_random_seed(recipe.seed)
+    model = create_mobilevit(recipe.variant, classes, recipe.image_size, recipe.architecture)
+    steps = steps_per_epoch(len(photos), recipe.batch_size)
+    state, cache, end = None, None, 0
+    for image_size, epochs in recipe.stages:
+        end += epochs
+        state = TrainingState(model, image_size, recipe, steps, run)
+        if state.epoch >= end:
+            continue
+        if cache is None:
+            largest = max(size for size, _ in recipe.stages)
+            cache = PhotoCache(photos, round(largest * CACHE_MARGIN), run.path / "cache")
+        run.forget_after(state.epoch)
+        rule = ResizeRule(image_size, recipe.resize_mode, recipe.crop_fraction)
+        state.trained.fit(
+            training_batches(photos, cache, classes, image_size, recipe, state.epoch),
+            validation_data=validation_batches(validation, classes, rule, recipe.batch_size),
+            initial_epoch=state.epoch,
+            epochs=end,
+            steps_per_epoch=steps,
+            shuffle=False,  # the data set orders itself
+            callbacks=_callbacks(state, recipe, steps, run),
+            verbose=0,
+        )
+    state.copy_kept_weights(model)
+    return model
+
+
+class TrainingState:
+    """Everything that changes while one stage trains, and its checkpoints.
+
+    Args:
+        model: the plain model, for its starting weights.
+        image_size: of the stage, pixels.
+        recipe: optimizer, averages.
+        steps: a training epoch.
+        run: where the checkpoints are; the newest is restored.
+    """
+
+    def __init__(
+        self, model: keras.Model, image_size: int, recipe: Recipe, steps: int, run: RunFolder
+    ) -> None:
+        classes = model.output_shape[-1]
+        plain = create_mobilevit(recipe.variant, classes, image_size, recipe.architecture)
+        plain.set_weights(model.get_weights())
+        self.recipe, self.run = recipe, run
+        self.trained = training_form(logits_model(plain))
+        self.trained.compile(
+            optimizer=_optimizer(recipe, steps, self.trained),
+            loss=keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=recipe.label_smoothing
+            ),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            jit_compile=False,  # XLA is several times slower on CPU
+        )
+        self.averages = Averages(self.trained, recipe.average_decay) if recipe.average_decay else None
+        self._epoch = tf.Variable(0, dtype=tf.int64)
+        variables = [*self.trained.variables, *self.trained.optimizer.variables]
+        self._checkpoint = tf.train.Checkpoint(
+            variables=[variable.value for variable in variables],
+            averages=self.averages.values if self.averages else [],
+            epoch=self._epoch,
+        )
+        self._manager = tf.train.CheckpointManager(self._checkpoint, str(run.checkpoints), max_to_keep=2)
+        if self._manager.latest_checkpoint:
+            self._checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return int(self._epoch)
+
+    def save(self, epoch: int) -> None:
+        """Writes a checkpoint after so many finished epochs."""
+        self._epoch.assign(epoch)
+        self._manager.save(checkpoint_number=epoch)
+
+    @contextmanager
+    def kept_weights(self) -> Iterator[None]:
+        """Inside, the network has the weights that validation and the finished model use."""
+        if self.averages:
+            self.averages.swap()
+        try:
+            yield
+        finally:
+            if self.averages:
+                self.averages.swap()
+
+    def copy_kept_weights(self, model: keras.Model) -> None:
+        """Gives the plain model the weights that the recipe keeps."""
+        if self.recipe.keep == "best":
+            model.load_weights(self.run.best_weights)
+            return
+        with self.kept_weights():
+            model.set_weights(self.trained.get_weights())
+
+
+class SaveState(keras.callbacks.Callback):
+    """Checkpoint after every epoch, and the best epoch's weights for recipes that keep them."""
+
+    def __init__(self, state: TrainingState) -> None:
+        super().__init__()
+        self._state = state
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Writes the best weights first, so that no checkpoint can be newer than they are."""
+        if self._state.recipe.keep == "best":
+            before = [float(row["val_accuracy"]) for row in self._state.run.rows()][:epoch]
+            if not before or logs["val_accuracy"] > max(before):
+                with self._state.kept_weights():
+                    self.model.save_weights(self._state.run.best_weights)
+        self._state.save(epoch + 1)
+
+
+def _callbacks(
+    state: TrainingState, recipe: Recipe, steps: int, run: RunFolder
+) -> list[keras.callbacks.Callback]:
+    averaging = [AverageWeights(state.averages)] if state.averages else []
+    return [
+        *averaging,
+        keras.callbacks.TerminateOnNaN(),
+        AddEpochFacts(),
+        SaveState(state),
+        keras.callbacks.CSVLogger(run.history, append=True),
+        TrainingProgress(recipe.epochs, steps),
+    ]
+
+
+class AddEpochFacts(keras.callbacks.Callback):
+    """Adds the image size, learning rate and seconds of the epoch to what the history records."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Starts the clock."""
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Keras hands the same dictionary on to the callbacks after this one."""
+        logs["image_size"] = self.model.input_shape[1]
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["seconds"] = round(time.perf_counter() - self._start, 1)
+
+
+def _optimizer(recipe: Recipe, steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
+    rate: Any = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        warmup = round(recipe.warmup_epochs * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate,
+            max(recipe.epochs * steps - warmup, 1),
+            alpha=FINAL_LEARNING_RATE,
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    clip = recipe.clip_norm or None
+    if recipe.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(rate, global_clipnorm=clip)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, global_clipnorm=clip)
+        optimizer.exclude_from_weight_decay(
+            var_list=[variable for variable in model.trainable_variables if len(variable.shape) < 2]
+        )
+    optimizer.build(model.trainable_variables)
+    return optimizer
