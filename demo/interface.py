@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import ImageData
 
-from demo.comparison import Answer, Comparison, Result
+from demo.comparison import TOP, Answer, Comparison, Result
 from mobilevit_core.errors import UserError
 from mobilevit_core.formats import FORMATS
 from mobilevit_core.latency import processor
@@ -18,7 +18,7 @@ MAX_WAITING = 16  # visitors in the queue for measuring; the next one is told to
 CACHE_SECONDS = 3600  # uploaded photographs are deleted after an hour
 
 LAUNCH = {
-    "theme": gr.themes.Soft(primary_hue="green"),
+    "theme": gr.themes.Default(primary_hue="green", font=["system-ui", "sans-serif"]),
     "css_paths": str(Path(__file__).with_name("page.css")),
     "max_file_size": MAX_FILE_BYTES,
     "ssr_mode": False,
@@ -69,7 +69,7 @@ def build(comparison: Comparison) -> gr.Blocks:
                 summary = gr.Markdown(PLACEHOLDER, elem_id="summary")
                 with gr.Row():
                     columns = [_runtime_column(name) for name in names]
-        figures = gr.JSON(visible=False)
+        figures = gr.JSON(label="answers", visible=False)
         outputs = [summary, *(component for column in columns for component in column)]
         shared: dict[str, Any] = {"concurrency_id": "measure", "concurrency_limit": 1}
         gr.on(
@@ -114,7 +114,7 @@ def _heading(comparison: Comparison) -> str:
 
 def _runtime_column(name: str) -> tuple[gr.Label, gr.Markdown]:
     with gr.Column(min_width=220):
-        label = gr.Label(label=FORMATS[name].title, num_top_classes=5)
+        label = gr.Label(label=FORMATS[name].title, num_top_classes=TOP, show_heading=False)
         return label, gr.Markdown("", elem_classes="figures")
 
 
@@ -164,11 +164,13 @@ def _classify(comparison: Comparison) -> Callable[[str | None, int], dict[str, A
 
 def _run(comparison: Comparison, photo: str | None, runs: int) -> Result:
     if photo is None:
-        raise gr.Error("There is no photograph yet: upload one, paste one, or use the camera.")
+        raise gr.Error(
+            "There is no photograph yet: upload one, paste one, or use the camera.", print_exception=False
+        )
     try:
         return comparison.run(Path(photo), min(max(int(runs), 1), 100))
     except UserError as error:
-        raise gr.Error(str(error)) from error
+        raise gr.Error(str(error), print_exception=False) from error
 
 
 def _figures(answer: Answer) -> str:

@@ -101,7 +101,7 @@ def evaluate(classifier: Classifier, dataset: PhotoDataset, part: str) -> Evalua
 
 
 def evaluate_bundle(bundle: Bundle, dataset: PhotoDataset, part: str, names: Sequence[str]) -> dict[str, Any]:
-    """Figures of several runtimes on the same photographs, as `evaluate` prints and `bundle.json` records them.
+    """Figures of several runtimes on the same photographs, as `bundle.json` records them.
 
     Args:
         bundle: an opened bundle.

@@ -1,0 +1,193 @@
+"""The page: what stands where, and what happens when a photograph arrives."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import ImageData
+
+from demo.comparison import Answer, Comparison, Result
+from mobilevit_core.errors import UserError
+from mobilevit_core.formats import FORMATS
+from mobilevit_core.latency import processor
+from mobilevit_core.photos import MAX_FILE_BYTES
+
+TITLE = "MobileViT: from photographs to a phone"
+MAX_WAITING = 16  # visitors in the queue for measuring; the next one is told to come again
+CACHE_SECONDS = 3600  # uploaded photographs are deleted after an hour
+
+LAUNCH = {
+    "theme": gr.themes.Soft(primary_hue="green"),
+    "css_paths": str(Path(__file__).with_name("page.css")),
+    "max_file_size": MAX_FILE_BYTES,
+    "ssr_mode": False,
+    "enable_monitoring": False,
+    "strict_cors": True,
+    "footer_links": ["api"],
+}
+
+
+class PhotoInput(gr.Image):
+    """An image field that hands over the file as it was uploaded; reading it is our loader's business.
+
+    Gradio's own field opens the file first, so that a text file would end in an error of Pillow's.
+    """
+
+    is_template = True  # tells Gradio's front end to draw it as a plain Image
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        """Path of the uploaded file."""
+        return super().preprocess(payload) if payload is None or payload.path is None else payload.path
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
+    from gradio.blocks import Block
+
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+def build(comparison: Comparison) -> gr.Blocks:
+    """The page for one bundle.
+
+    Args:
+        comparison: its runtimes.
+
+    Returns:
+        Blocks; start them with `launch(**LAUNCH)`.
+    """
+    names = comparison.names
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_SECONDS, CACHE_SECONDS)) as page:
+        gr.Markdown(_heading(comparison))
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                photo = PhotoInput(
+                    label="Photograph",
+                    sources=["upload", "webcam", "clipboard"],
+                    type="filepath",
+                    image_mode=None,
+                    height=320,
+                )
+                runs = gr.Slider(5, 100, 20, step=5, label="Timed runs of each runtime")
+                start = gr.Button("Classify", variant="primary")
+                gr.Examples(_examples(), photo, label=EXAMPLES_LABEL)
+            with gr.Column(scale=3, min_width=300):
+                summary = gr.Markdown(PLACEHOLDER, elem_id="summary")
+                with gr.Row():
+                    columns = [_runtime_column(name) for name in names]
+        figures = gr.JSON(visible=False)
+        outputs = [summary, *(component for column in columns for component in column)]
+        shared: dict[str, Any] = {"concurrency_id": "measure", "concurrency_limit": 1}
+        gr.on(
+            [start.click, photo.input],
+            _shown(comparison),
+            [photo, runs],
+            outputs,
+            api_visibility="private",
+            trigger_mode="always_last",
+            **shared,
+        )
+        photo.clear(lambda: _empty(names), None, outputs, api_visibility="private", queue=False)
+        hidden = gr.Button(visible=False)
+        hidden.click(_classify(comparison), [photo, runs], figures, api_name="classify", **shared)
+    return page.queue(max_size=MAX_WAITING)
+
+PLACEHOLDER = "Give it a photograph: the answers and the time that each runtime takes appear here."
+EXAMPLES_LABEL = "Pictures that scikit-learn ships (neither shows one of the classes)"
+
+def _heading(comparison: Comparison) -> str:
+    contract = comparison.bundle.contract
+    classes = ", ".join(contract.class_names[:12]) + (", ..." if len(contract.class_names) > 12 else "")
+    lines = [
+        f"# {TITLE}",
+        f"MobileViT-{contract.variant.upper()} ({contract.architecture.replace('_', ' ')}), "
+        f"{contract.rule.image_size} px, trained to tell apart: **{classes}**. It knows nothing else: any "
+        "picture gets one of these names.",
+    ]
+    measured = contract.metrics.get("test") or contract.metrics.get("validation")
+    if measured:
+        name, result = next(iter(measured["runtimes"].items()))
+        low, high = result["interval_95"]
+        lines[1] += (
+            f" Accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on the "
+            f"{result['photos']} photographs of {measured['data']}'s {measured['part']} part, with "
+            f"{FORMATS[name].title}."
+        )
+    return "\n\n".join(lines)
+
+def _runtime_column(name: str) -> tuple[gr.Label, gr.Markdown]:
+    with gr.Column(min_width=220):
+        label = gr.Label(label=FORMATS[name].title, num_top_classes=5)
+        return label, gr.Markdown("", elem_classes="figures")
+
+def _examples() -> list[str]:
+    """Photographs from an installed package, so that the page needs no network to be tried."""
+    import importlib.util
+
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        return []
+    folder = Path(package.origin).parent / "datasets" / "images"
+    return [str(path) for path in sorted(folder.glob("*.jpg"))]
+
+def _shown(comparison: Comparison) -> Callable[[str | None, int], list[Any]]:
+    def show(photo: str | None, runs: int) -> list[Any]:
+        result = _run(comparison, photo, runs)
+        shown: list[Any] = [_summary(result, comparison)]
+        for name in comparison.names:
+            answer = result.answers.get(name)
+            if answer is None:
+                shown += [None, comparison.problems().get(name, "")]
+            else:
+                shown += [dict(answer.predictions), _figures(answer)]
+        return shown
+
+    return show
+
+def _classify(comparison: Comparison) -> Callable[[str | None, int], dict[str, Any]]:
+    def classify(photo: str | None, runs: int = 20) -> dict[str, Any]:
+        """Classifies a photograph with every runtime of the bundle.
+
+        Args:
+            photo: the photograph's file.
+            runs: timed runs of each runtime.
+
+        Returns:
+            Runtime's name -> {"predictions": [{"label", "score"}, ...], "latency_ms": {"p50", "p95", "runs",
+            "threads"}, "size_bytes"}.
+        """
+        result = _run(comparison, photo, runs)
+        return {name: answer.to_json() for name, answer in result.answers.items()}
+
+    return classify
+
+def _run(comparison: Comparison, photo: str | None, runs: int) -> Result:
+    if photo is None:
+        raise gr.Error("There is no photograph yet: upload one, paste one, or use the camera.")
+    try:
+        return comparison.run(Path(photo), min(max(int(runs), 1), 100))
+    except UserError as error:
+        raise gr.Error(str(error)) from error
+
+def _figures(answer: Answer) -> str:
+    latency = answer.latency
+    return (
+        f"**{latency.p50:.1f} ms** median, {latency.p95:.1f} ms p95 of {latency.runs} runs, "
+        f"{latency.threads} threads  \n{answer.size_bytes / 1e6:.2f} MB, {answer.engine}"
+    )
+
+def _summary(result: Result, comparison: Comparison) -> str:
+    best = next(iter(result.answers.values())).predictions[0]
+    sentences = [f"### {best[0]}, {best[1]:.0%}"]
+    if len(result.answers) > 1:
+        same = "All give the same answer" if result.same_answer else "**They give different answers**"
+        sentences.append(f"{same}; probabilities differ by at most {result.largest_difference:.1g}.")
+    sentences.append(
+        f"Preparing the photograph took {result.preprocessing_ms:.1f} ms, once for all. "
+        f"The runtimes took turns on this server ({processor()})."
+    )
+    return "\n\n".join([sentences[0], " ".join(sentences[1:])])
+
+def _empty(names: tuple[str, ...]) -> list[Any]:
+    return [PLACEHOLDER, *([None, ""] * len(names))]

@@ -1,0 +1,86 @@
+"""Shared by all tests: drawn photographs, a small trained bundle, the shipped one, the real data set."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mobilevit_core.bundle import Bundle, open_bundle
+from mobilevit_core.datasets import PhotoDataset, load_dataset
+from mobilevit_core.recipes import Recipe, make_recipe
+
+SHIPPED = Path(__file__).parents[1] / "demo" / "weights"
+GET_PHOTOGRAPHS = "python -c \"import tensorflow_datasets as tfds; tfds.load('tf_flowers')\""
+COLORS = {"blue": (30, 60, 200), "green": (40, 180, 60), "red": (210, 40, 30)}
+
+
+def draw_photo(color: tuple[int, int, int], seed: int, size: tuple[int, int] = (90, 70)) -> Image.Image:
+    """A coloured disc on a noisy background; (width, height)."""
+    random = np.random.default_rng(seed)
+    width, height = size
+    pixels = random.integers(90, 160, (height, width, 3))
+    y, x = np.mgrid[:height, :width]
+    centre, radius = random.uniform(0.35, 0.65, 2), random.uniform(0.2, 0.35)
+    inside = (y / height - centre[0]) ** 2 + (x / width - centre[1]) ** 2 < radius**2
+    pixels[inside] = np.array(color) + random.integers(-25, 25, 3)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def draw_folder(folder: Path, photos_per_class: int = 10) -> Path:
+    """A folder with one subfolder a class."""
+    for number, (name, color) in enumerate(COLORS.items()):
+        (folder / name).mkdir(parents=True)
+        for index in range(photos_per_class):
+            draw_photo(color, 100 * number + index).save(folder / name / f"{index:02}.jpg", quality=90)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_folder(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="session")
+def small_recipe() -> Recipe:
+    overrides = {
+        "image_size": "64",
+        "stages": "64:2",
+        "batch_size": "8",
+        "warmup_epochs": "0.5",
+        "mix": "0.5",
+    }
+    return make_recipe("default", overrides)
+
+
+@pytest.fixture(scope="session")
+def small_bundle(
+    photo_folder: Path, small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    """A bundle of an untrained network: enough for everything but accuracy."""
+    from mobilevit_core.architecture import create_mobilevit
+    from mobilevit_core.export import bundle_model
+
+    dataset = load_dataset(str(photo_folder))
+    model = create_mobilevit(num_classes=3, image_size=64)
+    bundle, refused = bundle_model(tmp_path_factory.mktemp("made") / "bundle", model, dataset, small_recipe)
+    assert not refused
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Bundle:
+    return open_bundle(SHIPPED)
+
+
+@pytest.fixture(scope="session")
+def tf_flowers() -> PhotoDataset:
+    """The real photographs, where they are prepared; nothing is downloaded for a test."""
+    import tensorflow_datasets as tfds
+
+    if not (Path(tfds.builder("tf_flowers").data_dir) / "dataset_info.json").exists():
+        pytest.skip(f"tf_flowers is not prepared here. To get it: {GET_PHOTOGRAPHS}")
+    return load_dataset("tf_flowers")

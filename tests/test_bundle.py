@@ -1,0 +1,100 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mobilevit_core import load_classifier
+from mobilevit_core.bundle import Bundle, Contract, open_bundle, write_bundle
+from mobilevit_core.errors import UserError
+
+
+def copied(bundle: Bundle, to: Path) -> Path:
+    return shutil.copytree(bundle.folder, to / "bundle")
+
+
+def test_the_contract_survives_writing_and_reading(small_bundle: Bundle) -> None:
+    contract = open_bundle(small_bundle.folder).contract
+    assert contract == small_bundle.contract
+    assert contract.class_names == ("blue", "green", "red")
+    assert contract.rule.image_size == 64
+    assert contract.recipe["stages"] == [[64, 2]]
+    assert contract.data["photos"] == {"train": 24, "validation": 3, "test": 3}
+
+
+def test_nothing_half_written_is_left_behind(small_bundle: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+
+    def fill(beside: Path) -> Contract:
+        (beside / "model.keras").write_bytes(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_bundle(folder, fill)
+    assert list(tmp_path.iterdir()) == []
+    copied(small_bundle, tmp_path)
+    with pytest.raises(OSError, match="disk full"):
+        write_bundle(folder, fill)
+    assert open_bundle(folder).contract == small_bundle.contract
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_new_bundle_replaces_the_old_one_whole(small_bundle: Bundle, tmp_path: Path) -> None:
+    folder = copied(small_bundle, tmp_path)
+
+    def fill(beside: Path) -> Contract:
+        shutil.copy(small_bundle.weights("float32"), beside)
+        return replace(small_bundle.contract, formats=("float32",))
+
+    assert write_bundle(folder, fill).present == ("float32",)
+    assert open_bundle(folder).present == ("float32",)
+
+
+def test_what_is_no_bundle_is_named(tmp_path: Path, small_bundle: Bundle) -> None:
+    with pytest.raises(UserError, match="no bundle folder .*nowhere"):
+        open_bundle(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no bundle.json"):
+        open_bundle(tmp_path)
+    copied(small_bundle, tmp_path)
+    with pytest.raises(UserError, match=f"Did you mean {tmp_path / 'bundle'}"):
+        open_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda contract: contract.pop("class_names"),
+        lambda contract: contract.update(class_names=["one"]),
+        lambda contract: contract.update(contract_version=99),
+        lambda contract: contract["input"].update(mode="stretch"),
+        lambda contract: contract["input"].update(image_size=None),
+        lambda contract: contract.update(formats={}),
+    ],
+)
+def test_a_damaged_contract_is_named(damage, small_bundle: Bundle, tmp_path: Path) -> None:  # noqa: ANN001
+    folder = copied(small_bundle, tmp_path)
+    contract = json.loads((folder / "bundle.json").read_text())
+    damage(contract)
+    (folder / "bundle.json").write_text(json.dumps(contract))
+    with pytest.raises(UserError, match="bundle.json is damaged"):
+        open_bundle(folder)
+    (folder / "bundle.json").write_text("{")
+    with pytest.raises(UserError, match="bundle.json is damaged"):
+        open_bundle(folder)
+
+
+def test_missing_and_damaged_weights_are_named(small_bundle: Bundle, tmp_path: Path) -> None:
+    folder = copied(small_bundle, tmp_path)
+    (folder / "model_float32.tflite").unlink()
+    with pytest.raises(UserError, match="no model_float32.tflite.*keras, dynamic_int8"):
+        load_classifier(folder)
+    with pytest.raises(UserError, match="Unknown runtime 'onnx'"):
+        load_classifier(folder, "onnx")
+    for name, file in (("dynamic_int8", "model_dynamic_int8.tflite"), ("keras", "model.keras")):
+        (folder / file).write_bytes(b"damaged")
+        with pytest.raises(UserError, match=f"{file} can't be loaded"):
+            load_classifier(folder, name)
+        (folder / file).unlink()
+    with pytest.raises(UserError, match="has no weights"):
+        open_bundle(folder)

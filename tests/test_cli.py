@@ -1,0 +1,120 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import draw_folder
+from typer.testing import CliRunner, Result
+
+from mobilevit_core.bundle import Bundle
+from mobilevit_core.cli import app
+from mobilevit_core.formats import FORMATS
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(*arguments: object) -> str:
+    """Runs a command that must fail as a person's mistake does; returns its one message."""
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.count("Error: ") == 1 and "Traceback" not in result.stderr
+    return result.stderr.replace("\n", " ")
+
+
+def test_predict_prints_the_best_of_each_photo(small_bundle: Bundle, photo_folder: Path) -> None:
+    photos = sorted((photo_folder / "red").iterdir())[:2]
+    result = run("predict", small_bundle.folder, *photos, "--top", 2)
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0 and lines[0] == str(photos[0]) and lines[3] == str(photos[1])
+    assert all(line.split()[0].endswith("%") for line in (lines[1], lines[2], lines[4], lines[5]))
+
+
+@pytest.mark.parametrize("runtime", FORMATS)
+def test_predict_in_json_by_every_runtime(runtime: str, small_bundle: Bundle, photo_folder: Path) -> None:
+    photo = photo_folder / "red" / "00.jpg"
+    result = run("predict", small_bundle.folder, photo, "--runtime", runtime, "--json")
+    answers = json.loads(result.stdout)
+    scores = [row["score"] for row in answers["photos"][str(photo)]]
+    assert answers["runtime"] == runtime
+    assert sum(scores) == pytest.approx(1, abs=1e-5) and scores == sorted(scores, reverse=True)
+
+
+def test_evaluate_names_the_part_and_gives_every_runtime(small_bundle: Bundle, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    figures = json.loads(run("evaluate", folder, "--json").stdout)
+    assert figures["part"] == "test" and set(figures["runtimes"]) == set(FORMATS)
+    assert figures["runtimes"]["keras"] == figures["runtimes"]["float32"]
+    result = run("evaluate", folder, "--part", "validation", "--runtime", "float32", "--record")
+    assert "95 % interval" in result.stdout and "part validation" in result.stdout
+    recorded = json.loads((folder / "bundle.json").read_text())["metrics"]["validation"]
+    assert recorded["runtimes"]["float32"]["photos"] == 3
+
+
+def test_benchmark_gives_every_runtime(small_bundle: Bundle) -> None:
+    figures = json.loads(run("benchmark", small_bundle.folder, "--runs", 3, "--threads", 1, "--json").stdout)
+    assert set(figures["runtimes"]) == set(FORMATS)
+    for name, row in figures["runtimes"].items():
+        assert row["latency_ms"]["runs"] == 3 and 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
+        assert row["size_bytes"] == small_bundle.size_bytes(name)
+
+
+def test_help_names_every_command() -> None:
+    result = run("--help")
+    for command in ("train", "evaluate", "export", "predict", "benchmark"):
+        assert command in result.stdout
+        assert run(command, "--help").exit_code == 0
+
+
+def test_wrong_data_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    folder, runs = tmp_path / "photos", tmp_path / "runs"
+    assert "no folder" in refused("train", "--data", f"{tmp_path}/missing", "--run", runs)
+    draw_folder(folder, 2)
+    for name in ("blue", "green"):
+        shutil.rmtree(folder / name)
+    assert "only one class folder (red)" in refused("train", "--data", folder, "--run", runs)
+    (folder / "blue").mkdir()
+    (folder / "blue" / "a.jpg").write_text("no photograph")
+    assert "'blue' has no readable photograph" in refused("train", "--data", folder, "--run", runs)
+    assert "Unknown recipe 'best'" in refused("train", "--data", folder, "--recipe", "best", "--run", runs)
+    for value in ("image_size=100", "stages=100:1"):
+        assert "Image size 100" in refused("train", "--data", folder, "--run", runs, "--set", value)
+    assert "NAME=VALUE" in refused("train", "--data", folder, "--run", runs, "--set", "batch_size")
+    assert not runs.exists()
+
+
+def test_wrong_bundles_and_photos_are_told(small_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> None:
+    photo = photo_folder / "red" / "00.jpg"
+    text = tmp_path / "text.jpg"
+    text.write_text("no photograph")
+    assert "text.jpg is not a photograph" in refused("predict", small_bundle.folder, text)
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(photo.read_bytes()[:400])
+    assert "cut.jpg is damaged" in refused("predict", small_bundle.folder, photo, cut)
+    assert "no photograph" in refused("predict", small_bundle.folder, tmp_path / "none.jpg")
+    assert "no bundle folder" in refused("predict", tmp_path / "none", photo)
+    folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    (folder / "model.keras").unlink()
+    assert "no model.keras" in refused("evaluate", folder)
+    assert "no model.keras" in refused("export", folder, "--to", tmp_path / "out")
+    assert "no model.keras" in refused("predict", folder, photo, "--runtime", "keras")
+    (folder / "bundle.json").unlink()
+    assert "no bundle.json" in refused("benchmark", folder)
+    assert "exists already" in refused("export", small_bundle.folder, "--to", tmp_path)
+    assert "Unknown part 'exam'" in refused("evaluate", small_bundle.folder, "--part", "exam")
+    assert "Unknown runtime 'onnx'" in refused("predict", small_bundle.folder, photo, "--runtime", "onnx")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tflite_prediction_never_imports_tensorflow(small_bundle: Bundle, photo_folder: Path) -> None:
+    code = (
+        "import sys; from mobilevit_core import load_classifier; "
+        f"print(load_classifier({str(small_bundle.folder)!r}).predict({str(photo_folder / 'red' / '00.jpg')!r}));"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "red" in done.stdout

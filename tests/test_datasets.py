@@ -1,0 +1,104 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import draw_folder, draw_photo
+
+from mobilevit_core.datasets import PhotoDataset, load_dataset
+from mobilevit_core.errors import UserError
+
+
+def names(dataset: PhotoDataset, part: str) -> set[str]:
+    return {photo.name for photo in dataset.part(part)}
+
+
+def test_a_folder_is_split_by_class_and_seed(photo_folder: Path, tmp_path: Path) -> None:
+    dataset = load_dataset(str(photo_folder))
+    assert dataset.class_names == ("blue", "green", "red")
+    assert {part: len(photos) for part, photos in dataset.parts.items()} == {
+        "train": 24,
+        "validation": 3,
+        "test": 3,
+    }
+    assert {photo.label for photo in dataset.part("test")} == {0, 1, 2}
+    assert not names(dataset, "train") & names(dataset, "test")
+    for photo in dataset.part("train"):
+        assert photo.name.startswith(dataset.class_names[photo.label])
+    moved = shutil.copytree(photo_folder, tmp_path / "moved")
+    assert load_dataset(str(moved)).describe()["digest"] == dataset.describe()["digest"]
+    assert load_dataset(str(moved), seed=1).describe()["digest"] != dataset.describe()["digest"]
+
+
+def test_folders_for_the_parts_are_respected(tmp_path: Path) -> None:
+    for part, count in (("train", 4), ("val", 2), ("test", 3)):
+        draw_folder(tmp_path / part, count)
+        for number, path in enumerate(sorted((tmp_path / part).rglob("*.jpg"))):
+            draw_photo((number, count, 90), seed=1000 * count + number).save(path)
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.split == "folders"
+    assert [len(dataset.part(part)) for part in ("train", "validation", "test")] == [12, 6, 9]
+    shutil.rmtree(tmp_path / "val")
+    dataset = load_dataset(str(tmp_path))
+    assert [len(dataset.part(part)) for part in ("train", "validation", "test")] == [9, 3, 9]
+
+
+def test_a_photograph_of_another_part_is_left_out_of_training(tmp_path: Path) -> None:
+    for part, count in (("train", 3), ("test", 1)):
+        draw_folder(tmp_path / part, count)  # the test photographs are the first of the training's
+    dataset = load_dataset(str(tmp_path))
+    digests = {photo.sha256 for photo in (*dataset.part("test"), *dataset.part("validation"))}
+    assert not digests & {photo.sha256 for photo in dataset.part("train")}
+    assert "left out" in dataset.notes[-1]
+
+
+def test_damaged_and_foreign_files_are_named_counted_and_skipped(tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "photos", 5)
+    (folder / "red" / "broken.jpg").write_bytes((folder / "red" / "00.jpg").read_bytes()[:500])
+    (folder / "red" / "text.png").write_text("no photograph")
+    (folder / "blue" / "phone.heic").write_bytes(b"heic")
+    dataset = load_dataset(str(folder))
+    assert sum(len(photos) for photos in dataset.parts.values()) == 15
+    assert [
+        next(name for name in ("broken.jpg", "text.png", "phone.heic") if name in n) for n in dataset.notes
+    ]
+    assert len(dataset.notes) == 3
+
+
+def test_wrong_folders_get_one_clear_message(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no folder .*missing"):
+        load_dataset(str(tmp_path / "missing"))
+    with pytest.raises(UserError, match="no class folders"):
+        load_dataset(str(tmp_path))
+    folder = draw_folder(tmp_path / "photos", 2)
+    for name in ("blue", "green"):
+        shutil.rmtree(folder / name)
+    with pytest.raises(UserError, match=r"only one class folder \(red\)"):
+        load_dataset(str(folder))
+    (folder / "empty").mkdir()
+    with pytest.raises(UserError, match="'empty' has no readable photograph"):
+        load_dataset(str(folder))
+    with pytest.raises(UserError, match="is a file"):
+        load_dataset(str(folder / "red" / "00.jpg"))
+    with pytest.raises(UserError, match="Unknown split 'half'"):
+        load_dataset(str(folder), "half")
+
+
+def test_a_name_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(UserError, match="no_such_flowers"):
+        load_dataset("no_such_flowers")
+
+
+@pytest.mark.photographs
+def test_the_parts_of_tf_flowers(tf_flowers: PhotoDataset) -> None:
+    assert tf_flowers.class_names == ("dandelion", "daisy", "tulips", "sunflowers", "roses")
+    assert {part: len(photos) for part, photos in tf_flowers.parts.items()} == {
+        "train": 2929,  # 2,936 without 7 near-duplicates of the other parts
+        "validation": 367,
+        "test": 367,
+    }
+    example = load_dataset("tf_flowers", "keras-example")
+    test = {photo.sha256 for photo in tf_flowers.part("test")}
+    assert test == {photo.sha256 for photo in example.part("validation")}
+    assert not test & {photo.sha256 for photo in tf_flowers.part("train")}
+    with pytest.raises(UserError, match="no part 'test'"):
+        example.part("test")

@@ -1,0 +1,96 @@
+"""The page's functions through a real server and Gradio's own client."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from demo.comparison import Comparison
+from demo.interface import LAUNCH, build
+from mobilevit_core import load_classifier
+from mobilevit_core.bundle import Bundle, open_bundle
+from mobilevit_core.formats import FORMATS
+
+APP = Path(__file__).parents[1] / "app.py"
+
+
+@pytest.fixture(scope="module")
+def client(shipped: Bundle) -> Iterator[Client]:
+    page = build(Comparison(shipped))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    client = Client(url, verbose=False)
+    yield client
+    client.close()
+    page.close()
+
+
+def test_classify_gives_every_runtime(client: Client, shipped: Bundle, photo_folder: Path) -> None:
+    photo = photo_folder / "red" / "00.jpg"
+    answers = client.predict(handle_file(photo), 7, api_name="/classify")
+    assert list(answers) == list(FORMATS)
+    for name, answer in answers.items():
+        assert set(answer) == {"predictions", "latency_ms", "size_bytes"}
+        expected = load_classifier(shipped.folder, name).predict(photo)
+        assert [row["label"] for row in answer["predictions"]] == [label for label, _ in expected]
+        assert [row["score"] for row in answer["predictions"]] == pytest.approx(
+            [score for _, score in expected], abs=1e-5
+        )
+        latency = answer["latency_ms"]
+        assert latency["runs"] == 7 and latency["threads"] >= 1
+        assert 0 < latency["p50"] <= latency["p95"]
+        assert answer["size_bytes"] == shipped.size_bytes(name)
+
+
+def test_runs_have_a_default(client: Client, photo_folder: Path) -> None:
+    answers = client.predict(handle_file(photo_folder / "red" / "00.jpg"), api_name="/classify")
+    assert answers["float32"]["latency_ms"]["runs"] == 20
+
+
+def test_what_is_no_photograph_gets_a_sentence(client: Client, tmp_path: Path) -> None:
+    text = tmp_path / "holiday.jpg"
+    text.write_text("no photograph")
+    with pytest.raises(AppError, match="is not a photograph in one of JPEG, PNG, WEBP"):
+        client.predict(handle_file(text), api_name="/classify")
+    with pytest.raises(AppError, match="no photograph yet"):
+        client.predict(None, api_name="/classify")
+
+
+@pytest.mark.parametrize("kept", ["model.keras", "model_dynamic_int8.tflite"])
+def test_a_bundle_with_one_kind_of_weights_works(
+    kept: str, small_bundle: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    for fmt in FORMATS.values():
+        if fmt.file != kept:
+            (folder / fmt.file).unlink()
+    comparison = Comparison(open_bundle(folder))
+    result = comparison.run(photo_folder / "red" / "00.jpg", 2)
+    assert [FORMATS[name].file for name in result.answers] == [kept]
+    assert build(comparison).fns
+
+
+def test_damaged_weights_do_not_take_the_others_down(
+    small_bundle: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    (folder / "model.keras").write_bytes(b"damaged")
+    comparison = Comparison(open_bundle(folder))
+    assert set(comparison.run(photo_folder / "red" / "00.jpg", 2).answers) == {"float32", "dynamic_int8"}
+    assert "model.keras can't be loaded" in comparison.problems()["keras"]
+
+
+def test_the_app_tells_a_wrong_bundle(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, APP, "--bundle", tmp_path / "none"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("Error: ") == 1 and "Traceback" not in done.stderr
+
+
+def test_the_app_stays_a_door() -> None:
+    assert len(APP.read_text().splitlines()) <= 30

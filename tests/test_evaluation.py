@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilevit_core import load_classifier
+from mobilevit_core.bundle import Bundle
+from mobilevit_core.datasets import PhotoDataset, load_dataset
+from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation import Evaluation, evaluate
+from mobilevit_core.latency import measure
+
+
+def test_figures_of_a_known_case() -> None:
+    labels = np.array([0] * 6 + [1] * 4)
+    answers = np.array([0] * 5 + [1] + [1] * 3 + [0])
+    result = Evaluation(("cat", "dog"), labels, np.eye(2)[answers])
+    assert result.accuracy == 0.8
+    low, high = result.interval  # Wilson, 8 of 10: (0.490, 0.943)
+    assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
+    figures = result.to_json()
+    assert figures["confusion"] == [[5, 1], [1, 3]]
+    assert figures["per_class"]["cat"] == {"precision": 5 / 6, "recall": 5 / 6, "photos": 6}
+    assert figures["per_class"]["dog"]["precision"] == 0.75
+
+
+def test_labels_are_matched_by_name_not_by_order(small_bundle: Bundle, photo_folder: Path) -> None:
+    classifier = load_classifier(small_bundle.folder)
+    dataset = load_dataset(str(photo_folder))
+    result = evaluate(classifier, dataset, "test")
+    turned = {
+        "test": tuple(type(p)(p.name, 2 - p.label, p.source) for p in dataset.part("test")),
+    }
+    other = PhotoDataset("turned", "default", dataset.class_names[::-1], turned)
+    assert np.array_equal(evaluate(classifier, other, "test").labels, result.labels)
+    foreign = PhotoDataset("foreign", "default", ("blue", "purple", "red"), dataset.parts)
+    with pytest.raises(UserError, match="does not know: purple"):
+        evaluate(classifier, foreign, "test")
+
+
+def test_latencies_are_interleaved_and_warmed_up() -> None:
+    calls: list[str] = []
+    latencies = measure(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, {"a": 1, "b": 2}, runs=5, warmup=2
+    )
+    assert calls == ["a", "a", "b", "b"] + ["a", "b"] * 5
+    assert latencies["b"].threads == 2 and latencies["a"].runs == 5
+    assert 0 < latencies["a"].p50 <= latencies["a"].p95

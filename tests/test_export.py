@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from mobilevit_core import load_classifier
+from mobilevit_core.architecture import create_mobilevit
+from mobilevit_core.bundle import Bundle
+from mobilevit_core.datasets import PhotoDataset
+from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation import evaluate
+from mobilevit_core.export import (
+    Agreement,
+    drawn_pictures,
+    export_again,
+    export_saved_model,
+    load_keras,
+    tflite_formats,
+    write_tflite,
+)
+from mobilevit_core.formats import FORMATS
+
+
+@pytest.mark.parametrize("name", tflite_formats())
+def test_files_are_plain(name: str, shipped: Bundle) -> None:
+    """No Flex, no custom operator, rank 4 at the most, a static batch of 1."""
+    interpreter = Interpreter(model_path=str(shipped.weights(name)))
+    interpreter.allocate_tensors()  # fails where an operator is unknown
+    operators = {operator["op_name"] for operator in interpreter._get_ops_details()}
+    assert "CONV_2D" in operators
+    assert not [op for op in operators if "flex" in op.lower() or "custom" in op.lower()]
+    assert max(len(tensor["shape"]) for tensor in interpreter.get_tensor_details()) <= 4
+    size = shipped.contract.rule.image_size
+    for key in ("shape", "shape_signature"):
+        assert interpreter.get_input_details()[0][key].tolist() == [1, size, size, 3]
+    assert interpreter.get_output_details()[0]["shape"].tolist() == [1, len(shipped.contract.class_names)]
+
+
+@pytest.mark.photographs
+def test_answers_on_the_test_photographs(shipped: Bundle, tf_flowers: PhotoDataset) -> None:
+    """The figures in bundle.json are what the weights do, and all formats agree as promised."""
+    results = {name: evaluate(load_classifier(shipped.folder, name), tf_flowers, "test") for name in FORMATS}
+    recorded = shipped.contract.metrics["test"]["runtimes"]
+    for name, result in results.items():
+        # Half a photograph of slack: another processor may round a tie differently.
+        assert result.accuracy == pytest.approx(recorded[name]["accuracy"], abs=0.5 / 367)
+        low, high = result.interval
+        assert 0.8 <= result.accuracy and low < result.accuracy < high
+    for name in tflite_formats():
+        agreement = Agreement.between(results["keras"].probabilities, results[name].probabilities)
+        assert agreement.pictures == 367
+        agreement.require(name, FORMATS[name])
+    assert results["float32"].accuracy == results["keras"].accuracy
+
+
+def test_an_export_that_answers_differently_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = create_mobilevit(num_classes=3, image_size=64)
+    other = create_mobilevit(num_classes=3, image_size=64)
+    monkeypatch.setattr(type(model), "predict", lambda self, images, **_: other(images).numpy())
+    with pytest.raises(UserError, match="float32 is refused: on 20 pictures .* limit 0.0001"):
+        write_tflite(model, "float32", tmp_path / "model.tflite", drawn_pictures(20, 64))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_agreement_counts_and_measures() -> None:
+    first = np.array([[0.6, 0.4], [0.2, 0.8], [0.5, 0.5], [0.9, 0.1]])
+    second = np.array([[0.7, 0.3], [0.6, 0.4], [0.5, 0.5], [0.9, 0.1]])
+    agreement = Agreement.between(first, second)
+    assert agreement.same_top1 == 0.75
+    assert agreement.largest_difference == pytest.approx(0.4)
+
+
+def test_export_again_makes_the_same_files_answer_alike(small_bundle: Bundle, tmp_path: Path) -> None:
+    made, refused = export_again(small_bundle, tmp_path / "again")
+    assert not refused
+    assert made.contract.class_names == small_bundle.contract.class_names
+    image = drawn_pictures(1, 64)[0].astype(np.uint8)
+    for name in FORMATS:
+        before = load_classifier(small_bundle.folder, name).probabilities(image)
+        assert np.allclose(load_classifier(made.folder, name).probabilities(image), before, atol=1e-6)
+
+
+def test_the_saved_model_takes_batches(small_bundle: Bundle, tmp_path: Path) -> None:
+    export_saved_model(small_bundle, tmp_path / "saved_model")
+    images = drawn_pictures(3, 64)
+    served = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serving_default"]
+    model: keras.Model = load_keras(small_bundle.weights("keras"))
+    answers = served(image=tf.constant(images))["probabilities"].numpy()
+    assert np.allclose(answers, model(images).numpy(), atol=1e-6)
+    assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]

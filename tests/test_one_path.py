@@ -1,0 +1,66 @@
+"""A photograph becomes the same tensor in evaluation, in predict and in the demo."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import draw_photo
+from PIL import Image
+
+from demo.comparison import Comparison
+from mobilevit_core.bundle import Bundle
+from mobilevit_core.classifier import Classifier
+from mobilevit_core.datasets import LabelledPhoto, PhotoDataset
+from mobilevit_core.evaluation import evaluate
+from mobilevit_core.pipeline import validation_batches
+from mobilevit_core.preprocessing import preprocess
+from mobilevit_core.runtimes import LiteRTRuntime, load_runtime
+
+
+def photo_bytes(size: tuple[int, int], orientation: int, mode: str, format: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    draw_photo((180, 90, 40), seed=sum(size), size=size).convert(mode).save(buffer, format, exif=exif)
+    return buffer.getvalue()
+
+
+PHOTOS = {
+    "odd": photo_bytes((97, 61), 1, "RGB", "JPEG"),
+    "rotated": photo_bytes((131, 77), 6, "RGB", "JPEG"),
+    "mirrored": photo_bytes((50, 333), 7, "L", "PNG"),
+    "print colours": photo_bytes((64, 65), 8, "CMYK", "JPEG"),
+    "transparent": photo_bytes((301, 299), 3, "RGBA", "WEBP"),
+}
+
+
+@pytest.mark.parametrize("kind", PHOTOS)
+def test_the_tensor_is_identical_everywhere(
+    kind: str, small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = PHOTOS[kind]
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    seen: list[np.ndarray] = []
+    answer = LiteRTRuntime.probabilities
+
+    def record(runtime: Any, image: np.ndarray) -> np.ndarray:
+        seen.append(image)
+        return answer(runtime, image)
+
+    classifier = Classifier(small_bundle, "float32", load_runtime(small_bundle, "float32"))
+    comparison = Comparison(small_bundle)
+    monkeypatch.setattr(LiteRTRuntime, "probabilities", record)
+    photo = LabelledPhoto("photo", 0, content)
+    parts = {"test": (photo,)}
+    evaluate(classifier, PhotoDataset("one", "default", ("blue", "green", "red"), parts), "test")
+    classifier.predict(path)
+    comparison.run(path, 1)
+    rule = small_bundle.contract.rule
+    seen.append(next(iter(validation_batches([photo], 3, rule, 1)))[0][0].numpy())
+    assert len(seen) >= 4
+    expected = preprocess(content, rule)
+    for tensor in seen:
+        assert tensor.dtype == np.float32 and np.array_equal(tensor, expected)

@@ -1,0 +1,210 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import draw_folder
+
+from mobilevit_core import load_classifier, training
+from mobilevit_core.augmentation import mix
+from mobilevit_core.averaging import Averages
+from mobilevit_core.datasets import load_dataset
+from mobilevit_core.errors import UserError
+from mobilevit_core.photos import read_photo
+from mobilevit_core.pipeline import PhotoCache, steps_per_epoch, training_batches
+from mobilevit_core.recipes import RECIPES, Recipe, make_recipe
+from mobilevit_core.run_folder import RunFolder
+
+
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(
+    photo_folder: Path, small_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load_dataset(str(photo_folder))
+    recipe = dataclasses.replace(small_recipe, stages=((64, 2), (128, 1)))
+    whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
+    bundle, refused = training.train_bundle(dataset, recipe, whole)
+    assert not refused
+
+    save = training.TrainingState.save
+    monkeypatch.setattr(training.TrainingState, "save", lambda state, epoch: interrupt(save, state, epoch))
+    for _ in range(2):  # stopped inside the first stage and at its end
+        with pytest.raises(KeyboardInterrupt):
+            training.train_bundle(dataset, recipe, cut)
+        assert not cut.bundle.exists()
+    monkeypatch.setattr(training.TrainingState, "save", save)
+    resumed, _ = training.train_bundle(dataset, recipe, cut)
+
+    assert [row["epoch"] for row in cut.rows()] == ["0", "1", "2"]
+    assert [row["image_size"] for row in cut.rows()] == ["64", "64", "128"]
+    for before, after in zip(whole.rows(), cut.rows(), strict=True):
+        assert float(before["loss"]) == pytest.approx(float(after["loss"]), rel=1e-4)
+        assert float(before["val_loss"]) == pytest.approx(float(after["val_loss"]), rel=1e-4)
+    photo = dataset.part("test")[0].source
+    answers = [load_classifier(made.folder, "float32").probabilities(photo) for made in (bundle, resumed)]
+    assert np.allclose(*answers, atol=1e-4)
+    assert json.loads((whole.bundle / "bundle.json").read_text())["recipe"] == recipe.to_json()
+
+
+def interrupt(save, state, epoch: int) -> None:  # noqa: ANN001
+    save(state, epoch)
+    raise KeyboardInterrupt
+
+
+def test_a_finished_run_is_left_as_it_is_and_another_needs_its_own_folder(
+    photo_folder: Path, small_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, run = load_dataset(str(photo_folder)), RunFolder(tmp_path / "run")
+    monkeypatch.setattr(training, "train", lambda *_: pytest.fail("trained again"))
+    run.claim({"data": dataset.describe(), "recipe": small_recipe.to_json()})
+    with pytest.raises(UserError, match="recipe.batch_size was 8, is now 4"):
+        training.train_bundle(dataset, dataclasses.replace(small_recipe, batch_size=4), run)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("precious")
+    with pytest.raises(UserError, match="is no training run"):
+        training.train_bundle(dataset, small_recipe, RunFolder(tmp_path / "other"))
+    assert (tmp_path / "other" / "thesis.txt").read_text() == "precious"
+
+
+def test_the_best_epoch_is_kept(photo_folder: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(
+        "keras-example",
+        {"image_size": "64", "stages": "64:3", "batch_size": "12", "learning_rate": "0.01", "seed": "3"},
+    )
+    dataset, run = load_dataset(str(photo_folder), "keras-example"), RunFolder(tmp_path / "run")
+    model = training.train(dataset, recipe, run)
+    rows = run.rows()
+    best = max(float(row["val_accuracy"]) for row in rows)
+    images, labels = [], []
+    for photo in dataset.part("validation"):
+        images.append(training_tensor(photo.source))
+        labels.append(photo.label)
+    accuracy = (model.predict(np.stack(images), verbose=0).argmax(axis=1) == labels).mean()
+    assert len(rows) == 3 and accuracy == pytest.approx(best)
+
+
+def training_tensor(source: Path) -> np.ndarray:
+    from mobilevit_core.preprocessing import ResizeRule, preprocess
+
+    return preprocess(source, ResizeRule(64))
+
+
+def test_batches_follow_from_seed_and_epoch_alone(
+    photo_folder: Path, small_recipe: Recipe, tmp_path: Path
+) -> None:
+    photos = load_dataset(str(photo_folder)).part("train")
+    cache = PhotoCache(photos, 96, tmp_path)
+    steps = steps_per_epoch(len(photos), small_recipe.batch_size)
+
+    def batches(first_epoch: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        dataset = training_batches(photos, cache, 3, 64, small_recipe, first_epoch)
+        return [(x.numpy(), y.numpy()) for x, y in dataset.take(count)]
+
+    from_start, from_second = batches(0, 2 * steps), batches(1, steps)
+    for (x, y), (x2, y2) in zip(from_start[steps:], from_second, strict=True):
+        assert np.array_equal(x, x2) and np.array_equal(y, y2)
+    assert not np.array_equal(from_start[0][0], from_second[0][0])
+    for x, y in from_start:
+        assert x.shape[1:] == (64, 64, 3) and 0 <= x.min() and x.max() <= 255
+        assert np.allclose(y.sum(axis=1), 1)
+
+
+def test_every_photograph_is_seen_once_an_epoch_with_its_own_label(
+    photo_folder: Path, tmp_path: Path
+) -> None:
+    """With the augmentation turned off, what comes out is what lies in the folder."""
+    photos = load_dataset(str(photo_folder)).part("train")
+    cache = PhotoCache(photos, 96, tmp_path)
+    recipe = make_recipe("default", {"mix": "0", "color": "0", "batch_size": "24", "crop_scale": "1"})
+    images, labels = next(iter(training_batches(photos, cache, 3, 64, recipe, 0)))
+    # The discs are blue, green and red: the middle of the picture tells the class.
+    middle = images[:, 24:40, 24:40].numpy().mean(axis=(1, 2))
+    assert (middle[:, ::-1].argmax(axis=1) == labels.numpy().argmax(axis=1)).mean() > 0.9
+    assert labels.numpy().sum(axis=0).tolist() == [8, 8, 8]
+
+
+def test_the_cache_gives_the_same_from_memory_and_from_files(photo_folder: Path, tmp_path: Path) -> None:
+    photos = load_dataset(str(photo_folder)).part("train")[:6]
+    in_memory = PhotoCache(photos, 1000, tmp_path / "none")
+    mixed = PhotoCache(photos, 1000, tmp_path / "files", budget=3 * 90 * 70 * 3)
+    assert not (tmp_path / "none").exists()
+    assert len(list((tmp_path / "files").iterdir())) == 3
+    read = tf.function(mixed.read)
+    for index, photo in enumerate(photos):
+        expected = read_photo(photo.source)
+        assert np.array_equal(in_memory.read(tf.constant(index)).numpy(), expected)
+        assert np.array_equal(read(tf.constant(index)).numpy(), expected)
+
+
+def test_mixing_moves_labels_as_far_as_pixels() -> None:
+    images = tf.stack([tf.fill((32, 32, 3), value) for value in (0.0, 100.0, 200.0)])
+    labels = tf.eye(3)
+    blended = 0
+    for number in range(40):
+        x, y = mix(images, labels, 0.5, tf.constant([number, 1]))
+        own = y.numpy()[1, 1]
+        assert x.numpy()[1].mean() == pytest.approx(100 * own + 0 * (1 - own), abs=0.1)
+        assert np.allclose(y.numpy().sum(axis=1), 1)
+        blended += own < 1
+    assert 10 <= blended <= 30
+
+
+@pytest.mark.parametrize(("photos", "batch", "steps"), [(64, 32, 2), (65, 32, 2), (72, 32, 3), (3, 32, 1)])
+def test_a_small_last_batch_is_dropped(photos: int, batch: int, steps: int) -> None:
+    assert steps_per_epoch(photos, batch) == steps
+
+
+def test_averages_follow_and_swap() -> None:
+    import keras
+
+    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", "mse")
+    averages = Averages(model, decay=0.5)
+    model.optimizer.iterations.assign(1000)
+    model.layers[0].kernel.assign([[8.0]])
+    averages.update()
+    averages.update()
+    averages.swap()
+    assert model.layers[0].kernel.numpy()[0, 0] == 6.0
+    averages.swap()
+    assert model.layers[0].kernel.numpy()[0, 0] == 8.0
+
+
+def test_recipes_are_what_was_published_and_can_be_overridden() -> None:
+    example = RECIPES["keras-example"]
+    assert (example.optimizer, example.learning_rate, example.label_smoothing) == ("adam", 2e-3, 0.1)
+    assert (example.batch_size, example.epochs, example.keep) == (64, 30, "best")
+    assert make_recipe("default", {"stages": "64:2,128:3"}).stages == ((64, 2), (128, 3))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"colour": "1"}, "no value 'colour'"),
+        ({"batch_size": "many"}, "batch_size=many"),
+        ({"batch_size": "0"}, "batch_size is 0"),
+        ({"stages": "128"}, "stages=128"),
+        ({"stages": "128:0"}, "stages"),
+        ({"stages": "100:5"}, "Image size 100"),
+        ({"optimizer": "lion"}, "adam, adamw"),
+        ({"mix": "2"}, "between 0 and 1"),
+    ],
+)
+def test_impossible_values_are_named(overrides: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_recipe("default", overrides)
+
+
+def test_drawn_photographs_are_learned(tmp_path: Path) -> None:
+    """Training, averaging, export and prediction together: three colours are told apart."""
+    dataset = load_dataset(str(draw_folder(tmp_path / "photos", 20)))
+    recipe = make_recipe(
+        "default",
+        {"image_size": "64", "stages": "64:12", "batch_size": "8", "mix": "0", "average_decay": "0.9"},
+    )
+    bundle, refused = training.train_bundle(dataset, recipe, RunFolder(tmp_path / "run"))
+    classifier = load_classifier(bundle.folder, "float32")
+    answers = [classifier.predict(photo.source)[0][0] for photo in dataset.part("test")]
+    expected = [dataset.class_names[photo.label] for photo in dataset.part("test")]
+    assert not refused and np.mean([a == e for a, e in zip(answers, expected, strict=True)]) >= 5 / 6

@@ -1,0 +1,51 @@
+"""The form that trains and the form that is saved are the same network."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mobilevit_core.architecture import create_mobilevit, logits_model
+from mobilevit_core.architecture.training_form import FusedBatchNormalization, FusedSiLU, training_form
+
+
+def without_dropout(model: keras.Model) -> keras.Model:
+    """Both forms draw other random numbers, so nothing is dropped while they are compared."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+        if isinstance(layer, keras.layers.MultiHeadAttention):
+            layer._dropout_layer.rate = 0.0
+    return model
+
+
+@pytest.mark.parametrize("architecture", ["paper", "keras_example"])
+def test_outputs_gradients_and_statistics_are_equal(architecture: str) -> None:
+    plain = without_dropout(logits_model(create_mobilevit(image_size=64, architecture=architecture)))
+    fused = without_dropout(training_form(plain))
+    kinds = {type(layer) for layer in fused.layers}
+    assert FusedBatchNormalization in kinds and FusedSiLU in kinds
+    random = np.random.default_rng(0)
+    images = random.uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
+    labels = tf.one_hot([0, 1, 2, 3], 5)
+    results = []
+    for model in (plain, fused):
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+            loss = keras.losses.categorical_crossentropy(labels, logits, from_logits=True)
+        gradients = tape.gradient(loss, model.trainable_weights)
+        statistics = [weight.numpy() for weight in model.non_trainable_weights]
+        results.append((logits.numpy(), [g.numpy() for g in gradients], statistics, model(images).numpy()))
+    for first, second in zip(results[0], results[1], strict=True):
+        for a, b in zip(first, second, strict=True):
+            assert np.allclose(a, b, rtol=2e-3, atol=2e-3 * np.abs(a).max() + 1e-6)
+
+
+def test_weights_return_to_the_plain_model() -> None:
+    plain = logits_model(create_mobilevit(image_size=64))
+    fused = training_form(plain)
+    changed = [weight + 0.01 for weight in fused.get_weights()]
+    fused.set_weights(changed)
+    plain.set_weights(fused.get_weights())
+    image = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    assert np.allclose(plain(image).numpy(), fused(image).numpy(), atol=1e-4)
