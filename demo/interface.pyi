@@ -27,7 +27,6 @@ LAUNCH = {
     "footer_links": ["api"],
 }
 
-
 class PhotoInput(gr.Image):
     """An image field that hands over the file as it was uploaded; reading it is our loader's business.
 

@@ -145,21 +145,21 @@ def make_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
     """
     if name not in RECIPES:
         raise UserError(f"Unknown recipe {name!r}. There are: {', '.join(RECIPES)}.")
-    fields = {field.name for field in dataclasses.fields(Recipe)}
+    fields = {field.name: field.type for field in dataclasses.fields(Recipe)}
     values = {}
     for key, text in (overrides or {}).items():
         if key not in fields:
             raise UserError(f"A recipe has no value {key!r}. It has: {', '.join(sorted(fields))}.")
-        values[key] = _parse(key, text, getattr(RECIPES[name], key))
+        values[key] = _parse(key, text, fields[key])
     return dataclasses.replace(RECIPES[name], **values)
 
 
-def _parse(key: str, text: str, current: Any) -> Any:
+def _parse(key: str, text: str, kind: Any) -> Any:
     try:
         if key == "stages":
             pairs = (pair.split(":") for pair in text.split(","))
             return tuple((int(size), int(epochs)) for size, epochs in pairs)
-        return type(current)(text)
+        return kind(text)
     except ValueError:
-        example = "128:70,192:16" if key == "stages" else repr(current)
-        raise UserError(f"{key}={text}: that is no value for {key}; one is {example}.") from None
+        expected = "image_size:epochs pairs such as 128:56,192:12" if key == "stages" else kind.__name__
+        raise UserError(f"{key}={text}: that is no value for {key}; expected: {expected}.") from None

@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from demo.interface import LAUNCH, build
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.datasets import PhotoDataset
 from mobilevit_core.formats import FORMATS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -31,7 +35,7 @@ def url(shipped: Bundle) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser():  # noqa: ANN201
+def browser() -> "Iterator[Browser]":
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -40,18 +44,18 @@ def browser():  # noqa: ANN201
         browser.close()
 
 
-def answered(page) -> str:  # noqa: ANN001
+def answered(page: "Page") -> str:
     page.wait_for_function("document.querySelector('#summary').innerText.includes('Preparing')")
     return page.inner_text("body")
 
 
 @pytest.mark.photographs
 def test_a_flower_gets_an_answer_from_every_runtime(
-    browser,
+    browser: "Browser",
     url: str,
     tf_flowers: PhotoDataset,
     shipped: Bundle,
-    tmp_path: Path,  # noqa: ANN001
+    tmp_path: Path,
 ) -> None:
     flower = tmp_path / "flower.jpg"
     flower.write_bytes(tf_flowers.part("test")[0].source)
@@ -69,11 +73,11 @@ def test_a_flower_gets_an_answer_from_every_runtime(
 
 @pytest.mark.parametrize("width", [390, 1366])
 def test_a_text_file_gets_a_sentence_and_the_page_goes_on(
-    browser,
+    browser: "Browser",
     url: str,
     tmp_path: Path,
     photo_folder: Path,
-    width: int,  # noqa: ANN001
+    width: int,
 ) -> None:
     text = tmp_path / "holiday.jpg"
     text.write_text("no photograph")

@@ -52,6 +52,7 @@ def test_the_tensor_is_identical_everywhere(
 
     classifier = Classifier(small_bundle, "float32", load_runtime(small_bundle, "float32"))
     comparison = Comparison(small_bundle)
+    comparison.run(path, 1)  # its runtimes are loaded, and warmed up, from here on
     monkeypatch.setattr(LiteRTRuntime, "probabilities", record)
     photo = LabelledPhoto("photo", 0, content)
     parts = {"test": (photo,)}
@@ -60,7 +61,7 @@ def test_the_tensor_is_identical_everywhere(
     comparison.run(path, 1)
     rule = small_bundle.contract.rule
     seen.append(next(iter(validation_batches([photo], 3, rule, 1)))[0][0].numpy())
-    assert len(seen) >= 4
+    assert len(seen) > 4  # evaluate, predict, several runs of the demo, validation
     expected = preprocess(content, rule)
     for tensor in seen:
         assert tensor.dtype == np.float32 and np.array_equal(tensor, expected)
