@@ -28,19 +28,6 @@ LAUNCH = {
 }
 
 
-class PhotoInput(gr.Image):
-    """An image field that hands over the file as it was uploaded; reading it is our loader's business.
-
-    Gradio's own field opens the file first, so that a text file would end in an error of Pillow's.
-    """
-
-    is_template = True  # tells Gradio's front end to draw it as a plain Image
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        """Path of the uploaded file."""
-        return super().preprocess(payload) if payload is None or payload.path is None else payload.path
-
-
 def build(comparison: Comparison) -> gr.Blocks:
     """The page for one bundle.
 
@@ -55,13 +42,7 @@ def build(comparison: Comparison) -> gr.Blocks:
         gr.Markdown(_heading(comparison))
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                photo = PhotoInput(
-                    label="Photograph",
-                    sources=["upload", "webcam", "clipboard"],
-                    type="filepath",
-                    image_mode=None,
-                    height=320,
-                )
+                photo = _photo_field()
                 runs = gr.Slider(5, 100, 20, step=5, label="Timed runs of each runtime")
                 start = gr.Button("Classify", variant="primary")
                 gr.Examples(_examples(), photo, label=EXAMPLES_LABEL)
@@ -88,7 +69,7 @@ def build(comparison: Comparison) -> gr.Blocks:
 
 
 PLACEHOLDER = "Give it a photograph: the answers and the time that each runtime takes appear here."
-EXAMPLES_LABEL = "Pictures that scikit-learn ships (neither shows one of the classes)"
+EXAMPLES_LABEL = "To try it: two pictures that scikit-learn ships, a palace and a dahlia"
 
 
 def _heading(comparison: Comparison) -> str:
@@ -110,6 +91,27 @@ def _heading(comparison: Comparison) -> str:
             f"{FORMATS[name].title}."
         )
     return "\n\n".join(lines)
+
+
+def _photo_field() -> gr.Image:
+    """An image field that hands over the file as it was uploaded; reading it is our loader's business.
+
+    Gradio's own field opens the file first, so a text file would end in an error of Pillow's.
+    """
+    field = gr.Image(
+        label="Photograph",
+        sources=["upload", "webcam", "clipboard"],
+        type="filepath",
+        image_mode=None,
+        height=320,
+    )
+    own = field.preprocess
+
+    def path(payload: ImageData | None) -> str | None:
+        return payload.path if payload is not None and payload.path else own(payload)
+
+    field.preprocess = path
+    return field
 
 
 def _runtime_column(name: str) -> tuple[gr.Label, gr.Markdown]:

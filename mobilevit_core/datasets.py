@@ -7,7 +7,7 @@ decoding is the business of `photos.py` alone.
 
 import csv
 import hashlib
-import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +33,8 @@ FOLDER_NAMES = {
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
+
+TFDS_NAME = r"\w+(/[\w.-]+)?(:[\d.*]+)?"  # data set, perhaps its configuration, perhaps its version
 
 NEAR_DUPLICATES = Path(__file__).with_name("near_duplicates.csv")
 
@@ -128,7 +130,7 @@ def load_dataset(data: str, split: str = "default", seed: int = 0) -> PhotoDatas
         return _leave_out_duplicates(_load_folder(folder, split, seed))
     if folder.exists():
         raise UserError(f"{data} is a file. Give a folder with one subfolder of photographs a class.")
-    if os.sep in data or data.startswith(".") or (os.altsep and os.altsep in data):
+    if not re.fullmatch(TFDS_NAME, data):
         raise UserError(f"There is no folder {data}.")
     return _leave_out_duplicates(_load_tfds(data, split))
 
@@ -163,7 +165,7 @@ def _load_tfds(name: str, split: str) -> PhotoDataset:
 
     try:
         builder = tfds.builder(name)
-    except tfds.core.DatasetNotFoundError:
+    except (tfds.core.DatasetNotFoundError, ValueError):  # the latter: no such configuration or version
         raise UserError(
             f"{name!r} is neither a folder here nor a data set of tensorflow-datasets. "
             "Give a folder with one subfolder a class, or a name such as tf_flowers."
@@ -180,7 +182,9 @@ def _load_tfds(name: str, split: str) -> PhotoDataset:
         ) from error
     slices = _tfds_slices(set(builder.info.splits), split, name)
     parts = {part: _read_tfds(builder, part_slice) for part, part_slice in slices.items()}
-    return PhotoDataset(builder.info.full_name, split, tuple(features["label"].names), parts)
+    config = f"/{builder.builder_config.name}" if builder.builder_config else ""
+    full_name = f"{builder.name}{config}:{builder.version}"
+    return PhotoDataset(full_name, split, tuple(features["label"].names), parts)
 
 
 def _tfds_slices(present: set[str], split: str, name: str) -> dict[str, str]:

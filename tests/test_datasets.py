@@ -83,9 +83,10 @@ def test_wrong_folders_get_one_clear_message(tmp_path: Path) -> None:
         load_dataset(str(folder), "half")
 
 
-def test_a_name_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(UserError, match="no_such_flowers"):
-        load_dataset("no_such_flowers")
+@pytest.mark.parametrize("name", ["no_such_flowers", "photos/no_such_folder", "tf_flowers/no_such_config"])
+def test_a_name_that_nobody_knows_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}' is neither a folder here nor a data set"):
+        load_dataset(name)
 
 
 @pytest.mark.photographs
@@ -96,6 +97,8 @@ def test_the_parts_of_tf_flowers(tf_flowers: PhotoDataset) -> None:
         "validation": 367,
         "test": 367,
     }
+    # The name that a bundle records brings the same photographs back.
+    assert load_dataset(tf_flowers.name).describe() == tf_flowers.describe()
     example = load_dataset("tf_flowers", "keras-example")
     test = {photo.sha256 for photo in tf_flowers.part("test")}
     assert test == {photo.sha256 for photo in example.part("validation")}
