@@ -4,6 +4,7 @@ The same call with the same run folder goes on after the last finished epoch. A 
 thing: a network for another image size that continues from the checkpoint.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from mobilevit_core.architecture.training_form import training_form
 from mobilevit_core.averaging import Averages, AverageWeights
 from mobilevit_core.bundle import Bundle, open_bundle
 from mobilevit_core.datasets import PhotoDataset
+from mobilevit_core.errors import UserError
 from mobilevit_core.export import bundle_model
 from mobilevit_core.pipeline import (
     CACHE_MARGIN,
@@ -82,16 +84,21 @@ def train(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> keras.Model:
             cache = PhotoCache(photos, round(largest * CACHE_MARGIN), run.path / "cache")
         run.forget_after(state.epoch)
         rule = ResizeRule(image_size, recipe.resize_mode, recipe.crop_fraction)
-        state.trained.fit(
-            training_batches(photos, cache, classes, image_size, recipe, state.epoch),
-            validation_data=validation_batches(validation, classes, rule, recipe.batch_size),
-            initial_epoch=state.epoch,
-            epochs=end,
-            steps_per_epoch=steps,
-            shuffle=False,  # the data set orders itself
-            callbacks=_callbacks(state, recipe, steps, run),
-            verbose=0,
-        )
+        callbacks = _callbacks(state, recipe, steps, run)
+        try:
+            state.trained.fit(
+                training_batches(photos, cache, classes, image_size, recipe, state.epoch),
+                validation_data=validation_batches(validation, classes, rule, recipe.batch_size),
+                initial_epoch=state.epoch,
+                epochs=end,
+                steps_per_epoch=steps,
+                shuffle=False,  # the data set orders itself
+                callbacks=callbacks,
+                verbose=0,
+            )
+        finally:
+            for callback in callbacks:  # an interrupted fit() leaves the history and the bar open
+                callback.on_train_end()
     state.copy_kept_weights(model)
     return model
 
@@ -159,7 +166,8 @@ class TrainingState:
     def copy_kept_weights(self, model: keras.Model) -> None:
         """Gives the plain model the weights that the recipe keeps."""
         if self.recipe.keep == "best":
-            model.load_weights(self.run.best_weights)
+            self.trained.load_weights(self.run.best_weights)
+            model.set_weights(self.trained.get_weights())
             return
         with self.kept_weights():
             model.set_weights(self.trained.get_weights())
@@ -174,6 +182,12 @@ class SaveState(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Writes the best weights first, so that no checkpoint can be newer than they are."""
+        if not math.isfinite(logs["loss"]):
+            raise UserError(
+                f"The loss of epoch {epoch + 1} is {logs['loss']}: training has come apart. The run folder "
+                "keeps its last good checkpoint; try a new run with a lower rate, for example "
+                f"--set learning_rate={self._state.recipe.learning_rate / 4:g}."
+            )
         if self._state.recipe.keep == "best":
             before = [float(row["val_accuracy"]) for row in self._state.run.rows()][:epoch]
             if not before or logs["val_accuracy"] > max(before):
@@ -190,8 +204,9 @@ def _callbacks(
         *averaging,
         keras.callbacks.TerminateOnNaN(),
         AddEpochFacts(),
-        SaveState(state),
+        # The row first: a row without a checkpoint is dropped on resume, a lost row would be lost for good.
         keras.callbacks.CSVLogger(run.history, append=True),
+        SaveState(state),
         TrainingProgress(recipe.epochs, steps),
     ]
 

@@ -66,6 +66,8 @@ def small_bundle(
 
     dataset = load_dataset(str(photo_folder))
     model = create_mobilevit(num_classes=3, image_size=64)
+    logits = model.get_layer("logits")
+    logits.kernel.assign(logits.kernel * 50)  # answers as decided as a trained network's, no ties
     bundle, refused = bundle_model(tmp_path_factory.mktemp("made") / "bundle", model, dataset, small_recipe)
     assert not refused
     return bundle
