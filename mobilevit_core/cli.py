@@ -162,6 +162,9 @@ def export(
     bundle: BundleArgument,
     to: Annotated[Path, typer.Option(help="Folder to write to; must not exist.")],
     saved_model: Annotated[bool, typer.Option(help="Write a SavedModel instead of TFLite files.")] = False,
+    data: Annotated[
+        str | None, typer.Option(help=f"{DataHelp} To compare on; without it, on drawn pictures.")
+    ] = None,
 ) -> None:
     """Convert a bundle's Keras weights anew: the bundle with all TFLite formats, or a SavedModel."""
     from mobilevit_core.bundle import open_bundle
@@ -177,11 +180,13 @@ def export(
         export_saved_model(opened, to)
         console.print(f"SavedModel: {to}")
         return
-    written, refused = export_again(opened, to)
+    recipe = opened.contract.recipe
+    dataset = _load(data, recipe["split"], recipe["seed"]) if data else None
+    written, refused = export_again(opened, to, dataset)
     for name, agreement in written.contract.agreement.items():
         console.print(
             f"{written.weights(name)}: {written.size_bytes(name):,} bytes, {agreement['same_top1']:.1%} of "
-            f"{agreement['pictures']} drawn pictures as Keras, largest difference "
+            f"{agreement['pictures']} pictures as Keras, largest difference "
             f"{agreement['largest_difference']:.2g}",
             soft_wrap=True,
         )

@@ -147,25 +147,30 @@ def bundle_model(
         recipe=recipe.to_json(),
         data=dataset.describe(),
     )
-    photos = dataset.part("validation")[:CHECK_PHOTOS]
-    images = np.stack([preprocess(photo.source, rule, photo.name) for photo in photos])
-    return _write(folder, model, contract, images)
+    return _write(folder, model, contract, _check_images(dataset, rule))
 
 
-def export_again(bundle: Bundle, folder: Path) -> tuple[Bundle, list[str]]:
+def export_again(
+    bundle: Bundle, folder: Path, dataset: PhotoDataset | None = None
+) -> tuple[Bundle, list[str]]:
     """Converts a bundle's Keras weights anew into a bundle of its own.
-
-    The photographs of the training are not at hand, so the comparison runs on drawn pictures.
 
     Args:
         bundle: has model.keras.
         folder: of the new bundle.
+        dataset: its validation part is what exports are compared on; without it, drawn pictures are.
 
     Returns:
         The new bundle, and one sentence for every format that was refused.
     """
-    images = drawn_pictures(CHECK_PHOTOS, bundle.contract.rule.image_size)
+    rule = bundle.contract.rule
+    images = _check_images(dataset, rule) if dataset else drawn_pictures(CHECK_PHOTOS, rule.image_size)
     return _write(folder, load_keras(bundle.weights("keras")), bundle.contract, images)
+
+
+def _check_images(dataset: PhotoDataset, rule: ResizeRule) -> np.ndarray:
+    photos = dataset.part("validation")[:CHECK_PHOTOS]
+    return np.stack([preprocess(photo.source, rule, photo.name) for photo in photos])
 
 
 def _write(

@@ -1,5 +1,7 @@
 """A live progress bar over a whole training run, and one line an epoch for log files."""
 
+import sys
+
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -56,7 +58,7 @@ class TrainingProgress(keras.callbacks.Callback):
             f"validation accuracy {logs['val_accuracy']:.4f}  {logs['seconds']:.0f} s"
         )
         if self._bar.disable:
-            print(line, flush=True)
+            print(line, file=sys.stderr, flush=True)
         else:
             self._bar.console.print(line, highlight=False)
 

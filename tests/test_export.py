@@ -75,14 +75,14 @@ def test_agreement_counts_and_measures() -> None:
     assert agreement.largest_difference == pytest.approx(0.4)
 
 
-def test_export_again_makes_the_same_files_answer_alike(small_bundle: Bundle, tmp_path: Path) -> None:
-    made, refused = export_again(small_bundle, tmp_path / "again")
+def test_export_again_makes_the_same_files_answer_alike(shipped: Bundle, tmp_path: Path) -> None:
+    made, refused = export_again(shipped, tmp_path / "again")
     assert not refused
-    assert made.contract.class_names == small_bundle.contract.class_names
+    assert made.contract.class_names == shipped.contract.class_names
     image = drawn_pictures(1, 64)[0].astype(np.uint8)
     for name in FORMATS:
-        before = load_classifier(small_bundle.folder, name).probabilities(image)
-        assert np.allclose(load_classifier(made.folder, name).probabilities(image), before, atol=1e-6)
+        before = load_classifier(shipped.folder, name).probabilities(image)
+        assert np.allclose(load_classifier(made.folder, name).probabilities(image), before, atol=1e-4)
 
 
 def test_the_saved_model_takes_batches(small_bundle: Bundle, tmp_path: Path) -> None:
