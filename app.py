@@ -21,4 +21,8 @@ if __name__ == "__main__":
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
-    page.launch(server_port=arguments.port, **LAUNCH)
+    try:
+        page.launch(server_port=arguments.port, **LAUNCH)
+    except (OSError, OverflowError) as error:
+        print(f"Error: the port can't be used: {error}", file=sys.stderr)
+        sys.exit(2)

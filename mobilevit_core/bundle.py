@@ -80,6 +80,8 @@ class Contract:
             raise ValueError("fewer than two class_names")
         if not set(FORMATS) & set(value["formats"]):
             raise ValueError("no known weight format")
+        for section, key in (("recipe", "split"), ("recipe", "seed"), ("data", "name"), ("data", "digest")):
+            value[section][key]  # evaluation needs them
         return cls(
             class_names=class_names,
             rule=ResizeRule(int(rule["image_size"]), rule["mode"], float(rule["crop_fraction"])),
@@ -137,7 +139,7 @@ class Bundle:
         return self.weights(name).stat().st_size
 
     def record_metrics(self, part: str, metrics: dict[str, Any]) -> None:
-        """Adds what was measured on one part of the data to `bundle.json`."""
+        """Adds what was measured on one part of the data to `bundle.json`; replaces what it said of it."""
         self.contract.metrics[part] = metrics
         write_json(self.folder / CONTRACT, self.contract.to_json())
 
@@ -173,26 +175,24 @@ def write_bundle(folder: Path, fill: Callable[[Path], Contract]) -> Bundle:
     """Writes a bundle beside its place and renames it, so that nobody ever finds half of one.
 
     Args:
-        folder: where it shall be; an older bundle there is replaced.
+        folder: where it shall be.
         fill: writes the weights into the folder it is given and returns the contract.
 
     Returns:
         The bundle in its place.
+
+    Raises:
+        UserError: the folder exists already.
     """
+    if folder.exists():
+        raise UserError(f"{folder} exists already. Name a new folder, or remove it first.")
     beside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
         contract = fill(beside)
         write_json(beside / CONTRACT, contract.to_json())
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
-            os.replace(folder, old)
-            os.replace(beside, folder)
-            shutil.rmtree(old)
-        else:
-            os.replace(beside, folder)
+        os.replace(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return Bundle(folder, contract)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
@@ -36,6 +37,13 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except UserError as error:
             messages.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+        except OSError as error:
+            if error.filename is None:
+                raise
+            messages.print(
+                f"Error: {error.filename}: {error.strerror}", style="red", markup=False, soft_wrap=True
+            )
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             messages.print("Stopped. A training run goes on with the same command.")
@@ -80,21 +88,22 @@ def train(
     folder = run or Path("runs") / recipe
     dataset = _load(data, chosen.split, chosen.seed)
 
-    from mobilevit_core.evaluation import evaluate_bundle
     from mobilevit_core.run_folder import RunFolder
     from mobilevit_core.training import train_bundle
 
     bundle, refused = train_bundle(dataset, chosen, RunFolder(folder))
     for sentence in refused:
         messages.print(sentence, style="yellow", markup=False)
-    if "validation" not in bundle.contract.metrics:
-        bundle.record_metrics("validation", evaluate_bundle(bundle, dataset, "validation", bundle.expected))
     if as_json:
         print(json.dumps({"bundle": str(bundle.folder), **bundle.contract.to_json()}))
     else:
-        accuracy = bundle.contract.metrics["validation"]["runtimes"]["keras"]["accuracy"]
-        console.print(f"Bundle: {bundle.folder}, accuracy {accuracy:.1%} on the validation part")
-        console.print(f"Next: python -m mobilevit_core evaluate {bundle.folder} --part test")
+        measured = next(iter(bundle.contract.metrics["validation"]["runtimes"].values()))
+        part = "test" if dataset.parts.get("test") else "validation"
+        for line in (
+            f"Bundle: {bundle.folder}, accuracy {measured['accuracy']:.1%} on the validation part",
+            f"Next: python -m mobilevit_core evaluate {bundle.folder} --part {part}",
+        ):
+            console.print(line, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -118,17 +127,24 @@ def evaluate(
         opened.weights(name)
     source, recipe = opened.contract.data, opened.contract.recipe
     dataset = _load(data or source["name"], split or recipe["split"], recipe["seed"])
+    if not data and not split and dataset.describe()["digest"] != source["digest"]:
+        messages.print(
+            f"Warning: {dataset.name} is no longer what the bundle was trained on: photographs of its "
+            "training may stand in this part now.",
+            style="yellow",
+            soft_wrap=True,
+        )
 
     from mobilevit_core.evaluation import evaluate_bundle
 
     figures = evaluate_bundle(opened, dataset, part, names)
-    if record:
-        opened.record_metrics(part, figures)
     if as_json:
         print(json.dumps(figures))
-        return
-    for name, result in figures["runtimes"].items():
-        _print_evaluation(FORMATS[name].title, figures, result)
+    else:
+        for name, result in figures["runtimes"].items():
+            _print_evaluation(FORMATS[name].title, figures, result)
+    if record:
+        opened.record_metrics(part, figures)
 
 
 @app.command()
@@ -178,7 +194,7 @@ def export(
 
     if saved_model:
         export_saved_model(opened, to)
-        console.print(f"SavedModel: {to}")
+        console.print(f"SavedModel: {to}", markup=False, soft_wrap=True)
         return
     recipe = opened.contract.recipe
     dataset = _load(data, recipe["split"], recipe["seed"]) if data else None
@@ -188,6 +204,7 @@ def export(
             f"{written.weights(name)}: {written.size_bytes(name):,} bytes, {agreement['same_top1']:.1%} of "
             f"{agreement['pictures']} pictures as Keras, largest difference "
             f"{agreement['largest_difference']:.2g}",
+            markup=False,
             soft_wrap=True,
         )
     if refused:
@@ -198,7 +215,9 @@ def export(
 def benchmark(
     bundle: BundleArgument,
     runs: Annotated[int, typer.Option(min=1, help="Timed runs of each runtime.")] = 50,
-    threads: Annotated[int | None, typer.Option(min=1, help="Default: processors, at most 4.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Default: processors, at most 4.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Latency of every runtime of a bundle: warmed up, interleaved, median and 95th percentile."""
@@ -258,5 +277,5 @@ def _print_evaluation(title: str, figures: dict[str, Any], result: dict[str, Any
     for column in ("class", "precision", "recall", "photos"):
         table.add_column(column, justify="left" if column == "class" else "right")
     for name, row in result["per_class"].items():
-        table.add_row(name, f"{row['precision']:.1%}", f"{row['recall']:.1%}", str(row["photos"]))
+        table.add_row(escape(name), f"{row['precision']:.1%}", f"{row['recall']:.1%}", str(row["photos"]))
     console.print(table)

@@ -7,6 +7,7 @@ decoding is the business of `photos.py` alone.
 
 import csv
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -117,7 +118,7 @@ def load_dataset(data: str, split: str = "default", seed: int = 0) -> PhotoDatas
         seed: decides the split of a folder that has none of its own.
 
     Returns:
-        The data set; every part that it has is non-empty.
+        The data set; its training part has photographs of every class.
 
     Raises:
         UserError: unknown split, missing folder, a folder that is no data set, or a name that
@@ -127,12 +128,25 @@ def load_dataset(data: str, split: str = "default", seed: int = 0) -> PhotoDatas
         raise UserError(f"Unknown split {split!r}. There are: {', '.join(SPLITS)}.")
     folder = Path(data)
     if folder.is_dir():
-        return _leave_out_duplicates(_load_folder(folder, split, seed))
+        return _complete(_leave_out_duplicates(_load_folder(folder, split, seed)))
     if folder.exists():
         raise UserError(f"{data} is a file. Give a folder with one subfolder of photographs a class.")
     if not re.fullmatch(TFDS_NAME, data):
         raise UserError(f"There is no folder {data}.")
-    return _leave_out_duplicates(_load_tfds(data, split))
+    return _complete(_leave_out_duplicates(_load_tfds(data, split)))
+
+
+def _complete(dataset: PhotoDataset) -> PhotoDataset:
+    """Refuses a data set that cannot be trained: a class without training photographs, no validation part."""
+    present = {photo.label for photo in dataset.parts["train"]}
+    empty = [name for label, name in enumerate(dataset.class_names) if label not in present]
+    if empty or not dataset.parts["validation"]:
+        what = f"class {empty[0]!r} has no photograph left to train on" if empty else "validation has none"
+        raise UserError(
+            f"{dataset.name} has too few photographs: {what}. "
+            "Every class needs at least 3 different ones, and many more to be told apart well."
+        )
+    return dataset
 
 
 def _leave_out_duplicates(dataset: PhotoDataset) -> PhotoDataset:
@@ -165,7 +179,7 @@ def _load_tfds(name: str, split: str) -> PhotoDataset:
 
     try:
         builder = tfds.builder(name)
-    except (tfds.core.DatasetNotFoundError, ValueError):  # the latter: no such configuration or version
+    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError):  # also: no such config or version
         raise UserError(
             f"{name!r} is neither a folder here nor a data set of tensorflow-datasets. "
             "Give a folder with one subfolder a class, or a name such as tf_flowers."
@@ -191,11 +205,13 @@ def _tfds_slices(present: set[str], split: str, name: str) -> dict[str, str]:
     """Part -> slice; the data set's own validation and test splits are respected by the default split."""
     if "train" not in present:
         raise UserError(f"{name} has no split 'train'; it has: {', '.join(sorted(present))}.")
-    if split != "default" or "test" not in present:
+    if split != "default" or not {"validation", "test"} & present:
         return SPLITS[split]
-    if "validation" in present:
+    if {"validation", "test"} <= present:
         return {part: part for part in PARTS}
-    return {"train": "train[:90%]", "validation": "train[90%:]", "test": "test"}
+    # One more part than training: it is what others report on, so nothing is chosen on it.
+    held_out = "test" if "test" in present else "validation"
+    return {"train": "train[:90%]", "validation": "train[90%:]", "test": held_out}
 
 
 def _read_tfds(builder, part_slice: str) -> tuple[LabelledPhoto, ...]:  # noqa: ANN001 (tfds is lazy)
@@ -239,15 +255,19 @@ def _load_folder(folder: Path, split: str, seed: int) -> PhotoDataset:
 
 def _parts_layout(folder: Path) -> dict[str, Path]:
     """Part -> folder, where the person has laid the parts out; empty where the folders are classes."""
+    folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     found = {
-        part: folder / name
-        for part, names in FOLDER_NAMES.items()
-        for name in names
-        if (folder / name).is_dir()
+        part: path for path in folders for part, names in FOLDER_NAMES.items() if path.name.lower() in names
     }
-    known = {path.name for path in found.values()}
-    others = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
-    return found if "train" in found and len(found) > 1 and not others - known else {}
+    if "train" not in found or len(found) < 2:
+        return {}
+    others = sorted(path.name for path in folders if path not in found.values())
+    if others:
+        raise UserError(
+            f"{folder} has folders for the parts ({', '.join(p.name for p in found.values())}) beside others "
+            f"({', '.join(others)}). Move the others away, or the parts, if they are meant as classes."
+        )
+    return {part: found[part] for part in PARTS if part in found}
 
 
 def _class_folders(root: Path) -> tuple[str, ...]:
@@ -267,7 +287,7 @@ def _photos_below(root: Path, class_names: tuple[str, ...]) -> list[LabelledPhot
         for label, name in enumerate(class_names)
         if (root / name).is_dir()
         for path in sorted((root / name).rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not any(name.startswith(".") for name in path.relative_to(root).parts)
     ]
 
 
@@ -313,7 +333,7 @@ def _divide(
     for photo in photos:
         by_class.setdefault(photo.label, []).append(photo)
     for members in by_class.values():
-        members.sort(key=lambda photo: hashlib.sha256(f"{seed} {photo.name}".encode()).digest())
+        members.sort(key=lambda photo: hashlib.sha256(os.fsencode(f"{seed} {photo.name}")).digest())
         for part, share in list(shares.items())[:0:-1]:
             # At least one a part, as long as training keeps one too.
             count = max(round(len(members) * share / sum(shares.values())), 1)

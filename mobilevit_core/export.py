@@ -46,7 +46,8 @@ class Agreement:
 
     def require(self, name: str, fmt: WeightFormat) -> None:
         """Raises a UserError that names the figure if it is under the format's floor."""
-        if self.same_top1 < fmt.agreement or self.largest_difference > fmt.difference:
+        # Written so that NaN, which is neither over nor under anything, is refused too.
+        if not (self.same_top1 >= fmt.agreement and self.largest_difference <= fmt.difference):
             raise UserError(
                 f"{name} is refused: on {self.pictures} pictures {self.same_top1:.1%} have Keras's answer "
                 f"(floor {fmt.agreement:.1%}) and the largest difference of a probability is "
@@ -127,10 +128,10 @@ def write_tflite(model: keras.Model, name: str, path: Path, images: np.ndarray) 
 def bundle_model(
     folder: Path, model: keras.Model, dataset: PhotoDataset, recipe: Recipe
 ) -> tuple[Bundle, list[str]]:
-    """Makes the bundle of a trained model, with its accuracy on the validation part.
+    """Makes the bundle of a trained model.
 
     Args:
-        folder: where; an older bundle is replaced only once the new one is complete.
+        folder: where; must not exist.
         model: the trained model at the recipe's image size.
         dataset: what it was trained on; its validation part is what exports are compared on.
         recipe: of the run.
@@ -138,7 +139,7 @@ def bundle_model(
     Returns:
         The bundle, and one sentence for every format that was refused.
     """
-    rule = ResizeRule(recipe.image_size, recipe.resize_mode, recipe.crop_fraction)
+    rule = recipe.rule
     contract = Contract(
         class_names=dataset.class_names,
         rule=rule,
@@ -157,7 +158,7 @@ def export_again(
 
     Args:
         bundle: has model.keras.
-        folder: of the new bundle.
+        folder: of the new bundle; must not exist.
         dataset: its validation part is what exports are compared on; without it, drawn pictures are.
 
     Returns:
@@ -165,11 +166,13 @@ def export_again(
     """
     rule = bundle.contract.rule
     images = _check_images(dataset, rule) if dataset else drawn_pictures(CHECK_PHOTOS, rule.image_size)
-    return _write(folder, load_keras(bundle.weights("keras")), bundle.contract, images)
+    contract = replace(bundle.contract, metrics={})  # nothing was measured on the new files
+    return _write(folder, load_keras(bundle.weights("keras")), contract, images)
 
 
 def _check_images(dataset: PhotoDataset, rule: ResizeRule) -> np.ndarray:
-    photos = dataset.part("validation")[:CHECK_PHOTOS]
+    photos = dataset.part("validation")
+    photos = photos[:: max(1, len(photos) // CHECK_PHOTOS)][:CHECK_PHOTOS]  # of all classes
     return np.stack([preprocess(photo.source, rule, photo.name) for photo in photos])
 
 

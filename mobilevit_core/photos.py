@@ -93,10 +93,8 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16-bit grey: Pillow's own conversion would clip to white
-        values = np.asarray(image).astype(np.float64)
-        scale = 255 / 65535 if values.max(initial=0) > 255 else 1
-        return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I;16"):  # 16-bit grey: Pillow's own conversion would clip it to white
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         background = Image.new("RGBA", layer.size, (*BACKGROUND, 255))

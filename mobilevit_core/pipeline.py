@@ -14,7 +14,7 @@ from mobilevit_core.photos import read_photo
 from mobilevit_core.preprocessing import ResizeRule, preprocess, shrink
 from mobilevit_core.recipes import Recipe
 
-CACHE_BYTES = 3 * 2**30  # decoded photographs kept in memory; the rest goes to files
+CACHE_BYTES = 2 * 2**30  # decoded photographs kept in memory (twice that while it fills); the rest in files
 CACHE_MARGIN = 1.5  # the cached photograph's shorter side over the largest training size
 
 

@@ -1,6 +1,6 @@
 """From a photograph to the tensor that the network takes: one rule, recorded in the bundle.
 
-Pillow and NumPy only. Evaluation, export checks, benchmark, predict and the demo all call `preprocess`.
+Pillow and NumPy only. Validation, evaluation, export checks, predict and the demo all call `preprocess`.
 """
 
 from dataclasses import asdict, dataclass

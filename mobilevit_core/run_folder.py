@@ -1,13 +1,14 @@
 """The files of one training run, and the promise that a folder holds one run only."""
 
 import csv
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mobilevit_core.errors import UserError
-from mobilevit_core.files import write_json
+from mobilevit_core.files import write_bytes, write_json
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class RunFolder:
         return self.path / "best.weights.h5"
 
     @property
+    def cache(self) -> Path:
+        """Decoded photographs that do not fit into memory; gone when the run is finished."""
+        return self.path / "cache"
+
+    @property
     def bundle(self) -> Path:
         """The finished artefact."""
         return self.path / "bundle"
@@ -49,7 +55,10 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(path, config)
             return
-        before = json.loads(path.read_text())
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise UserError(f"{path} is damaged. Name a new folder with --run.") from None
         flat_before, flat_now = _flatten(before), _flatten(json.loads(json.dumps(config)))
         different = [
             f"{key} was {flat_before.get(key)}, is now {flat_now.get(key)}"
@@ -74,10 +83,11 @@ class RunFolder:
         rows = self.rows()
         kept = [row for row in rows if int(row["epoch"]) < epoch]
         if len(kept) < len(rows):
-            with self.history.open("w", newline="") as file:
-                writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-                writer.writeheader()
-                writer.writerows(kept)
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(kept)
+            write_bytes(self.history, text.getvalue().encode())
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -14,7 +14,8 @@ from mobilevit_core.bundle import Bundle
 from mobilevit_core.errors import UserError
 from mobilevit_core.formats import FORMATS
 
-MAX_THREADS = 4  # more helps none of our networks
+MAX_THREADS = 4  # by default: more helps none of our networks
+MOST_THREADS = 256
 
 
 def default_threads() -> int:
@@ -33,6 +34,9 @@ class Runtime(Protocol):
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """float32 (size, size, 3), RGB 0..255 -> float32 (classes,)."""
 
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shapes of the input (1, size, size, 3) and of the output (1, classes)."""
+
     def describe(self) -> dict[str, Any]:
         """Engine, its version and the number of threads."""
 
@@ -50,18 +54,21 @@ class LiteRTRuntime:
         runtime._lock = threading.Lock()  # an interpreter must not be entered twice at once
         runtime._interpreter = Interpreter(model_path=str(weights), num_threads=threads)
         runtime._interpreter.allocate_tensors()
-        details = runtime._interpreter.get_input_details()[0]
-        runtime._input = details["index"]
-        runtime._output = runtime._interpreter.get_output_details()[0]["index"]
-        runtime.probabilities(np.zeros(details["shape"][1:], np.float32))
+        runtime._input = runtime._interpreter.get_input_details()[0]
+        runtime._output = runtime._interpreter.get_output_details()[0]
+        runtime.probabilities(np.zeros(runtime._input["shape"][1:], np.float32))
         return runtime
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """One picture; see `Runtime.probabilities`."""
         with self._lock:
-            self._interpreter.set_tensor(self._input, image[None])
+            self._interpreter.set_tensor(self._input["index"], image[None])
             self._interpreter.invoke()
-            return self._interpreter.get_tensor(self._output)[0].copy()
+            return self._interpreter.get_tensor(self._output["index"])[0].copy()
+
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """See `Runtime.shapes`."""
+        return tuple(self._input["shape"].tolist()), tuple(self._output["shape"].tolist())
 
     def describe(self) -> dict[str, Any]:
         """See `Runtime.describe`."""
@@ -90,12 +97,17 @@ class KerasRuntime:
             lambda image: model(image, training=False), input_signature=[signature], jit_compile=False
         )
         runtime._constant = tf.constant
+        runtime._shapes = (1, *model.input_shape[1:]), (1, *model.output_shape[1:])
         runtime.probabilities(np.zeros(model.input_shape[1:], np.float32))
         return runtime
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """One picture; see `Runtime.probabilities`."""
         return self._run(self._constant(image[None])).numpy()[0]
+
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """See `Runtime.shapes`."""
+        return self._shapes
 
     def describe(self) -> dict[str, Any]:
         """See `Runtime.describe`."""
@@ -120,14 +132,25 @@ def load_runtime(bundle: Bundle, name: str, threads: int | None = None) -> Runti
         The runtime, warmed up by one call.
 
     Raises:
-        UserError: the file is missing or damaged, or its engine is not installed.
+        UserError: the file is missing, damaged or of another bundle, or its engine is not installed.
     """
     weights = bundle.weights(name)
+    threads = default_threads() if threads is None else threads
+    if not 1 <= threads <= MOST_THREADS:
+        raise UserError(f"{threads} threads are not possible: give 1 to {MOST_THREADS}.")
     try:
-        return ENGINES[FORMATS[name].engine].load(weights, threads or default_threads())
+        runtime = ENGINES[FORMATS[name].engine].load(weights, threads)
     except ImportError as error:
         raise UserError(
             f"{weights.name} needs {error.name}, which is not installed: pip install -r requirements.txt"
         ) from error
     except Exception as error:  # both engines raise many kinds of errors for damaged files
         raise UserError(f"{weights} can't be loaded: {error}") from error
+    size, classes = bundle.contract.rule.image_size, len(bundle.contract.class_names)
+    if runtime.shapes() != ((1, size, size, 3), (1, classes)):
+        (_, *taken), (_, *given) = runtime.shapes()
+        raise UserError(
+            f"{weights} does not belong to its bundle.json: it takes {taken} and gives {given} numbers, the "
+            f"contract says {size} px and {classes} classes. Copy the whole bundle again."
+        )
+    return runtime

@@ -5,20 +5,24 @@ thing: a network for another image size that continues from the checkpoint.
 """
 
 import math
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from mobilevit_core.architecture import create_mobilevit, logits_model
+from mobilevit_core.architecture import check_variant, create_mobilevit, logits_model
 from mobilevit_core.architecture.training_form import training_form
 from mobilevit_core.averaging import Averages, AverageWeights
 from mobilevit_core.bundle import Bundle, open_bundle
 from mobilevit_core.datasets import PhotoDataset
 from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation import evaluate_bundle
 from mobilevit_core.export import bundle_model
 from mobilevit_core.pipeline import (
     CACHE_MARGIN,
@@ -27,7 +31,6 @@ from mobilevit_core.pipeline import (
     training_batches,
     validation_batches,
 )
-from mobilevit_core.preprocessing import ResizeRule
 from mobilevit_core.progress import TrainingProgress
 from mobilevit_core.recipes import Recipe
 from mobilevit_core.run_folder import RunFolder
@@ -36,7 +39,9 @@ FINAL_LEARNING_RATE = 0.01  # of the highest, at the end of the cosine
 
 
 def train_bundle(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> tuple[Bundle, list[str]]:
-    """Trains to the end and makes the bundle; a run that has its bundle already is left as it is.
+    """Trains to the end, makes the bundle and records its accuracy on the validation part.
+
+    A run that has its bundle already is left as it is.
 
     Args:
         dataset: must have a train and a validation part.
@@ -49,12 +54,16 @@ def train_bundle(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> tuple
     Raises:
         UserError: the folder holds another run, or a part of the data is missing.
     """
+    check_variant(recipe.architecture, recipe.variant)
     dataset.part("train"), dataset.part("validation")
     run.claim({"data": dataset.describe(), "recipe": recipe.to_json()})
     if run.bundle.exists():
         return open_bundle(run.bundle), []
     model = train(dataset, recipe, run)
-    return bundle_model(run.bundle, model, dataset, recipe)
+    bundle, refused = bundle_model(run.bundle, model, dataset, recipe)
+    bundle.record_metrics("validation", evaluate_bundle(bundle, dataset, "validation", bundle.expected))
+    shutil.rmtree(run.cache, ignore_errors=True)
+    return bundle, refused
 
 
 def train(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> keras.Model:
@@ -81,9 +90,9 @@ def train(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> keras.Model:
             continue
         if cache is None:
             largest = max(size for size, _ in recipe.stages)
-            cache = PhotoCache(photos, round(largest * CACHE_MARGIN), run.path / "cache")
+            cache = PhotoCache(photos, round(largest * CACHE_MARGIN), run.cache)
         run.forget_after(state.epoch)
-        rule = ResizeRule(image_size, recipe.resize_mode, recipe.crop_fraction)
+        rule = replace(recipe.rule, image_size=image_size)
         callbacks = _callbacks(state, recipe, steps, run)
         try:
             state.trained.fit(
@@ -182,17 +191,21 @@ class SaveState(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Writes the best weights first, so that no checkpoint can be newer than they are."""
-        if not math.isfinite(logs["loss"]):
+        if not math.isfinite(logs["loss"] + logs["val_loss"]):
             raise UserError(
-                f"The loss of epoch {epoch + 1} is {logs['loss']}: training has come apart. The run folder "
-                "keeps its last good checkpoint; try a new run with a lower rate, for example "
+                f"The loss of epoch {epoch + 1} is {logs['loss']}, on the validation part "
+                f"{logs['val_loss']}: training has come apart. The run folder keeps its last good "
+                "checkpoint; try a new run with a lower rate, for example "
                 f"--set learning_rate={self._state.recipe.learning_rate / 4:g}."
             )
         if self._state.recipe.keep == "best":
             before = [float(row["val_accuracy"]) for row in self._state.run.rows()][:epoch]
             if not before or logs["val_accuracy"] > max(before):
+                best = self._state.run.best_weights
+                beside = best.with_name(f"part.{best.name}")
                 with self._state.kept_weights():
-                    self.model.save_weights(self._state.run.best_weights)
+                    self.model.save_weights(beside)
+                os.replace(beside, best)
         self._state.save(epoch + 1)
 
 

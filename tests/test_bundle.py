@@ -1,6 +1,5 @@
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle import Bundle, Contract, open_bundle, write_bundle
 from mobilevit_core.errors import UserError
+from mobilevit_core.formats import FORMATS
 
 
 def copied(bundle: Bundle, to: Path) -> Path:
@@ -34,21 +34,24 @@ def test_nothing_half_written_is_left_behind(small_bundle: Bundle, tmp_path: Pat
         write_bundle(folder, fill)
     assert list(tmp_path.iterdir()) == []
     copied(small_bundle, tmp_path)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match="exists already"):
         write_bundle(folder, fill)
     assert open_bundle(folder).contract == small_bundle.contract
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_a_new_bundle_replaces_the_old_one_whole(small_bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", [{"class_names": list("abcdef")}, {"class_names": ["a", "b"]}, {"size": 128}]
+)
+def test_weights_of_another_bundle_are_refused(change: dict, small_bundle: Bundle, tmp_path: Path) -> None:
     folder = copied(small_bundle, tmp_path)
-
-    def fill(beside: Path) -> Contract:
-        shutil.copy(small_bundle.weights("float32"), beside)
-        return replace(small_bundle.contract, formats=("float32",))
-
-    assert write_bundle(folder, fill).present == ("float32",)
-    assert open_bundle(folder).present == ("float32",)
+    contract = json.loads((folder / "bundle.json").read_text())
+    contract["input"]["image_size"] = change.get("size", 64)
+    contract["class_names"] = change.get("class_names", contract["class_names"])
+    (folder / "bundle.json").write_text(json.dumps(contract))
+    for name in FORMATS:
+        with pytest.raises(UserError, match="does not belong to its bundle.json"):
+            load_classifier(folder, name)
 
 
 def test_what_is_no_bundle_is_named(tmp_path: Path, small_bundle: Bundle) -> None:
@@ -70,6 +73,8 @@ def test_what_is_no_bundle_is_named(tmp_path: Path, small_bundle: Bundle) -> Non
         lambda contract: contract["input"].update(mode="stretch"),
         lambda contract: contract["input"].update(image_size=None),
         lambda contract: contract.update(formats={}),
+        lambda contract: contract.update(recipe=None),
+        lambda contract: contract["data"].pop("digest"),
     ],
 )
 def test_a_damaged_contract_is_named(damage, small_bundle: Bundle, tmp_path: Path) -> None:  # noqa: ANN001

@@ -85,6 +85,9 @@ def test_wrong_data_is_told_before_anything_is_written(tmp_path: Path) -> None:
         assert "Image size 100" in refused("train", "--data", folder, "--run", runs, "--set", value)
     assert "NAME=VALUE" in refused("train", "--data", folder, "--run", runs, "--set", "batch_size")
     assert not runs.exists()
+    draw_folder(folder / "more", 3)
+    file = folder / "blue" / "a.jpg"
+    assert str(file) in refused("train", "--data", folder / "more", "--run", file / "run")
 
 
 def test_wrong_bundles_and_photos_are_told(small_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> None:
@@ -108,6 +111,7 @@ def test_wrong_bundles_and_photos_are_told(small_bundle: Bundle, photo_folder: P
     assert "Unknown part 'exam'" in refused("evaluate", small_bundle.folder, "--part", "exam")
     assert "Unknown runtime 'onnx'" in refused("predict", small_bundle.folder, photo, "--runtime", "onnx")
     assert not (tmp_path / "out").exists()
+    assert str(text) in refused("export", small_bundle.folder, "--to", text / "out")
 
 
 def test_a_tflite_prediction_never_imports_tensorflow(small_bundle: Bundle, photo_folder: Path) -> None:

@@ -73,6 +73,9 @@ def test_agreement_counts_and_measures() -> None:
     agreement = Agreement.between(first, second)
     assert agreement.same_top1 == 0.75
     assert agreement.largest_difference == pytest.approx(0.4)
+    broken = np.full((4, 2), np.nan)
+    with pytest.raises(UserError, match="float32 is refused"):
+        Agreement.between(broken, broken).require("float32", FORMATS["float32"])
 
 
 def test_export_again_makes_the_same_files_answer_alike(shipped: Bundle, tmp_path: Path) -> None:

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import draw_folder
+from typer.testing import CliRunner
 
 from mobilevit_core import load_classifier, training
 from mobilevit_core.augmentation import mix
 from mobilevit_core.averaging import Averages
+from mobilevit_core.cli import app
 from mobilevit_core.datasets import load_dataset
 from mobilevit_core.errors import UserError
+from mobilevit_core.formats import FORMATS
 from mobilevit_core.photos import read_photo
 from mobilevit_core.pipeline import PhotoCache, steps_per_epoch, training_batches
 from mobilevit_core.recipes import RECIPES, Recipe, make_recipe
@@ -51,19 +54,18 @@ def interrupt(save, state, epoch: int) -> None:  # noqa: ANN001
     raise KeyboardInterrupt
 
 
-def test_a_finished_run_is_left_as_it_is_and_another_needs_its_own_folder(
-    photo_folder: Path, small_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_that_is_no_run_is_left_alone(
+    photo_folder: Path, small_recipe: Recipe, tmp_path: Path
 ) -> None:
-    dataset, run = load_dataset(str(photo_folder)), RunFolder(tmp_path / "run")
-    monkeypatch.setattr(training, "train", lambda *_: pytest.fail("trained again"))
-    run.claim({"data": dataset.describe(), "recipe": small_recipe.to_json()})
-    with pytest.raises(UserError, match="recipe.batch_size was 8, is now 4"):
-        training.train_bundle(dataset, dataclasses.replace(small_recipe, batch_size=4), run)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.txt").write_text("precious")
+    dataset = load_dataset(str(photo_folder))
+    (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match="is no training run"):
-        training.train_bundle(dataset, small_recipe, RunFolder(tmp_path / "other"))
-    assert (tmp_path / "other" / "thesis.txt").read_text() == "precious"
+        training.train_bundle(dataset, small_recipe, RunFolder(tmp_path))
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+    other = dataclasses.replace(small_recipe, variant="xl")
+    with pytest.raises(UserError, match="no variant 'xl'"):
+        training.train_bundle(dataset, other, RunFolder(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_run_that_comes_apart_says_so_and_keeps_its_checkpoint(
@@ -83,28 +85,23 @@ def test_a_run_that_comes_apart_says_so_and_keeps_its_checkpoint(
     assert not run.bundle.exists()
 
 
-def test_the_best_epoch_is_kept(photo_folder: Path, tmp_path: Path) -> None:
-    recipe = make_recipe(
-        "keras-example",
-        {"image_size": "64", "stages": "64:3", "batch_size": "12", "learning_rate": "0.01", "seed": "3"},
-    )
+def test_the_best_epoch_is_kept(photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = make_recipe("keras-example", {"stages": "64:3", "batch_size": "12"})
     dataset, run = load_dataset(str(photo_folder), "keras-example"), RunFolder(tmp_path / "run")
+    weights = []
+    add_facts = training.AddEpochFacts.on_epoch_end
+
+    def second_is_best(callback: training.AddEpochFacts, epoch: int, logs: dict[str, float]) -> None:
+        add_facts(callback, epoch, logs)
+        logs["val_accuracy"] = (0.3, 0.9, 0.5)[epoch]
+        weights.append(callback.model.get_weights())
+
+    monkeypatch.setattr(training.AddEpochFacts, "on_epoch_end", second_is_best)
     run.claim({"recipe": recipe.to_json()})
     model = training.train(dataset, recipe, run)
-    rows = run.rows()
-    best = max(float(row["val_accuracy"]) for row in rows)
-    images, labels = [], []
-    for photo in dataset.part("validation"):
-        images.append(training_tensor(photo.source))
-        labels.append(photo.label)
-    accuracy = (model.predict(np.stack(images), verbose=0).argmax(axis=1) == labels).mean()
-    assert len(rows) == 3 and accuracy == pytest.approx(best)
-
-
-def training_tensor(source: Path) -> np.ndarray:
-    from mobilevit_core.preprocessing import ResizeRule, preprocess
-
-    return preprocess(source, ResizeRule(64))
+    kept = model.get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(kept, weights[1], strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(kept, weights[2], strict=True))
 
 
 def test_batches_follow_from_seed_and_epoch_alone(
@@ -192,7 +189,9 @@ def test_recipes_are_what_was_published_and_can_be_overridden() -> None:
     example = RECIPES["keras-example"]
     assert (example.optimizer, example.learning_rate, example.label_smoothing) == ("adam", 2e-3, 0.1)
     assert (example.batch_size, example.epochs, example.keep) == (64, 30, "best")
-    assert make_recipe("default", {"stages": "64:2,128:3"}).stages == ((64, 2), (128, 3))
+    changed = make_recipe("default", {"stages": "64:2,128:3", "warmup_epochs": "1"})
+    assert (changed.stages, changed.image_size, changed.warmup_epochs) == (((64, 2), (128, 3)), 128, 1.0)
+    assert make_recipe("default", {"stages": "64:2", "image_size": "128"}).image_size == 128
 
 
 @pytest.mark.parametrize(
@@ -206,6 +205,11 @@ def test_recipes_are_what_was_published_and_can_be_overridden() -> None:
         ({"stages": "100:5"}, "Image size 100"),
         ({"optimizer": "lion"}, "adam, adamw"),
         ({"mix": "2"}, "between 0 and 1"),
+        ({"seed": "-1"}, "seed is -1"),
+        ({"learning_rate": "nan"}, "finite"),
+        ({"warmup_epochs": "inf"}, "finite"),
+        ({"weight_decay": "-1"}, "weight_decay is -1"),
+        ({"crop_fraction": "7"}, "crop_fraction"),
     ],
 )
 def test_impossible_values_are_named(overrides: dict[str, str], message: str) -> None:
@@ -213,25 +217,27 @@ def test_impossible_values_are_named(overrides: dict[str, str], message: str) ->
         make_recipe("default", overrides)
 
 
-def test_drawn_photographs_are_learned(tmp_path: Path) -> None:
-    """Training, averaging, export and prediction together: three colours are told apart."""
-    dataset = load_dataset(str(draw_folder(tmp_path / "photos", 20)))
-    recipe = make_recipe(
-        "default",
-        {
-            "image_size": "64",
-            "stages": "64:25",
-            "batch_size": "8",
-            "mix": "0",
-            "color": "0",
-            "crop_scale": "0.6",
-            "average_decay": "0.9",
-        },
-    )
-    run = RunFolder(tmp_path / "run")
-    bundle, refused = training.train_bundle(dataset, recipe, run)
-    classifier = load_classifier(bundle.folder, "float32")
+def test_drawn_photographs_are_learned_from_the_command_line(tmp_path: Path) -> None:
+    """Training, averaging, export, evaluation and prediction together: three colours are told apart."""
+    folder, run = draw_folder(tmp_path / "photos", 20), tmp_path / "run"
+    values = ["stages=64:25", "batch_size=8", "mix=0", "color=0", "crop_scale=0.6", "average_decay=0.9"]
+    command = ["train", "--data", str(folder), "--run", str(run), "--json"]
+    command += [word for value in values for word in ("--set", value)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    made = json.loads(result.stdout)
+    assert list(made["formats"]) == list(FORMATS) and made["recipe"]["image_size"] == 64
+    assert set(made["metrics"]["validation"]["runtimes"]) == set(FORMATS)
+    assert [row["epoch"] for row in RunFolder(run).rows()] == [str(epoch) for epoch in range(25)]
+
+    dataset, classifier = load_dataset(str(folder)), load_classifier(run / "bundle", "float32")
     answers = [classifier.predict(photo.source)[0][0] for photo in dataset.part("test")]
     expected = [dataset.class_names[photo.label] for photo in dataset.part("test")]
-    assert json.loads((run.bundle / "bundle.json").read_text())["recipe"] == recipe.to_json()
-    assert not refused and np.mean([a == e for a, e in zip(answers, expected, strict=True)]) >= 5 / 6
+    assert np.mean([a == e for a, e in zip(answers, expected, strict=True)]) >= 5 / 6
+
+    before = (run / "bundle" / "model.keras").stat().st_mtime_ns
+    again = CliRunner().invoke(app, command)  # finished: nothing is trained or written again
+    assert json.loads(again.stdout) == made
+    assert (run / "bundle" / "model.keras").stat().st_mtime_ns == before
+    other = CliRunner().invoke(app, [*command, "--set", "batch_size=4"])
+    assert other.exit_code == 2 and "recipe.batch_size was 8, is now 4" in other.stderr.replace("\n", " ")

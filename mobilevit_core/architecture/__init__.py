@@ -35,18 +35,12 @@ def create_mobilevit(
     Raises:
         UserError: for a value outside of the tables, or an image size that the unfold does not allow.
     """
-    if architecture not in ARCHITECTURES:
-        raise UserError(f"Unknown architecture {architecture!r}. There are: {', '.join(ARCHITECTURES)}.")
-    variants, logits = ARCHITECTURES[architecture]
-    if variant not in variants:
-        raise UserError(
-            f"Architecture {architecture!r} has no variant {variant!r}. It has: {', '.join(variants)}."
-        )
+    check_variant(architecture, variant)
     if num_classes < 2:
         raise UserError(f"num_classes is {num_classes}: a classifier needs at least 2 classes.")
     check_image_size(image_size)
     image = layers.Input((image_size, image_size, 3), name="image")
-    x = logits(image, variant, num_classes)
+    x = ARCHITECTURES[architecture][1](image, variant, num_classes)
     probabilities = layers.Softmax(name="probabilities")(x)
     return keras.Model(image, probabilities, name=f"mobilevit_{variant}_{architecture}")
 
@@ -54,3 +48,14 @@ def create_mobilevit(
 def logits_model(model: keras.Model) -> keras.Model:
     """The same network, sharing its weights, up to the logits (batch, num_classes)."""
     return keras.Model(model.input, model.get_layer("logits").output, name=f"{model.name}_logits")
+
+
+def check_variant(architecture: str, variant: str) -> None:
+    """Raises a UserError unless there is such an architecture and it has such a variant."""
+    if architecture not in ARCHITECTURES:
+        raise UserError(f"Unknown architecture {architecture!r}. There are: {', '.join(ARCHITECTURES)}.")
+    variants, _ = ARCHITECTURES[architecture]
+    if variant not in variants:
+        raise UserError(
+            f"Architecture {architecture!r} has no variant {variant!r}. It has: {', '.join(variants)}."
+        )
