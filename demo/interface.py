@@ -14,7 +14,10 @@ from mobilevit_core.latency import processor
 from mobilevit_core.photos import MAX_FILE_BYTES
 
 TITLE = "MobileViT: from photographs to a phone"
+PLACEHOLDER = "Give it a photograph: the answers and the time that each runtime takes appear here."
+EXAMPLES_LABEL = "To try it: two pictures that scikit-learn ships, a palace and a dahlia"
 MAX_WAITING = 16  # visitors in the queue for measuring; the next one is told to come again
+DEFAULT_RUNS, MAX_RUNS = 20, 100  # timed runs of each runtime
 CACHE_SECONDS = 3600  # uploaded photographs are deleted after an hour
 
 LAUNCH = {
@@ -43,7 +46,7 @@ def build(comparison: Comparison) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 photo = _photo_field()
-                runs = gr.Slider(5, 100, 20, step=5, label="Timed runs of each runtime")
+                runs = gr.Slider(5, MAX_RUNS, DEFAULT_RUNS, step=5, label="Timed runs of each runtime")
                 start = gr.Button("Classify", variant="primary")
                 gr.Examples(_examples(), photo, label=EXAMPLES_LABEL)
             with gr.Column(scale=3, min_width=300):
@@ -66,10 +69,6 @@ def build(comparison: Comparison) -> gr.Blocks:
         hidden = gr.Button(visible=False)
         hidden.click(_classify(comparison), [photo, runs], figures, api_name="classify", **shared)
     return page.queue(max_size=MAX_WAITING)
-
-
-PLACEHOLDER = "Give it a photograph: the answers and the time that each runtime takes appear here."
-EXAMPLES_LABEL = "To try it: two pictures that scikit-learn ships, a palace and a dahlia"
 
 
 def _heading(comparison: Comparison) -> str:
@@ -133,8 +132,12 @@ def _examples() -> list[str]:
 
 def _shown(comparison: Comparison) -> Callable[[str | None, int], list[Any]]:
     def show(photo: str | None, runs: int) -> list[Any]:
-        result = _run(comparison, photo, runs)
-        shown: list[Any] = [_summary(result, comparison)]
+        try:
+            result = _run(comparison, photo, runs)
+        except UserError as error:
+            # In the answer's place, so that no older answer stands beside another photograph.
+            return [f"### No answer\n\n{error}", *_empty(comparison.names)[1:]]
+        shown: list[Any] = [_summary(result)]
         for name in comparison.names:
             answer = result.answers.get(name)
             if answer is None:
@@ -147,7 +150,7 @@ def _shown(comparison: Comparison) -> Callable[[str | None, int], list[Any]]:
 
 
 def _classify(comparison: Comparison) -> Callable[[str | None, int], dict[str, Any]]:
-    def classify(photo: str | None, runs: int = 20) -> dict[str, Any]:
+    def classify(photo: str | None, runs: int = DEFAULT_RUNS) -> dict[str, Any]:
         """Classifies a photograph with every runtime of the bundle.
 
         Args:
@@ -158,7 +161,10 @@ def _classify(comparison: Comparison) -> Callable[[str | None, int], dict[str, A
             Runtime's name -> {"predictions": [{"label", "score"}, ...], "latency_ms": {"p50", "p95", "runs",
             "threads"}, "size_bytes"}.
         """
-        result = _run(comparison, photo, runs)
+        try:
+            result = _run(comparison, photo, runs)
+        except UserError as error:
+            raise gr.Error(str(error), print_exception=False) from error
         return {name: answer.to_json() for name, answer in result.answers.items()}
 
     return classify
@@ -166,13 +172,8 @@ def _classify(comparison: Comparison) -> Callable[[str | None, int], dict[str, A
 
 def _run(comparison: Comparison, photo: str | None, runs: int) -> Result:
     if photo is None:
-        raise gr.Error(
-            "There is no photograph yet: upload one, paste one, or use the camera.", print_exception=False
-        )
-    try:
-        return comparison.run(Path(photo), min(max(int(runs), 1), 100))
-    except UserError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise UserError("There is no photograph yet: upload one, paste one, or use the camera.")
+    return comparison.run(Path(photo), min(max(int(runs), 1), MAX_RUNS))
 
 
 def _figures(answer: Answer) -> str:
@@ -183,7 +184,7 @@ def _figures(answer: Answer) -> str:
     )
 
 
-def _summary(result: Result, comparison: Comparison) -> str:
+def _summary(result: Result) -> str:
     best = next(iter(result.answers.values())).predictions[0]
     sentences = [f"### {best[0]}, {best[1]:.0%}"]
     if len(result.answers) > 1:
