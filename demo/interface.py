@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.data_classes import ImageData
 
 from demo.comparison import TOP, Answer, Comparison, Result
+from demo.photo_field import PhotoField
 from mobilevit_core.errors import UserError
 from mobilevit_core.formats import FORMATS
 from mobilevit_core.latency import processor
@@ -45,7 +45,13 @@ def build(comparison: Comparison) -> gr.Blocks:
         gr.Markdown(_heading(comparison))
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                photo = _photo_field()
+                photo = PhotoField(
+                    label="Photograph",
+                    sources=["upload", "webcam", "clipboard"],
+                    type="filepath",
+                    image_mode=None,
+                    height=320,
+                )
                 runs = gr.Slider(5, MAX_RUNS, DEFAULT_RUNS, step=5, label="Timed runs of each runtime")
                 start = gr.Button("Classify", variant="primary")
                 gr.Examples(_examples(), photo, label=EXAMPLES_LABEL)
@@ -57,7 +63,7 @@ def build(comparison: Comparison) -> gr.Blocks:
         outputs = [summary, *(component for column in columns for component in column)]
         shared: dict[str, Any] = {"concurrency_id": "measure", "concurrency_limit": 1}
         gr.on(
-            [start.click, photo.input],
+            [start.click, photo.change],
             _shown(comparison),
             [photo, runs],
             outputs,
@@ -65,7 +71,6 @@ def build(comparison: Comparison) -> gr.Blocks:
             trigger_mode="always_last",
             **shared,
         )
-        photo.clear(lambda: _empty(names), None, outputs, api_visibility="private", queue=False)
         hidden = gr.Button(visible=False)
         hidden.click(_classify(comparison), [photo, runs], figures, api_name="classify", **shared)
     return page.queue(max_size=MAX_WAITING)
@@ -92,27 +97,6 @@ def _heading(comparison: Comparison) -> str:
     return "\n\n".join(lines)
 
 
-def _photo_field() -> gr.Image:
-    """An image field that hands over the file as it was uploaded; reading it is our loader's business.
-
-    Gradio's own field opens the file first, so a text file would end in an error of Pillow's.
-    """
-    field = gr.Image(
-        label="Photograph",
-        sources=["upload", "webcam", "clipboard"],
-        type="filepath",
-        image_mode=None,
-        height=320,
-    )
-    own = field.preprocess
-
-    def path(payload: ImageData | None) -> str | None:
-        return payload.path if payload is not None and payload.path else own(payload)
-
-    field.preprocess = path
-    return field
-
-
 def _runtime_column(name: str) -> tuple[gr.Label, gr.Markdown]:
     with gr.Column(min_width=220):
         label = gr.Label(label=FORMATS[name].title, num_top_classes=TOP, show_heading=False)
@@ -132,6 +116,8 @@ def _examples() -> list[str]:
 
 def _shown(comparison: Comparison) -> Callable[[str | None, int], list[Any]]:
     def show(photo: str | None, runs: int) -> list[Any]:
+        if photo is None:
+            return _empty(comparison.names)
         try:
             result = _run(comparison, photo, runs)
         except UserError as error:
