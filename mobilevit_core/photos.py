@@ -60,7 +60,7 @@ def read_photo(source: PhotoSource, name: str | None = None) -> np.ndarray:
         try:
             image = Image.open(io.BytesIO(encoded), formats=FORMATS)
         except UnidentifiedImageError:
-            raise UserError(f"{name} is not a photograph in one of {', '.join(FORMATS)}.") from None
+            raise UserError(f"{name} is not a JPEG, PNG or WebP picture.") from None
         except Exception as error:  # decoders meet damaged files with many kinds of errors
             raise UserError(f"{name} can't be read: {error}") from error
         return _decode(image, name)

@@ -90,7 +90,7 @@ def test_a_text_file_gets_a_sentence_and_the_page_goes_on(
     page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
     page.get_by_text("Give it a photograph").wait_for()
     page.set_input_files("input[type=file]", text)
-    page.get_by_text("is not a photograph").first.wait_for()
+    page.get_by_text("is not a JPEG").first.wait_for()
     assert "median" not in page.inner_text("body")  # no older answer beside it
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()

@@ -94,7 +94,7 @@ def test_wrong_bundles_and_photos_are_told(small_bundle: Bundle, photo_folder: P
     photo = photo_folder / "red" / "00.jpg"
     text = tmp_path / "text.jpg"
     text.write_text("no photograph")
-    assert "text.jpg is not a photograph" in refused("predict", small_bundle.folder, text)
+    assert "text.jpg is not a JPEG" in refused("predict", small_bundle.folder, text)
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
     assert "cut.jpg is damaged" in refused("predict", small_bundle.folder, photo, cut)

@@ -54,7 +54,7 @@ def test_runs_have_a_default(client: Client, photo_folder: Path) -> None:
 def test_what_is_no_photograph_gets_a_sentence(client: Client, tmp_path: Path) -> None:
     text = tmp_path / "holiday.jpg"
     text.write_text("no photograph")
-    with pytest.raises(AppError, match="is not a photograph in one of JPEG, PNG, WEBP"):
+    with pytest.raises(AppError, match="is not a JPEG, PNG or WebP picture"):
         client.predict(handle_file(text), api_name="/classify")
     with pytest.raises(AppError, match="no photograph yet"):
         client.predict(None, api_name="/classify")
