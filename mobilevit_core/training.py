@@ -58,10 +58,12 @@ def train_bundle(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> tuple
     dataset.part("train"), dataset.part("validation")
     run.claim({"data": dataset.describe(), "recipe": recipe.to_json()})
     if run.bundle.exists():
-        return open_bundle(run.bundle), []
-    model = train(dataset, recipe, run)
-    bundle, refused = bundle_model(run.bundle, model, dataset, recipe)
-    bundle.record_metrics("validation", evaluate_bundle(bundle, dataset, "validation", bundle.expected))
+        bundle, refused = open_bundle(run.bundle), []
+    else:
+        model = train(dataset, recipe, run)
+        bundle, refused = bundle_model(run.bundle, model, dataset, recipe)
+    if "validation" not in bundle.contract.metrics:  # new, or stopped just before this line
+        bundle.record_metrics("validation", evaluate_bundle(bundle, dataset, "validation", bundle.expected))
     shutil.rmtree(run.cache, ignore_errors=True)
     return bundle, refused
 
