@@ -84,19 +84,23 @@ def mix(images: tf.Tensor, labels: tf.Tensor, share: float, seed: tf.Tensor) -> 
     """
     seeds = tf.random.split(seed, 3)
     draw = tf.random.stateless_uniform((), seeds[0])
-    weights = tf.cond(
+
+    def blended(weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        own, pixels = tf.reduce_mean(weights), weights[..., None]
+        return (
+            pixels * images + (1 - pixels) * tf.roll(images, 1, axis=0),
+            own * labels + (1 - own) * tf.roll(labels, 1, axis=0),
+        )
+
+    return tf.cond(
         draw < share / 2,
-        lambda: _mixup_weights(tf.shape(images), seeds[1]),
+        lambda: blended(_mixup_weights(tf.shape(images), seeds[1])),
         lambda: tf.cond(
             draw < share,
-            lambda: _cutmix_weights(tf.shape(images), seeds[2]),
-            lambda: tf.ones(tf.shape(images)[1:3]),
+            lambda: blended(_cutmix_weights(tf.shape(images), seeds[2])),
+            lambda: (images, labels),
         ),
     )
-    own = tf.reduce_mean(weights)
-    labels = own * labels + (1 - own) * tf.roll(labels, 1, axis=0)
-    weights = weights[..., None]
-    return weights * images + (1 - weights) * tf.roll(images, 1, axis=0), labels
 
 
 def _mixup_weights(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from mobilevit_core.flat_adamw import assign_flat, lay_flat
+
 
 class Averages:
     """A moving average of every weight, normalization statistics included.
@@ -17,7 +19,7 @@ class Averages:
 
     def __init__(self, model: keras.Model, decay: float) -> None:
         self._weights = [weight.value for weight in model.weights]
-        self.values = [tf.Variable(weight) for weight in self._weights]
+        self.values = tf.Variable(lay_flat(self._weights))
         self._decay = decay
         self._iterations = model.optimizer.iterations
 
@@ -26,17 +28,15 @@ class Averages:
         """Takes in the weights after a training step."""
         step = tf.cast(self._iterations.value, tf.float32)
         share = 1 - tf.minimum(self._decay, (1 + step) / (10 + step))
-        for average, weight in zip(self.values, self._weights, strict=True):
-            average.assign_sub(share * (average - weight))
+        self.values.assign_add(share * (lay_flat(self._weights) - self.values))
 
     @tf.function
     def swap(self) -> None:
         """Exchanges averages and weights; a second call undoes it."""
-        for average, weight in zip(self.values, self._weights, strict=True):
-            kept = tf.identity(weight)
-            with tf.control_dependencies([kept]):
-                weight.assign(average)
-            average.assign(kept)
+        weights, averages = lay_flat(self._weights), tf.identity(self.values)
+        with tf.control_dependencies([weights, averages]):
+            assign_flat(self._weights, averages)
+            self.values.assign(weights)
 
 
 class AverageWeights(keras.callbacks.Callback):

@@ -75,6 +75,13 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Override a value of the recipe, NAME=VALUE; can be repeated."),
     ] = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(
+            help="A data set whose validation and test photographs, and copies of them, must not "
+            "be trained on; for pretraining."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a MobileViT and write its bundle into the run folder.
@@ -86,7 +93,7 @@ def train(
     overrides = dict(_name_and_value(value) for value in values or [])
     chosen = make_recipe(recipe, overrides)
     folder = run or Path("runs") / recipe
-    dataset = _load(data, chosen.split, chosen.seed)
+    dataset = _load(data, chosen.split, chosen.seed, leave_out)
 
     from mobilevit_core.run_folder import RunFolder
     from mobilevit_core.training import train_bundle
@@ -254,9 +261,9 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _load(data: str, split: str, seed: int) -> PhotoDataset:
+def _load(data: str, split: str, seed: int, leave_out: str | None = None) -> PhotoDataset:
     """Loads a data set and says on standard error what was left out of it."""
-    dataset = load_dataset(data, split, seed)
+    dataset = load_dataset(data, split, seed, load_dataset(leave_out) if leave_out else None)
     for note in dataset.notes[:SHOWN_NOTES]:
         messages.print(f"Note: {note}", markup=False, soft_wrap=True)
     if len(dataset.notes) > SHOWN_NOTES:

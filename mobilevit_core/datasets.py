@@ -12,21 +12,25 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from mobilevit_core.errors import UserError
+from mobilevit_core.likeness import LOOK_ALIKE, likeness_to
 from mobilevit_core.photos import SUFFIXES, read_photo
 
 PARTS = ("train", "validation", "test")
 
-# name -> part -> slice of a data set that comes as one piece. The last tenth of tf_flowers is what the
-# Keras example both chooses its epoch on and reports; in the default split nothing is chosen on it.
-SPLITS: dict[str, dict[str, str]] = {
-    "default": {"train": "train[:80%]", "validation": "train[80%:90%]", "test": "train[90%:]"},
-    "keras-example": {"train": "train[:90%]", "validation": "train[90%:]"},
+# name -> part -> per cent of a data set that comes as one piece, in this order. The last tenth of
+# tf_flowers is what the Keras example both chooses its epoch on and reports; in the default split nothing
+# is chosen on it. `whole` is for pretraining: it joins a data set's own parts and keeps no test part.
+SPLITS: dict[str, dict[str, int]] = {
+    "default": {"train": 80, "validation": 10, "test": 10},
+    "keras-example": {"train": 90, "validation": 10},
+    "whole": {"train": 95, "validation": 5},
 }
+JOINING = "whole"
 
 # What people call the parts when they lay them out as folders.
 FOLDER_NAMES = {
@@ -106,7 +110,9 @@ class PhotoDataset:
         }
 
 
-def load_dataset(data: str, split: str = "default", seed: int = 0) -> PhotoDataset:
+def load_dataset(
+    data: str, split: str = "default", seed: int = 0, leave_out: PhotoDataset | None = None
+) -> PhotoDataset:
     """Loads a data set by folder or by its name in tensorflow-datasets.
 
     A photograph of the training part that also stands in another part, byte for byte or as one of the
@@ -116,6 +122,8 @@ def load_dataset(data: str, split: str = "default", seed: int = 0) -> PhotoDatas
         data: a folder, or a name such as "tf_flowers".
         split: a key of `SPLITS`.
         seed: decides the split of a folder that has none of its own.
+        leave_out: a data set whose validation and test part must not be trained on, not even as a near
+            copy; for pretraining.
 
     Returns:
         The data set; its training part has photographs of every class.
@@ -128,12 +136,17 @@ def load_dataset(data: str, split: str = "default", seed: int = 0) -> PhotoDatas
         raise UserError(f"Unknown split {split!r}. There are: {', '.join(SPLITS)}.")
     folder = Path(data)
     if folder.is_dir():
-        return _complete(_leave_out_duplicates(_load_folder(folder, split, seed)))
+        return _prepared(_load_folder(folder, split, seed), leave_out)
     if folder.exists():
         raise UserError(f"{data} is a file. Give a folder with one subfolder of photographs a class.")
     if not re.fullmatch(TFDS_NAME, data):
         raise UserError(f"There is no folder {data}.")
-    return _complete(_leave_out_duplicates(_load_tfds(data, split)))
+    return _prepared(_load_tfds(data, split), leave_out)
+
+
+def _prepared(dataset: PhotoDataset, leave_out: PhotoDataset | None) -> PhotoDataset:
+    dataset = _leave_out_duplicates(dataset)
+    return _complete(_leave_out_look_alikes(dataset, leave_out) if leave_out else dataset)
 
 
 def _complete(dataset: PhotoDataset) -> PhotoDataset:
@@ -158,17 +171,31 @@ def _leave_out_duplicates(dataset: PhotoDataset) -> PhotoDataset:
             if pair & held_out:
                 held_out |= pair
     train = tuple(photo for photo in dataset.parts["train"] if photo.sha256 not in held_out)
+    return _with_training_part(dataset, train, "(nearly) the same as one of another part")
+
+
+def _leave_out_look_alikes(dataset: PhotoDataset, other: PhotoDataset) -> PhotoDataset:
+    """Drops training photographs that look like one that another data set validates or tests with."""
+    held_out = [photo for part in ("validation", "test") for photo in other.parts.get(part, ())]
+    training = dataset.parts["train"]
+    likeness = likeness_to(
+        [(photo.source, photo.name) for photo in training], [(photo.source, photo.name) for photo in held_out]
+    )
+    train = tuple(photo for photo, value in zip(training, likeness, strict=True) if value < LOOK_ALIKE)
+    reason = (
+        f"like a validation or test photograph of {other.name} "
+        f"(likeness {LOOK_ALIKE} or more; highest {max(likeness):.3f})"
+    )
+    return _with_training_part(dataset, train, reason)
+
+
+def _with_training_part(dataset: PhotoDataset, train: tuple[LabelledPhoto, ...], reason: str) -> PhotoDataset:
     dropped = len(dataset.parts["train"]) - len(train)
     if not dropped:
         return dataset
-    note = f"{dropped} training photographs left out: (nearly) the same as one of another part"
-    return PhotoDataset(
-        dataset.name,
-        dataset.split,
-        dataset.class_names,
-        {**dataset.parts, "train": train},
-        (*dataset.notes, note),
-    )
+    note = f"{dropped} training photographs left out: {reason}"
+    parts = {**dataset.parts, "train": train}
+    return replace(dataset, parts=parts, notes=(*dataset.notes, note))
 
 
 # --- tensorflow-datasets -------------------------------------------------------------------------------
@@ -205,13 +232,26 @@ def _tfds_slices(present: set[str], split: str, name: str) -> dict[str, str]:
     """Part -> slice; the data set's own validation and test splits are respected by the default split."""
     if "train" not in present:
         raise UserError(f"{name} has no split 'train'; it has: {', '.join(sorted(present))}.")
+    if split == JOINING:
+        return _percent_slices(sorted(present), split)
     if split != "default" or not {"validation", "test"} & present:
-        return SPLITS[split]
+        return _percent_slices(["train"], split)
     if {"validation", "test"} <= present:
         return {part: part for part in PARTS}
     # One more part than training: it is what others report on, so nothing is chosen on it.
     held_out = "test" if "test" in present else "validation"
     return {"train": "train[:90%]", "validation": "train[90%:]", "test": held_out}
+
+
+def _percent_slices(names: Iterable[str], split: str) -> dict[str, str]:
+    """Part -> the same stretch of every named TFDS split."""
+    slices, start = {}, 0
+    for part, percent in SPLITS[split].items():
+        end = start + percent
+        limits = f"{f'{start}%' if start else ''}:{f'{end}%' if end < 100 else ''}"
+        slices[part] = "+".join(f"{name}[{limits}]" for name in names)
+        start = end
+    return slices
 
 
 def _read_tfds(builder, part_slice: str) -> tuple[LabelledPhoto, ...]:  # noqa: ANN001 (tfds is lazy)
@@ -242,15 +282,12 @@ def _load_folder(folder: Path, split: str, seed: int) -> PhotoDataset:
             raise UserError(f"{root} has classes that {roots['train']} lacks: {', '.join(sorted(unknown))}.")
         photos[part], unreadable = _readable(_photos_below(root, class_names), class_names, root)
         notes += unreadable
-    if layout:
+    if layout and split != JOINING:
         if "validation" not in photos:
             photos |= _divide(photos.pop("train"), {"train": 90, "validation": 10}, seed)
         return PhotoDataset(str(folder), "folders", class_names, photos, tuple(notes))
-    shares = {"default": {"train": 80, "validation": 10, "test": 10}}.get(
-        split, {"train": 90, "validation": 10}
-    )
-    parts = _divide(photos["train"], shares, seed)
-    return PhotoDataset(str(folder), split, class_names, parts, tuple(notes))
+    joined = [photo for members in photos.values() for photo in members]
+    return PhotoDataset(str(folder), split, class_names, _divide(joined, SPLITS[split], seed), tuple(notes))
 
 
 def _parts_layout(folder: Path) -> dict[str, Path]:

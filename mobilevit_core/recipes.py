@@ -129,6 +129,7 @@ class Recipe:
 
 RECIPES = {
     "default": Recipe(image_size=192, stages=((128, 56), (192, 12))),
+    "pretrain": Recipe(split="whole", image_size=128, stages=((128, 64),), crop_scale=0.25),
     "keras-example": Recipe(
         architecture="keras_example",
         split="keras-example",

@@ -24,6 +24,7 @@ from mobilevit_core.datasets import PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation import evaluate_bundle
 from mobilevit_core.export import bundle_model
+from mobilevit_core.flat_adamw import FlatAdamW
 from mobilevit_core.pipeline import (
     CACHE_MARGIN,
     PhotoCache,
@@ -146,7 +147,7 @@ class TrainingState:
         variables = [*self.trained.variables, *self.trained.optimizer.variables]
         self._checkpoint = tf.train.Checkpoint(
             variables=[variable.value for variable in variables],
-            averages=self.averages.values if self.averages else [],
+            averages=[self.averages.values] if self.averages else [],
             epoch=self._epoch,
         )
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(run.checkpoints), max_to_keep=2)
@@ -251,13 +252,7 @@ def _optimizer(recipe: Recipe, steps: int, model: keras.Model) -> keras.optimize
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
-    clip = recipe.clip_norm or None
-    if recipe.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(rate, global_clipnorm=clip)
-    else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, global_clipnorm=clip)
-        optimizer.exclude_from_weight_decay(
-            var_list=[variable for variable in model.trainable_variables if len(variable.shape) < 2]
-        )
+    decay = recipe.weight_decay if recipe.optimizer == "adamw" else 0.0
+    optimizer = FlatAdamW(rate, decay, recipe.clip_norm)
     optimizer.build(model.trainable_variables)
     return optimizer

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mobilevit_core.architecture import create_mobilevit, logits_model
-from mobilevit_core.architecture.training_form import FusedBatchNormalization, FusedSiLU, training_form
+from mobilevit_core.architecture import create_mobilevit, logits_model, training_layers
+from mobilevit_core.architecture.training_form import TRAINING_LAYERS, training_form
+from mobilevit_core.architecture.training_layers import FusedSiLU
 
 
 def without_dropout(model: keras.Model) -> keras.Model:
@@ -19,12 +20,18 @@ def without_dropout(model: keras.Model) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("architecture", ["paper", "keras_example"])
-def test_outputs_gradients_and_statistics_are_equal(architecture: str) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "large_attention"), [("paper", 2**20), ("keras_example", 2**20), ("keras_example", 0)]
+)
+def test_outputs_gradients_and_statistics_are_equal(
+    architecture: str, large_attention: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_layers, "LARGE_ATTENTION", large_attention)  # 0: picture by picture
     plain = without_dropout(logits_model(create_mobilevit(image_size=64, architecture=architecture)))
     fused = without_dropout(training_form(plain))
     kinds = {type(layer) for layer in fused.layers}
-    assert FusedBatchNormalization in kinds and FusedSiLU in kinds
+    swapped = {kind for kind in {type(layer) for layer in plain.layers} if kind in TRAINING_LAYERS}
+    assert kinds >= {TRAINING_LAYERS[kind] for kind in swapped} | {FusedSiLU} and len(swapped) >= 5
     random = np.random.default_rng(0)
     images = random.uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
     labels = tf.one_hot([0, 1, 2, 3], 5)
