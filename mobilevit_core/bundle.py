@@ -16,6 +16,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_json
 from mobilevit_core.formats import FORMATS
 from mobilevit_core.preprocessing import ResizeRule
+from mobilevit_core.unknown import UnknownRule
 
 CONTRACT = "bundle.json"
 CONTRACT_VERSION = 1
@@ -36,6 +37,9 @@ class Contract:
         versions: of the libraries that made it.
         metrics: part of the data -> what was measured on it.
         agreement: weight format -> how far it agreed with Keras when it was accepted.
+        start: what the training started from (data, recipe, its own start), None for fresh weights.
+        calibration: the temperature folded into the classifier, and what it was fitted on.
+        unknown: when a picture is called none of the classes, None for never.
     """
 
     class_names: tuple[str, ...]
@@ -48,6 +52,9 @@ class Contract:
     versions: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     agreement: dict[str, Any] = field(default_factory=dict)
+    start: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+    unknown: UnknownRule | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of `bundle.json`."""
@@ -63,6 +70,9 @@ class Contract:
             "versions": self.versions,
             "metrics": self.metrics,
             "agreement": self.agreement,
+            "start": self.start,
+            "calibration": self.calibration,
+            "unknown": self.unknown.to_json() if self.unknown else None,
         }
 
     @classmethod
@@ -93,6 +103,9 @@ class Contract:
             versions=value["versions"],
             metrics=value["metrics"],
             agreement=value["agreement"],
+            start=value.get("start"),
+            calibration=value.get("calibration"),
+            unknown=UnknownRule.from_json(value["unknown"]) if value.get("unknown") else None,
         )
 
 

@@ -75,6 +75,10 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Override a value of the recipe, NAME=VALUE; can be repeated."),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="A bundle to start from, of any classes. Default: fresh weights."),
+    ] = None,
     leave_out: Annotated[
         str | None,
         typer.Option(
@@ -93,12 +97,17 @@ def train(
     overrides = dict(_name_and_value(value) for value in values or [])
     chosen = make_recipe(recipe, overrides)
     folder = run or Path("runs") / recipe
+    from mobilevit_core.bundle import open_bundle
+
+    start_bundle = open_bundle(weights) if weights else None
     dataset = _load(data, chosen.split, chosen.seed, leave_out)
 
     from mobilevit_core.run_folder import RunFolder
+    from mobilevit_core.starting_weights import StartingWeights
     from mobilevit_core.training import train_bundle
 
-    bundle, refused = train_bundle(dataset, chosen, RunFolder(folder))
+    start = StartingWeights(start_bundle) if start_bundle else None
+    bundle, refused = train_bundle(dataset, chosen, RunFolder(folder), start)
     for sentence in refused:
         messages.print(sentence, style="yellow", markup=False)
     if as_json:

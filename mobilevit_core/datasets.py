@@ -286,7 +286,11 @@ def _load_folder(folder: Path, split: str, seed: int) -> PhotoDataset:
         if "validation" not in photos:
             photos |= _divide(photos.pop("train"), {"train": 90, "validation": 10}, seed)
         return PhotoDataset(str(folder), "folders", class_names, photos, tuple(notes))
-    joined = [photo for members in photos.values() for photo in members]
+    joined = [
+        replace(photo, name=f"{roots[part].name}/{photo.name}") if layout else photo
+        for part, members in photos.items()
+        for photo in members
+    ]
     return PhotoDataset(str(folder), split, class_names, _divide(joined, SPLITS[split], seed), tuple(notes))
 
 

@@ -6,12 +6,19 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from mobilevit_core.bundle import Bundle, Contract, write_bundle
+from mobilevit_core.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    fold_temperature,
+    with_temperature,
+)
 from mobilevit_core.datasets import PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_bytes
@@ -19,6 +26,7 @@ from mobilevit_core.formats import FORMATS, WeightFormat
 from mobilevit_core.preprocessing import ResizeRule, preprocess
 from mobilevit_core.recipes import Recipe
 from mobilevit_core.runtimes import LiteRTRuntime, default_threads
+from mobilevit_core.unknown import UnknownRule
 
 CHECK_PHOTOS = 100  # how many photographs an export is compared on
 VERSIONS_OF = ("tensorflow", "keras", "ai-edge-litert", "pillow", "numpy")
@@ -126,20 +134,32 @@ def write_tflite(model: keras.Model, name: str, path: Path, images: np.ndarray) 
 
 
 def bundle_model(
-    folder: Path, model: keras.Model, dataset: PhotoDataset, recipe: Recipe
+    folder: Path,
+    model: keras.Model,
+    dataset: PhotoDataset,
+    recipe: Recipe,
+    start: dict[str, Any] | None = None,
 ) -> tuple[Bundle, list[str]]:
-    """Makes the bundle of a trained model.
+    """Makes the bundle of a trained model: calibrates it on the validation part, converts, compares.
 
     Args:
         folder: where; must not exist.
-        model: the trained model at the recipe's image size.
-        dataset: what it was trained on; its validation part is what exports are compared on.
+        model: the trained model at the recipe's image size; its classifier is scaled by the temperature.
+        dataset: what it was trained on; its validation part is what temperature and threshold are fitted
+            on and exports are compared on.
         recipe: of the run.
+        start: what the training started from, as the contract records it.
 
     Returns:
         The bundle, and one sentence for every format that was refused.
     """
-    rule = recipe.rule
+    rule, photos = recipe.rule, dataset.part("validation")
+    images = np.stack([preprocess(photo.source, rule, photo.name) for photo in photos])
+    labels = np.array([photo.label for photo in photos])
+    before = model.predict(images, batch_size=16, verbose=0)
+    temperature = fit_temperature(before, labels)
+    fold_temperature(model, temperature)
+    after = with_temperature(before, temperature)
     contract = Contract(
         class_names=dataset.class_names,
         rule=rule,
@@ -147,8 +167,18 @@ def bundle_model(
         variant=recipe.variant,
         recipe=recipe.to_json(),
         data=dataset.describe(),
+        start=start,
+        calibration={
+            "temperature": temperature,
+            "fitted_on": f"{len(photos)} photographs of the validation part",
+            "expected_calibration_error": {
+                "before": expected_calibration_error(before, labels),
+                "after": expected_calibration_error(after, labels),
+            },
+        },
+        unknown=UnknownRule.fit(after),
     )
-    return _write(folder, model, contract, _check_images(dataset, rule))
+    return _write(folder, model, contract, images[:: max(1, len(images) // CHECK_PHOTOS)][:CHECK_PHOTOS])
 
 
 def export_again(

@@ -35,11 +35,14 @@ from mobilevit_core.pipeline import (
 from mobilevit_core.progress import TrainingProgress
 from mobilevit_core.recipes import Recipe
 from mobilevit_core.run_folder import RunFolder
+from mobilevit_core.starting_weights import StartingWeights
 
 FINAL_LEARNING_RATE = 0.01  # of the highest, at the end of the cosine
 
 
-def train_bundle(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> tuple[Bundle, list[str]]:
+def train_bundle(
+    dataset: PhotoDataset, recipe: Recipe, run: RunFolder, start: StartingWeights | None = None
+) -> tuple[Bundle, list[str]]:
     """Trains to the end, makes the bundle and records its accuracy on the validation part.
 
     A run that has its bundle already is left as it is.
@@ -48,6 +51,7 @@ def train_bundle(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> tuple
         dataset: must have a train and a validation part.
         recipe: all values of the run.
         run: its folder; made if it is missing.
+        start: weights to start from; fresh ones by default.
 
     Returns:
         The bundle, and one sentence for every weight format that was refused.
@@ -57,25 +61,31 @@ def train_bundle(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> tuple
     """
     check_variant(recipe.architecture, recipe.variant)
     dataset.part("train"), dataset.part("validation")
-    run.claim({"data": dataset.describe(), "recipe": recipe.to_json()})
+    if start:
+        start.check(recipe)
+    provenance = start.describe() if start else None
+    run.claim({"data": dataset.describe(), "recipe": recipe.to_json(), "start": provenance})
     if run.bundle.exists():
         bundle, refused = open_bundle(run.bundle), []
     else:
-        model = train(dataset, recipe, run)
-        bundle, refused = bundle_model(run.bundle, model, dataset, recipe)
+        model = train(dataset, recipe, run, start)
+        bundle, refused = bundle_model(run.bundle, model, dataset, recipe, provenance)
     if "validation" not in bundle.contract.metrics:  # new, or stopped just before this line
         bundle.record_metrics("validation", evaluate_bundle(bundle, dataset, "validation", bundle.expected))
     shutil.rmtree(run.cache, ignore_errors=True)
     return bundle, refused
 
 
-def train(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> keras.Model:
+def train(
+    dataset: PhotoDataset, recipe: Recipe, run: RunFolder, start: StartingWeights | None = None
+) -> keras.Model:
     """Trains to the end of the recipe, or goes on from where the run folder's last checkpoint is.
 
     Args:
         dataset: must have a train and a validation part.
         recipe: all values of the run.
         run: its folder, claimed for this run.
+        start: weights to start from; a checkpoint in the run folder goes before.
 
     Returns:
         The plain model at the recipe's image size with the weights that the recipe keeps.
@@ -84,6 +94,8 @@ def train(dataset: PhotoDataset, recipe: Recipe, run: RunFolder) -> keras.Model:
     classes = len(dataset.class_names)
     keras.utils.set_random_seed(recipe.seed)
     model = create_mobilevit(recipe.variant, classes, recipe.image_size, recipe.architecture)
+    if start:
+        start.copy_to(model, dataset.class_names)
     steps = steps_per_epoch(len(photos), recipe.batch_size)
     state, cache, end = None, None, 0
     for image_size, epochs in recipe.stages:

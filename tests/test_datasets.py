@@ -2,10 +2,12 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import draw_folder, draw_photo
+from PIL import Image
 
-from mobilevit_core.datasets import PhotoDataset, load_dataset
+from mobilevit_core.datasets import PhotoDataset, _tfds_slices, load_dataset
 from mobilevit_core.errors import UserError
 
 
@@ -140,3 +142,44 @@ def test_the_parts_of_tf_flowers(tf_flowers: PhotoDataset) -> None:
     assert not test & {photo.sha256 for photo in tf_flowers.part("train")}
     with pytest.raises(UserError, match="no part 'test'"):
         example.part("test")
+
+
+def test_a_whole_data_set_joins_its_parts(tmp_path: Path) -> None:
+    for part in ("train", "valid", "test"):
+        draw_folder(tmp_path / part, photos_per_class=10)
+    dataset = load_dataset(str(tmp_path), "whole")
+    assert {part: len(photos) for part, photos in dataset.parts.items()}["validation"] == 6
+    seen = {photo.name.split("/")[0] for photo in dataset.part("train")}
+    assert seen == {"train", "valid", "test"}
+
+
+def test_slices_of_a_named_data_set() -> None:
+    assert _tfds_slices({"train"}, "default", "x") == {
+        "train": "train[:80%]",
+        "validation": "train[80%:90%]",
+        "test": "train[90%:]",
+    }
+    assert _tfds_slices({"train"}, "keras-example", "x") == {
+        "train": "train[:90%]",
+        "validation": "train[90%:]",
+    }
+    assert _tfds_slices({"train", "test"}, "whole", "x") == {
+        "train": "test[:95%]+train[:95%]",
+        "validation": "test[95%:]+train[95%:]",
+    }
+
+
+def test_look_alikes_of_held_out_photographs_are_not_trained_on(tmp_path: Path) -> None:
+    theirs = load_dataset(str(draw_folder(tmp_path / "theirs")))
+    held_out = theirs.part("test")[0]
+    ours = draw_folder(tmp_path / "ours", photos_per_class=12)
+    for path in ours.rglob("*.jpg"):  # unlike anything: noise
+        noise = np.random.default_rng(int(path.stem) + 100 * ord(path.parent.name[0]))
+        Image.fromarray(noise.integers(0, 255, (90, 120, 3), np.uint8)).save(path)
+    with Image.open(held_out.source) as image:  # mirrored, smaller, compressed anew
+        copy = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((97, 71))
+    names = [photo.name for photo in load_dataset(str(ours), "whole").part("train")]
+    copy.save(ours / names[0], quality=60)
+    dataset = load_dataset(str(ours), "whole", leave_out=theirs)
+    assert [photo.name for photo in dataset.part("train")] == names[1:]
+    assert "1 training photographs left out: like a validation or test photograph" in dataset.notes[-1]

@@ -1,0 +1,59 @@
+"""Training that starts from a bundle's weights instead of fresh ones."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from mobilevit_core.bundle import Bundle
+from mobilevit_core.errors import UserError
+from mobilevit_core.export import load_keras
+from mobilevit_core.recipes import Recipe
+
+HEAD = "logits"
+
+
+@dataclass(frozen=True)
+class StartingWeights:
+    """The weights of a bundle; the classifier is replaced unless the classes are the same.
+
+    Args:
+        bundle: an opened bundle with Keras weights.
+    """
+
+    bundle: Bundle
+
+    def describe(self) -> dict[str, Any]:
+        """What the weights have seen: data, recipe, and in turn what they started from."""
+        contract = self.bundle.contract
+        content = self.bundle.weights("keras").read_bytes()
+        return {
+            "weights_sha256": hashlib.sha256(content).hexdigest(),
+            "data": contract.data,
+            "recipe": contract.recipe,
+            "start": contract.start,
+        }
+
+    def check(self, recipe: Recipe) -> None:
+        """Raises a UserError unless the bundle has the recipe's network."""
+        contract = self.bundle.contract
+        has, needs = (contract.architecture, contract.variant), (recipe.architecture, recipe.variant)
+        if has != needs:
+            raise UserError(
+                f"{self.bundle.folder} holds a {has[0]} {has[1]}, the recipe trains a {needs[0]} {needs[1]}. "
+                f"Set the recipe's to the bundle's: --set architecture={has[0]} --set variant={has[1]}"
+            )
+        self.bundle.weights("keras")
+
+    def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
+        """Gives a fresh model of the same network the bundle's weights.
+
+        Args:
+            model: a model of `create_mobilevit`, of any image size and number of classes.
+            class_names: of the model; where they differ from the bundle's, its classifier stays fresh.
+        """
+        same_classes = class_names == self.bundle.contract.class_names
+        for layer in load_keras(self.bundle.weights("keras")).layers:
+            if layer.weights and (layer.name != HEAD or same_classes):
+                model.get_layer(layer.name).set_weights(layer.get_weights())

@@ -1,0 +1,49 @@
+"""Training from a bundle's weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import draw_folder
+
+from mobilevit_core.architecture import create_mobilevit
+from mobilevit_core.bundle import Bundle
+from mobilevit_core.datasets import load_dataset
+from mobilevit_core.errors import UserError
+from mobilevit_core.export import load_keras
+from mobilevit_core.recipes import Recipe
+from mobilevit_core.run_folder import RunFolder
+from mobilevit_core.starting_weights import StartingWeights
+from mobilevit_core.training import train_bundle
+
+
+@pytest.mark.parametrize(("class_names", "same_head"), [(None, True), (("x", "y"), False)])
+def test_all_layers_but_the_classifier_are_taken_over(
+    small_bundle: Bundle, class_names: tuple[str, ...] | None, same_head: bool
+) -> None:
+    class_names = class_names or small_bundle.contract.class_names
+    model = create_mobilevit(num_classes=len(class_names), image_size=128)  # another size, same weights
+    StartingWeights(small_bundle).copy_to(model, class_names)
+    source = load_keras(small_bundle.weights("keras"))
+    for layer in model.layers:
+        pairs = zip(layer.get_weights(), source.get_layer(layer.name).get_weights(), strict=True)
+        equal = all(a.shape == b.shape and np.array_equal(a, b) for a, b in pairs)
+        assert equal == (same_head or layer.name != "logits")
+
+
+def test_another_network_is_refused(small_bundle: Bundle, small_recipe: Recipe) -> None:
+    with pytest.raises(UserError, match="holds a paper xxs, the recipe trains a paper xs"):
+        StartingWeights(small_bundle).check(replace(small_recipe, variant="xs"))
+
+
+def test_the_new_bundle_says_what_its_weights_have_seen(
+    small_bundle: Bundle, small_recipe: Recipe, tmp_path: Path
+) -> None:
+    dataset = load_dataset(str(draw_folder(tmp_path / "own", photos_per_class=8)))
+    recipe = replace(small_recipe, stages=((64, 1),))
+    bundle, _ = train_bundle(dataset, recipe, RunFolder(tmp_path / "run"), StartingWeights(small_bundle))
+    assert bundle.contract.start["data"] == small_bundle.contract.data
+    assert bundle.contract.start["start"] is None
+    with pytest.raises(UserError, match="other values"):  # the same folder without the starting weights
+        train_bundle(dataset, recipe, RunFolder(tmp_path / "run"))
