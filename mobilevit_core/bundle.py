@@ -2,6 +2,8 @@
 
 model.keras, model_float32.tflite, ...   the formats of `formats.FORMATS`
 bundle.json                              class names in order, image size, resize rule, where it came from
+history.csv                              the training, a row an epoch
+report/                                  what was measured, as a page and as JSON (`report.py`)
 """
 
 import json
@@ -18,7 +20,7 @@ from mobilevit_core.formats import FORMATS
 from mobilevit_core.preprocessing import ResizeRule
 from mobilevit_core.unknown import UnknownRule
 
-CONTRACT = "bundle.json"
+CONTRACT, HISTORY = "bundle.json", "history.csv"
 CONTRACT_VERSION = 1
 
 
@@ -150,6 +152,11 @@ class Bundle:
     def size_bytes(self, name: str) -> int:
         """Size of one format's file."""
         return self.weights(name).stat().st_size
+
+    @property
+    def history(self) -> Path:
+        """CSV of the training, a row an epoch; bundles made elsewhere may lack it."""
+        return self.folder / HISTORY
 
     def record_metrics(self, part: str, metrics: dict[str, Any]) -> None:
         """Adds what was measured on one part of the data to `bundle.json`; replaces what it said of it."""

@@ -47,6 +47,11 @@ class Classifier:
         """
         return rank(self.probabilities(photo), self.bundle.contract.class_names, top)
 
+    def is_unknown(self, answers: list[tuple[str, float]]) -> bool:
+        """Whether the bundle's rule calls a picture with these answers of `predict` none of the classes."""
+        rule = self.bundle.contract.unknown
+        return rule is not None and bool(rule.is_unknown(np.array([score for _, score in answers])))
+
 
 def rank(probabilities: np.ndarray, class_names: tuple[str, ...], top: int) -> list[tuple[str, float]]:
     """The best answers as pairs of name and probability, best first."""

@@ -6,6 +6,7 @@ error. Libraries are imported inside the commands, so that --help and a mistyped
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,6 +87,10 @@ def train(
             "be trained on; for pretraining."
         ),
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A class to leave out, to test the model on the unknown; can be repeated."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a MobileViT and write its bundle into the run folder.
@@ -100,7 +105,7 @@ def train(
     from mobilevit_core.bundle import open_bundle
 
     start_bundle = open_bundle(weights) if weights else None
-    dataset = _load(data, chosen.split, chosen.seed, leave_out)
+    dataset = _load(data, chosen.split, chosen.seed, leave_out, without or ())
 
     from mobilevit_core.run_folder import RunFolder
     from mobilevit_core.starting_weights import StartingWeights
@@ -129,7 +134,10 @@ def evaluate(
     part: Annotated[str, typer.Option(help=f"One of: {', '.join(PARTS)}.")] = "test",
     split: Annotated[str | None, typer.Option(help="Default: the bundle's.")] = None,
     runtime: RuntimeOption = None,
-    record: Annotated[bool, typer.Option(help="Store the figures in bundle.json.")] = False,
+    record: Annotated[
+        bool,
+        typer.Option(help="Store the figures in bundle.json and a page in the bundle's report/."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy with its 95 % interval, and per class, on one named part of a data set."""
@@ -142,7 +150,8 @@ def evaluate(
     for name in names:
         opened.weights(name)
     source, recipe = opened.contract.data, opened.contract.recipe
-    dataset = _load(data or source["name"], split or recipe["split"], recipe["seed"])
+    without = () if data else source.get("without", ())
+    dataset = _load(data or source["name"], split or recipe["split"], recipe["seed"], without=without)
     if not data and not split and dataset.describe()["digest"] != source["digest"]:
         messages.print(
             f"Warning: {dataset.name} is no longer what the bundle was trained on: photographs of its "
@@ -151,16 +160,49 @@ def evaluate(
             soft_wrap=True,
         )
 
-    from mobilevit_core.evaluation import evaluate_bundle
+    from mobilevit_core.evaluation import evaluate_runtimes, figures_of
 
-    figures = evaluate_bundle(opened, dataset, part, names)
+    evaluations = evaluate_runtimes(opened, dataset, part, names)
+    figures = figures_of(evaluations, dataset, part)
     if as_json:
         print(json.dumps(figures))
     else:
         for name, result in figures["runtimes"].items():
             _print_evaluation(FORMATS[name].title, figures, result)
     if record:
+        from mobilevit_core.report import write_report
+
         opened.record_metrics(part, figures)
+        page = write_report(opened, dataset, part, evaluations)
+        messages.print(f"Report: {page}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def unknown(
+    bundle: BundleArgument,
+    data: Annotated[str, typer.Option(help=f"{DataHelp} With classes that the bundle does not know.")],
+    part: Annotated[str, typer.Option(help=f"One of: {', '.join(PARTS)}.")] = "test",
+    runtime: RuntimeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How well photographs of classes that the bundle never saw are told from those that it knows."""
+    from mobilevit_core.bundle import open_bundle
+    from mobilevit_core.classifier import load_classifier
+    from mobilevit_core.evaluation import unknown_classes
+
+    recipe = open_bundle(bundle).contract.recipe
+    dataset = _load(data, recipe["split"], recipe["seed"])
+    figures = unknown_classes(load_classifier(bundle, runtime), dataset, part)
+    if as_json:
+        print(json.dumps({"data": dataset.name, "part": part, "unknown": figures}))
+        return
+    for name, row in figures.items():
+        console.print(
+            f"{name}: AUROC {row['auroc']:.3f}; {row['found']:.1%} of {row['pictures']} called unknown, "
+            f"{row['false_alarms']:.1%} of the photographs of known classes ({dataset.name}, part {part})",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 @app.command()
@@ -178,13 +220,17 @@ def predict(
     answers = {str(photo): classifier.predict(photo, top) for photo in photos}
     if as_json:
         rows = {
-            photo: [{"label": label, "score": score} for label, score in answer]
+            photo: {
+                "unknown": classifier.is_unknown(answer),
+                "predictions": [{"label": label, "score": score} for label, score in answer],
+            }
             for photo, answer in answers.items()
         }
         print(json.dumps({"runtime": classifier.name, "photos": rows}))
         return
     for photo, answer in answers.items():
-        console.print(photo, markup=False, soft_wrap=True)
+        none = "  (probably none of these)" if classifier.is_unknown(answer) else ""
+        console.print(f"{photo}{none}", markup=False, soft_wrap=True)
         for label, score in answer:
             console.print(f"  {score:7.2%}  {label}", markup=False)
 
@@ -270,9 +316,11 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _load(data: str, split: str, seed: int, leave_out: str | None = None) -> PhotoDataset:
+def _load(
+    data: str, split: str, seed: int, leave_out: str | None = None, without: Sequence[str] = ()
+) -> PhotoDataset:
     """Loads a data set and says on standard error what was left out of it."""
-    dataset = load_dataset(data, split, seed, load_dataset(leave_out) if leave_out else None)
+    dataset = load_dataset(data, split, seed, load_dataset(leave_out) if leave_out else None, without)
     for note in dataset.notes[:SHOWN_NOTES]:
         messages.print(f"Note: {note}", markup=False, soft_wrap=True)
     if len(dataset.notes) > SHOWN_NOTES:

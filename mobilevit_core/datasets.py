@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -75,6 +75,7 @@ class PhotoDataset:
         class_names: in the order of the labels; travels into the bundle and is read from nowhere else.
         parts: part name -> photographs.
         notes: what was left out and why, one sentence each.
+        without: classes that were left out whole.
     """
 
     name: str
@@ -82,6 +83,7 @@ class PhotoDataset:
     class_names: tuple[str, ...]
     parts: Mapping[str, tuple[LabelledPhoto, ...]]
     notes: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     def part(self, name: str) -> tuple[LabelledPhoto, ...]:
         """The photographs of one part.
@@ -107,11 +109,16 @@ class PhotoDataset:
             "photos": {part: len(photos) for part, photos in self.parts.items()},
             "digest": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
             "notes": list(self.notes),
+            **({"without": list(self.without)} if self.without else {}),
         }
 
 
 def load_dataset(
-    data: str, split: str = "default", seed: int = 0, leave_out: PhotoDataset | None = None
+    data: str,
+    split: str = "default",
+    seed: int = 0,
+    leave_out: PhotoDataset | None = None,
+    without: Sequence[str] = (),
 ) -> PhotoDataset:
     """Loads a data set by folder or by its name in tensorflow-datasets.
 
@@ -124,6 +131,8 @@ def load_dataset(
         seed: decides the split of a folder that has none of its own.
         leave_out: a data set whose validation and test part must not be trained on, not even as a near
             copy; for pretraining.
+        without: classes to leave out whole, to see later how a model takes pictures of a kind that it has
+            never seen.
 
     Returns:
         The data set; its training part has photographs of every class.
@@ -136,17 +145,37 @@ def load_dataset(
         raise UserError(f"Unknown split {split!r}. There are: {', '.join(SPLITS)}.")
     folder = Path(data)
     if folder.is_dir():
-        return _prepared(_load_folder(folder, split, seed), leave_out)
+        return _prepared(_load_folder(folder, split, seed), leave_out, without)
     if folder.exists():
         raise UserError(f"{data} is a file. Give a folder with one subfolder of photographs a class.")
     if not re.fullmatch(TFDS_NAME, data):
         raise UserError(f"There is no folder {data}.")
-    return _prepared(_load_tfds(data, split), leave_out)
+    return _prepared(_load_tfds(data, split), leave_out, without)
 
 
-def _prepared(dataset: PhotoDataset, leave_out: PhotoDataset | None) -> PhotoDataset:
-    dataset = _leave_out_duplicates(dataset)
+def _prepared(dataset: PhotoDataset, leave_out: PhotoDataset | None, without: Sequence[str]) -> PhotoDataset:
+    dataset = _leave_out_duplicates(_leave_out_classes(dataset, without))
     return _complete(_leave_out_look_alikes(dataset, leave_out) if leave_out else dataset)
+
+
+def _leave_out_classes(dataset: PhotoDataset, without: Sequence[str]) -> PhotoDataset:
+    missing = sorted(set(without) - set(dataset.class_names))
+    if missing:
+        raise UserError(
+            f"{dataset.name} has no class {missing[0]!r}. It has: {', '.join(dataset.class_names)}."
+        )
+    kept = tuple(name for name in dataset.class_names if name not in without)
+    if len(kept) < 2:
+        raise UserError(f"Without {', '.join(without)}, {dataset.name} has fewer than two classes.")
+    parts = {
+        part: tuple(
+            replace(photo, label=kept.index(dataset.class_names[photo.label]))
+            for photo in photos
+            if dataset.class_names[photo.label] in kept
+        )
+        for part, photos in dataset.parts.items()
+    }
+    return replace(dataset, class_names=kept, parts=parts, without=tuple(without))
 
 
 def _complete(dataset: PhotoDataset) -> PhotoDataset:

@@ -9,10 +9,12 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from mobilevit_core.bundle import Bundle
+from mobilevit_core.calibration import expected_calibration_error
 from mobilevit_core.classifier import Classifier
 from mobilevit_core.datasets import LabelledPhoto, PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.runtimes import load_runtime
+from mobilevit_core.unknown import separation
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Evaluation:
         return float(interval.low), float(interval.high)
 
     def to_json(self) -> dict[str, Any]:
-        """All figures: accuracy, interval, per class, confusion matrix (rows: true classes)."""
+        """All figures: accuracy, interval, calibration, per class, confusion matrix (rows: true classes)."""
         indices = list(range(len(self.class_names)))
         precision, recall, _, count = precision_recall_fscore_support(
             self.labels, self.answers, labels=indices, zero_division=0
@@ -56,6 +58,7 @@ class Evaluation:
             "photos": len(self.labels),
             "accuracy": self.accuracy,
             "interval_95": list(self.interval),
+            "expected_calibration_error": expected_calibration_error(self.probabilities, self.labels),
             "per_class": {
                 name: {"precision": float(p), "recall": float(r), "photos": int(n)}
                 for name, p, r, n in zip(self.class_names, precision, recall, count, strict=True)
@@ -100,8 +103,48 @@ def evaluate(classifier: Classifier, dataset: PhotoDataset, part: str) -> Evalua
     )
 
 
-def evaluate_bundle(bundle: Bundle, dataset: PhotoDataset, part: str, names: Sequence[str]) -> dict[str, Any]:
-    """Figures of several runtimes on the same photographs, as `bundle.json` records them.
+def unknown_classes(classifier: Classifier, dataset: PhotoDataset, part: str) -> dict[str, dict[str, float]]:
+    """How well photographs of classes that the bundle does not know are told from those that it knows.
+
+    Args:
+        classifier: a loaded bundle with a rule for unknown pictures.
+        dataset: has classes that the bundle knows and others, by name.
+        part: "train", "validation" or "test".
+
+    Returns:
+        Unknown class -> figures of `unknown.separation`.
+
+    Raises:
+        UserError: the bundle has no such rule, or the data set has no class of one of the two kinds.
+    """
+    names, rule = classifier.bundle.contract.class_names, classifier.bundle.contract.unknown
+    if not rule:
+        raise UserError(f"{classifier.bundle.folder} has no rule for unknown pictures; train it anew.")
+    answers = {
+        name: np.stack(
+            [
+                classifier.probabilities(photo.source, photo.name)
+                for photo in dataset.part(part)
+                if photo.label == label
+            ]
+        )
+        for label, name in enumerate(dataset.class_names)
+    }
+    known = [rows for name, rows in answers.items() if name in names]
+    unknown = {name: rows for name, rows in answers.items() if name not in names}
+    if not known or not unknown:
+        raise UserError(
+            f"{dataset.name} has {'only' if known else 'no'} classes that the bundle knows "
+            f"({', '.join(names)}); give a data set with known and unknown ones. A bundle that knows fewer "
+            "comes from: python -m mobilevit_core train --without CLASS"
+        )
+    return {name: separation(rule, np.concatenate(known), rows) for name, rows in unknown.items()}
+
+
+def evaluate_runtimes(
+    bundle: Bundle, dataset: PhotoDataset, part: str, names: Sequence[str]
+) -> dict[str, Evaluation]:
+    """Every named weight format on the same photographs.
 
     Args:
         bundle: an opened bundle.
@@ -110,11 +153,14 @@ def evaluate_bundle(bundle: Bundle, dataset: PhotoDataset, part: str, names: Seq
         names: keys of `formats.FORMATS`.
     """
     classifiers = [Classifier(bundle, name, load_runtime(bundle, name)) for name in names]
+    return {classifier.name: evaluate(classifier, dataset, part) for classifier in classifiers}
+
+
+def figures_of(evaluations: dict[str, Evaluation], dataset: PhotoDataset, part: str) -> dict[str, Any]:
+    """What `bundle.json` records of an evaluation."""
     return {
         "data": dataset.name,
         "split": dataset.split,
         "part": part,
-        "runtimes": {
-            classifier.name: evaluate(classifier, dataset, part).to_json() for classifier in classifiers
-        },
+        "runtimes": {name: evaluation.to_json() for name, evaluation in evaluations.items()},
     }

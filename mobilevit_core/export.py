@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mobilevit_core.bundle import Bundle, Contract, write_bundle
+from mobilevit_core.bundle import HISTORY, Bundle, Contract, write_bundle
 from mobilevit_core.calibration import (
     expected_calibration_error,
     fit_temperature,
@@ -139,6 +139,7 @@ def bundle_model(
     dataset: PhotoDataset,
     recipe: Recipe,
     start: dict[str, Any] | None = None,
+    history: Path | None = None,
 ) -> tuple[Bundle, list[str]]:
     """Makes the bundle of a trained model: calibrates it on the validation part, converts, compares.
 
@@ -149,6 +150,7 @@ def bundle_model(
             on and exports are compared on.
         recipe: of the run.
         start: what the training started from, as the contract records it.
+        history: CSV of the training, copied into the bundle.
 
     Returns:
         The bundle, and one sentence for every format that was refused.
@@ -178,7 +180,8 @@ def bundle_model(
         },
         unknown=UnknownRule.fit(after),
     )
-    return _write(folder, model, contract, images[:: max(1, len(images) // CHECK_PHOTOS)][:CHECK_PHOTOS])
+    checked = images[:: max(1, len(images) // CHECK_PHOTOS)][:CHECK_PHOTOS]
+    return _write(folder, model, contract, checked, history)
 
 
 def export_again(
@@ -197,7 +200,7 @@ def export_again(
     rule = bundle.contract.rule
     images = _check_images(dataset, rule) if dataset else drawn_pictures(CHECK_PHOTOS, rule.image_size)
     contract = replace(bundle.contract, metrics={})  # nothing was measured on the new files
-    return _write(folder, load_keras(bundle.weights("keras")), contract, images)
+    return _write(folder, load_keras(bundle.weights("keras")), contract, images, bundle.history)
 
 
 def _check_images(dataset: PhotoDataset, rule: ResizeRule) -> np.ndarray:
@@ -207,12 +210,14 @@ def _check_images(dataset: PhotoDataset, rule: ResizeRule) -> np.ndarray:
 
 
 def _write(
-    folder: Path, model: keras.Model, contract: Contract, images: np.ndarray
+    folder: Path, model: keras.Model, contract: Contract, images: np.ndarray, history: Path | None
 ) -> tuple[Bundle, list[str]]:
     refused: list[str] = []
 
     def fill(beside: Path) -> Contract:
         model.save(beside / FORMATS["keras"].file)
+        if history and history.is_file():
+            shutil.copyfile(history, beside / HISTORY)
         agreement = {}
         for name in tflite_formats():
             try:

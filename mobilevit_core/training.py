@@ -22,7 +22,7 @@ from mobilevit_core.averaging import Averages, AverageWeights
 from mobilevit_core.bundle import Bundle, open_bundle
 from mobilevit_core.datasets import PhotoDataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation import evaluate_bundle
+from mobilevit_core.evaluation import evaluate_runtimes, figures_of
 from mobilevit_core.export import bundle_model
 from mobilevit_core.flat_adamw import FlatAdamW
 from mobilevit_core.pipeline import (
@@ -69,9 +69,10 @@ def train_bundle(
         bundle, refused = open_bundle(run.bundle), []
     else:
         model = train(dataset, recipe, run, start)
-        bundle, refused = bundle_model(run.bundle, model, dataset, recipe, provenance)
+        bundle, refused = bundle_model(run.bundle, model, dataset, recipe, provenance, run.history)
     if "validation" not in bundle.contract.metrics:  # new, or stopped just before this line
-        bundle.record_metrics("validation", evaluate_bundle(bundle, dataset, "validation", bundle.expected))
+        evaluations = evaluate_runtimes(bundle, dataset, "validation", bundle.expected)
+        bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation"))
     shutil.rmtree(run.cache, ignore_errors=True)
     return bundle, refused
 

@@ -1,0 +1,101 @@
+"""The report's plots, as SVG text that is the same every time."""
+
+import io
+
+import matplotlib
+from matplotlib.figure import Figure
+
+INK, FIRST, SECOND = "#333333", "#1b7a4b", "#b5651d"
+STYLE = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "mobilevit",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def confusion(matrix: list[list[int]], names: list[str]) -> str:
+    """Counts, rows the true classes."""
+    figure = _figure(1.6 + 0.75 * len(names), 1.2 + 0.6 * len(names))
+    axes = figure.add_subplot()
+    totals = [max(sum(row), 1) for row in matrix]
+    shares = [[count / total for count in row] for row, total in zip(matrix, totals, strict=True)]
+    axes.imshow(shares, cmap="Greens", vmin=0, vmax=1)
+    if len(names) <= 20:  # more would not be legible
+        for y, row in enumerate(matrix):
+            for x, count in enumerate(row):
+                color = "white" if shares[y][x] > 0.5 else INK
+                axes.text(x, y, str(count), ha="center", va="center", color=color)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="answer", ylabel="true class")
+    return _svg(figure)
+
+
+def reliability(before: list[dict[str, float]], after: list[dict[str, float]]) -> str:
+    """Accuracy against confidence, before and after the temperature."""
+    figure = _figure(5, 4)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="#aaaaaa", linewidth=1)
+    for rows, label, color, marker in (
+        (before, "before", SECOND, "s"),
+        (after, "after temperature scaling", FIRST, "o"),
+    ):
+        axes.plot(
+            [row["confidence"] for row in rows],
+            [row["accuracy"] for row in rows],
+            color=color,
+            label=label,
+            marker=marker,
+            markersize=5,
+            linewidth=1,
+        )
+    axes.set(xlabel="highest probability", ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def training_curves(history: list[dict[str, str]]) -> str:
+    """Accuracy and loss of training and validation over the epochs."""
+    figure = _figure(9, 3.4)
+    epochs = [int(row["epoch"]) + 1 for row in history]
+    for index, (key, label) in enumerate((("accuracy", "accuracy"), ("loss", "loss"))):
+        axes = figure.add_subplot(1, 2, index + 1)
+        for prefix, name, color in (("", "training, augmented", SECOND), ("val_", "validation", FIRST)):
+            values = [float(row[prefix + key]) for row in history]
+            axes.plot(epochs, values, color=color, label=name, linewidth=1.5)
+        for before, after in zip(history, history[1:], strict=False):
+            if before["image_size"] != after["image_size"]:
+                axes.axvline(int(after["epoch"]) + 0.5, color="#aaaaaa", linewidth=1)
+        axes.set(xlabel="epoch", ylabel=label)
+    figure.axes[0].legend(frameon=False)
+    return _svg(figure)
+
+
+def robustness(accuracy: dict[str, float]) -> str:
+    """A bar for every distortion."""
+    figure = _figure(8, 0.8 + 0.3 * len(accuracy))
+    axes = figure.add_subplot()
+    names = list(accuracy)[::-1]
+    axes.barh(names, [accuracy[name] for name in names], color=FIRST, height=0.7)
+    for row, name in enumerate(names):
+        axes.text(accuracy[name] + 0.005, row, f"{accuracy[name]:.1%}", va="center", color=INK)
+    axes.axvline(accuracy[names[-1]], color="#aaaaaa", linewidth=1)
+    axes.set(xlim=(0, 1.08), xlabel="accuracy")
+    return _svg(figure)
+
+
+def _figure(width: float, height: float) -> Figure:
+    with matplotlib.rc_context(STYLE):
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]  # without the XML declaration: it goes into a page

@@ -1,0 +1,135 @@
+"""Training steps of this project against PyTorch's MobileViT, interleaved in one run.
+
+    pip install -r tests/benchmarks/requirements.txt
+    python -m tests.benchmarks.training_throughput [--sizes 128,192,256] [--rounds 7]
+
+One step is forward, backward, clipping and an AdamW update of the paper's XXS on 32 pictures. Sides:
+
+ours         what `python -m mobilevit_core train` runs: the form for training, the flat optimizer
+plain Keras  the same network and optimizer written plainly
+PyTorch      Hugging Face transformers, channels_last, autocast to bfloat16 (its fastest setting here)
+             and in float32
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import torch
+from transformers import MobileViTConfig, MobileViTForImageClassification
+
+from mobilevit_core.architecture import create_mobilevit, logits_model
+from mobilevit_core.architecture.training_form import training_form
+from mobilevit_core.flat_adamw import FlatAdamW
+from mobilevit_core.latency import processor
+
+CLASSES, BATCH, STEPS = 5, 32, 3  # steps timed at a time, after one untimed
+RATE, DECAY, CLIP = 1e-4, 0.05, 1.0
+
+Step = Callable[[np.ndarray, np.ndarray], None]
+
+
+def ours(size: int) -> Step:
+    """The form and the optimizer that training uses."""
+    model = training_form(logits_model(create_mobilevit("xxs", CLASSES, size)))
+    return _keras_step(model, FlatAdamW(RATE, DECAY, CLIP))
+
+
+def plain_keras(size: int) -> Step:
+    """The network as it is saved, with Keras's optimizer."""
+    model = logits_model(create_mobilevit("xxs", CLASSES, size))
+    optimizer = keras.optimizers.AdamW(RATE, weight_decay=DECAY, global_clipnorm=CLIP)
+    return _keras_step(model, optimizer)
+
+
+def _keras_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Step:
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    model.compile(optimizer, loss, jit_compile=False)
+    return lambda images, labels: model.train_on_batch(images, np.eye(CLASSES, dtype=np.float32)[labels])
+
+
+def pytorch(size: int, bfloat16: bool) -> Step:
+    """Hugging Face's network with the same sizes and dropout."""
+    config = MobileViTConfig(
+        image_size=size,
+        num_labels=CLASSES,
+        hidden_sizes=[64, 80, 96],
+        neck_hidden_sizes=[16, 16, 24, 48, 64, 80, 320],
+        expand_ratio=2.0,
+        hidden_dropout_prob=0.1,
+    )
+    model = MobileViTForImageClassification(config).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=DECAY)
+    loss = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+
+    def step(images: np.ndarray, labels: np.ndarray) -> None:
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255  # NHWC memory: channels_last already
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            value = loss(model(pixels).logits, torch.from_numpy(labels))
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+        value.item()
+
+    return step
+
+
+SIDES: dict[str, Callable[[int], Step]] = {
+    "ours": ours,
+    "plain Keras": plain_keras,
+    "PyTorch bfloat16": lambda size: pytorch(size, bfloat16=True),
+    "PyTorch float32": lambda size: pytorch(size, bfloat16=False),
+}
+
+
+def measure(size: int, rounds: int) -> dict[str, list[float]]:
+    """Pictures a second of every side, one figure a round; every round runs every side once."""
+    images = np.random.default_rng(0).uniform(0, 255, (BATCH, size, size, 3)).astype(np.float32)
+    labels = np.arange(BATCH) % CLASSES
+    steps = {name: make(size) for name, make in SIDES.items()}
+    figures: dict[str, list[float]] = {name: [] for name in SIDES}
+    for number in range(rounds + 1):  # the first round compiles and is not counted
+        for name, step in steps.items():
+            step(images, labels)
+            start = time.perf_counter()
+            for _ in range(STEPS):
+                step(images, labels)
+            if number:
+                figures[name].append(BATCH * STEPS / (time.perf_counter() - start))
+    return figures
+
+
+def main() -> None:
+    """Prints the table, and the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="128,192,256")
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    threads = torch.get_num_threads()
+    versions = {name: version(name) for name in ("tensorflow", "keras", "torch", "transformers")}
+    print(f"{processor()}, {platform.system()}, {threads} threads, {versions}")
+    print(f"batch {BATCH}, median of {arguments.rounds} rounds of {STEPS} steps, pictures a second\n")
+    print(f"{'px':>4}" + "".join(f"{name:>18}" for name in SIDES) + f"{'ours / PyTorch':>18}")
+    results = {}
+    for size in map(int, arguments.sizes.split(",")):
+        figures = measure(size, arguments.rounds)
+        medians = {name: statistics.median(values) for name, values in figures.items()}
+        fastest = max(medians["PyTorch bfloat16"], medians["PyTorch float32"])
+        ratio = medians["ours"] / fastest
+        print(f"{size:>4}" + "".join(f"{value:>18.1f}" for value in medians.values()) + f"{ratio:>17.2f}x")
+        results[size] = {"rounds": figures, "ratio": ratio}
+    print("\n" + json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
