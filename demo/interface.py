@@ -12,6 +12,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.formats import FORMATS
 from mobilevit_core.latency import processor
 from mobilevit_core.photos import MAX_FILE_BYTES
+from mobilevit_core.unknown import UnknownRule
 
 TITLE = "MobileViT: from photographs to a phone"
 PLACEHOLDER = "Give it a photograph: the answers and the time that each runtime takes appear here."
@@ -82,8 +83,8 @@ def _heading(comparison: Comparison) -> str:
     lines = [
         f"# {TITLE}",
         f"MobileViT-{contract.variant.upper()} ({contract.architecture.replace('_', ' ')}), "
-        f"{contract.rule.image_size} px, trained to tell apart: **{classes}**. It knows nothing else: any "
-        "picture gets one of these names.",
+        f"{contract.rule.image_size} px, trained to tell apart: **{classes}**. It knows nothing else."
+        + _seen_before(contract.start),
     ]
     measured = contract.metrics.get("test") or contract.metrics.get("validation")
     if measured:
@@ -95,6 +96,14 @@ def _heading(comparison: Comparison) -> str:
             f"{FORMATS[name].title}."
         )
     return "\n\n".join(lines)
+
+
+def _seen_before(start: dict[str, Any] | None) -> str:
+    """One sentence on the data that the weights had seen before their own."""
+    if start is None:
+        return ""
+    photos = f"{start['data']['photos']['train']:,} photographs of {start['data']['name']}"
+    return f" Its weights started from a training on {photos}."
 
 
 def _runtime_column(name: str) -> tuple[gr.Label, gr.Markdown]:
@@ -123,7 +132,7 @@ def _shown(comparison: Comparison) -> Callable[[str | None, int], list[Any]]:
         except UserError as error:
             # In the answer's place, so that no older answer stands beside another photograph.
             return [f"### No answer\n\n{error}", *_empty(comparison.names)[1:]]
-        shown: list[Any] = [_summary(result)]
+        shown: list[Any] = [_summary(result, comparison.bundle.contract.unknown)]
         for name in comparison.names:
             answer = result.answers.get(name)
             if answer is None:
@@ -170,9 +179,16 @@ def _figures(answer: Answer) -> str:
     )
 
 
-def _summary(result: Result) -> str:
-    best = next(iter(result.answers.values())).predictions[0]
-    sentences = [f"### {best[0]}, {best[1]:.0%}"]
+def _summary(result: Result, rule: UnknownRule | None) -> str:
+    answer = next(iter(result.answers.values()))
+    name, probability = answer.predictions[0]
+    sentences = [f"### {name}, {probability:.0%}"]
+    if rule and rule.is_unknown(answer.probabilities):
+        sentences = [
+            f"### Probably none of these (best: {name}, {probability:.0%})",
+            f"No answer reaches {rule.threshold:.0%}; for photographs of these classes all but "
+            f"{rule.false_alarms:.0%} did.",
+        ]
     if len(result.answers) > 1:
         same = "All give the same answer" if result.same_answer else "**They give different answers**"
         sentences.append(f"{same}; probabilities differ by at most {result.largest_difference:.1g}.")

@@ -6,7 +6,7 @@ error. Libraries are imported inside the commands, so that --help and a mistyped
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,7 +105,7 @@ def train(
     from mobilevit_core.bundle import open_bundle
 
     start_bundle = open_bundle(weights) if weights else None
-    dataset = _load(data, chosen.split, chosen.seed, leave_out, without or ())
+    dataset = _load(data, chosen.to_json(), leave_out, without or ())
 
     from mobilevit_core.run_folder import RunFolder
     from mobilevit_core.starting_weights import StartingWeights
@@ -151,7 +151,8 @@ def evaluate(
         opened.weights(name)
     source, recipe = opened.contract.data, opened.contract.recipe
     without = () if data else source.get("without", ())
-    dataset = _load(data or source["name"], split or recipe["split"], recipe["seed"], without=without)
+    recipe = {**recipe, "split": split or recipe["split"]}
+    dataset = _load(data or source["name"], recipe, without=without)
     if not data and not split and dataset.describe()["digest"] != source["digest"]:
         messages.print(
             f"Warning: {dataset.name} is no longer what the bundle was trained on: photographs of its "
@@ -191,7 +192,7 @@ def unknown(
     from mobilevit_core.evaluation import unknown_classes
 
     recipe = open_bundle(bundle).contract.recipe
-    dataset = _load(data, recipe["split"], recipe["seed"])
+    dataset = _load(data, recipe)
     figures = unknown_classes(load_classifier(bundle, runtime), dataset, part)
     if as_json:
         print(json.dumps({"data": dataset.name, "part": part, "unknown": figures}))
@@ -258,8 +259,7 @@ def export(
         export_saved_model(opened, to)
         console.print(f"SavedModel: {to}", markup=False, soft_wrap=True)
         return
-    recipe = opened.contract.recipe
-    dataset = _load(data, recipe["split"], recipe["seed"]) if data else None
+    dataset = _load(data, opened.contract.recipe) if data else None
     written, refused = export_again(opened, to, dataset)
     for name, agreement in written.contract.agreement.items():
         console.print(
@@ -317,10 +317,17 @@ def _name_and_value(text: str) -> tuple[str, str]:
 
 
 def _load(
-    data: str, split: str, seed: int, leave_out: str | None = None, without: Sequence[str] = ()
+    data: str, recipe: Mapping[str, Any], leave_out: str | None = None, without: Sequence[str] = ()
 ) -> PhotoDataset:
-    """Loads a data set and says on standard error what was left out of it."""
-    dataset = load_dataset(data, split, seed, load_dataset(leave_out) if leave_out else None, without)
+    """Loads a data set as a recipe says, and says on standard error what was left out of it."""
+    dataset = load_dataset(
+        data,
+        recipe["split"],
+        recipe["seed"],
+        leave_out=load_dataset(leave_out) if leave_out else None,
+        without=without,
+        keep_suspects=recipe.get("suspects") != "drop",
+    )
     for note in dataset.notes[:SHOWN_NOTES]:
         messages.print(f"Note: {note}", markup=False, soft_wrap=True)
     if len(dataset.notes) > SHOWN_NOTES:

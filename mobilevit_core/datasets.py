@@ -42,6 +42,8 @@ FOLDER_NAMES = {
 TFDS_NAME = r"\w+(/[\w.-]+)?(:[\d.*]+)?"  # data set, perhaps its configuration, perhaps its version
 
 NEAR_DUPLICATES = Path(__file__).with_name("near_duplicates.csv")
+# Photographs of tf_flowers whose label looks wrong to the eye (people, fields, other flowers); by digest.
+SUSPECT_LABELS = Path(__file__).with_name("suspect_labels.csv")
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def load_dataset(
     seed: int = 0,
     leave_out: PhotoDataset | None = None,
     without: Sequence[str] = (),
+    keep_suspects: bool = True,
 ) -> PhotoDataset:
     """Loads a data set by folder or by its name in tensorflow-datasets.
 
@@ -133,6 +136,8 @@ def load_dataset(
             copy; for pretraining.
         without: classes to leave out whole, to see later how a model takes pictures of a kind that it has
             never seen.
+        keep_suspects: whether training photographs of tf_flowers whose label looks wrong are trained on;
+            the other parts always stay complete.
 
     Returns:
         The data set; its training part has photographs of every class.
@@ -145,16 +150,20 @@ def load_dataset(
         raise UserError(f"Unknown split {split!r}. There are: {', '.join(SPLITS)}.")
     folder = Path(data)
     if folder.is_dir():
-        return _prepared(_load_folder(folder, split, seed), leave_out, without)
+        return _prepared(_load_folder(folder, split, seed), leave_out, without, keep_suspects)
     if folder.exists():
         raise UserError(f"{data} is a file. Give a folder with one subfolder of photographs a class.")
     if not re.fullmatch(TFDS_NAME, data):
         raise UserError(f"There is no folder {data}.")
-    return _prepared(_load_tfds(data, split), leave_out, without)
+    return _prepared(_load_tfds(data, split), leave_out, without, keep_suspects)
 
 
-def _prepared(dataset: PhotoDataset, leave_out: PhotoDataset | None, without: Sequence[str]) -> PhotoDataset:
+def _prepared(
+    dataset: PhotoDataset, leave_out: PhotoDataset | None, without: Sequence[str], keep_suspects: bool
+) -> PhotoDataset:
     dataset = _leave_out_duplicates(_leave_out_classes(dataset, without))
+    if not keep_suspects:
+        dataset = _leave_out_suspects(dataset)
     return _complete(_leave_out_look_alikes(dataset, leave_out) if leave_out else dataset)
 
 
@@ -201,6 +210,13 @@ def _leave_out_duplicates(dataset: PhotoDataset) -> PhotoDataset:
                 held_out |= pair
     train = tuple(photo for photo in dataset.parts["train"] if photo.sha256 not in held_out)
     return _with_training_part(dataset, train, "(nearly) the same as one of another part")
+
+
+def _leave_out_suspects(dataset: PhotoDataset) -> PhotoDataset:
+    with SUSPECT_LABELS.open(newline="") as file:
+        suspects = {row["sha256"] for row in csv.DictReader(file)}
+    train = tuple(photo for photo in dataset.parts["train"] if photo.sha256 not in suspects)
+    return _with_training_part(dataset, train, "their label looks wrong (`suspect_labels.csv`)")
 
 
 def _leave_out_look_alikes(dataset: PhotoDataset, other: PhotoDataset) -> PhotoDataset:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.calibration import expected_calibration_error
@@ -14,7 +14,7 @@ from mobilevit_core.classifier import Classifier
 from mobilevit_core.datasets import LabelledPhoto, PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.runtimes import load_runtime
-from mobilevit_core.unknown import separation
+from mobilevit_core.unknown import UnknownRule, score
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,28 @@ def evaluate(classifier: Classifier, dataset: PhotoDataset, part: str) -> Evalua
     )
 
 
+def separation(rule: UnknownRule, known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
+    """How well the score tells pictures of known classes from others.
+
+    Args:
+        rule: the bundle's.
+        known: probabilities for pictures of the classes, (photos, classes).
+        unknown: probabilities for pictures of something else, (pictures, classes).
+
+    Returns:
+        auroc: probability that a known picture scores over an unknown one, 0.5 for no separation;
+        found: share of the unknown pictures under the threshold; false_alarms: share of the known ones;
+        pictures: number of unknown ones.
+    """
+    truth = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])
+    return {
+        "auroc": float(roc_auc_score(truth, np.concatenate([score(known), score(unknown)]))),
+        "found": float(rule.is_unknown(unknown).mean()),
+        "false_alarms": float(rule.is_unknown(known).mean()),
+        "pictures": len(unknown),
+    }
+
+
 def unknown_classes(classifier: Classifier, dataset: PhotoDataset, part: str) -> dict[str, dict[str, float]]:
     """How well photographs of classes that the bundle does not know are told from those that it knows.
 
@@ -112,7 +134,7 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, part: str) ->
         part: "train", "validation" or "test".
 
     Returns:
-        Unknown class -> figures of `unknown.separation`.
+        Unknown class -> figures of `separation`.
 
     Raises:
         UserError: the bundle has no such rule, or the data set has no class of one of the two kinds.

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 FALSE_ALARMS = 0.05  # share of photographs of known classes that may be called unknown
 
@@ -55,25 +54,3 @@ class UnknownRule:
 def score(probabilities: np.ndarray) -> np.ndarray:
     """How well known a picture looks: the highest probability, (photos,)."""
     return probabilities.max(axis=-1)
-
-
-def separation(rule: UnknownRule, known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
-    """How well the score tells pictures of known classes from others.
-
-    Args:
-        rule: the bundle's.
-        known: probabilities for pictures of the classes, (photos, classes).
-        unknown: probabilities for pictures of something else, (pictures, classes).
-
-    Returns:
-        auroc: probability that a known picture scores over an unknown one, 0.5 for no separation;
-        found: share of the unknown pictures under the threshold; false_alarms: share of the known ones;
-        pictures: number of unknown ones.
-    """
-    truth = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])
-    return {
-        "auroc": float(roc_auc_score(truth, np.concatenate([score(known), score(unknown)]))),
-        "found": float(rule.is_unknown(unknown).mean()),
-        "false_alarms": float(rule.is_unknown(known).mean()),
-        "pictures": len(unknown),
-    }

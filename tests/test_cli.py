@@ -39,7 +39,9 @@ def test_predict_in_json_by_every_runtime(runtime: str, small_bundle: Bundle, ph
     photo = photo_folder / "red" / "00.jpg"
     result = run("predict", small_bundle.folder, photo, "--runtime", runtime, "--json")
     answers = json.loads(result.stdout)
-    scores = [row["score"] for row in answers["photos"][str(photo)]]
+    answer = answers["photos"][str(photo)]
+    scores = [row["score"] for row in answer["predictions"]]
+    assert answer["unknown"] == (scores[0] < small_bundle.contract.unknown.threshold)
     assert answers["runtime"] == runtime
     assert sum(scores) == pytest.approx(1, abs=1e-5) and scores == sorted(scores, reverse=True)
 
@@ -48,11 +50,10 @@ def test_evaluate_names_the_part_and_gives_every_runtime(small_bundle: Bundle, t
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
     figures = json.loads(run("evaluate", folder, "--json").stdout)
     assert figures["part"] == "test" and set(figures["runtimes"]) == set(FORMATS)
-    assert figures["runtimes"]["keras"] == figures["runtimes"]["float32"]
-    result = run("evaluate", folder, "--part", "validation", "--runtime", "float32", "--record")
-    assert "95 % interval" in result.stdout and "part validation" in result.stdout
-    recorded = json.loads((folder / "bundle.json").read_text())["metrics"]["validation"]
-    assert recorded["runtimes"]["float32"]["photos"] == 3
+    keras, float32 = (figures["runtimes"][name] for name in ("keras", "float32"))
+    assert keras["confusion"] == float32["confusion"]
+    error = "expected_calibration_error"
+    assert keras[error] == pytest.approx(float32[error], abs=1e-4)
 
 
 def test_benchmark_gives_every_runtime(small_bundle: Bundle) -> None:
@@ -65,7 +66,7 @@ def test_benchmark_gives_every_runtime(small_bundle: Bundle) -> None:
 
 def test_help_names_every_command() -> None:
     result = run("--help")
-    for command in ("train", "evaluate", "export", "predict", "benchmark"):
+    for command in ("train", "evaluate", "export", "predict", "unknown", "benchmark"):
         assert command in result.stdout
         assert run(command, "--help").exit_code == 0
 

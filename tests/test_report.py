@@ -1,0 +1,90 @@
+"""The report's figures and page, and photographs of classes that a bundle does not know."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import draw_folder
+from PIL import Image
+from typer.testing import CliRunner
+
+from mobilevit_core.bundle import Bundle
+from mobilevit_core.cli import app
+from mobilevit_core.datasets import load_dataset
+from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation import separation
+from mobilevit_core.robustness import DISTORTIONS
+from mobilevit_core.unknown import UnknownRule
+from mobilevit_core.unknown_pictures import unknown_pictures
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    printed = run("evaluate", folder, "--part", "validation", "--runtime", "float32", "--record")
+    assert "95 % interval" in printed and "part validation" in printed
+    recorded = json.loads((folder / "bundle.json").read_text())["metrics"]["validation"]
+    report = json.loads((folder / "report" / "report.json").read_text())
+    assert recorded == report["figures"] and recorded["runtimes"]["float32"]["photos"] == 3
+    calibration, original = report["calibration"], small_bundle.contract.calibration
+    for when in ("before", "after"):  # on the part that it was fitted on, the bundle's own figures
+        error = original["expected_calibration_error"][when]
+        assert calibration[when]["expected_calibration_error"] == pytest.approx(error, abs=1e-4)
+    assert set(report["robustness"]["accuracy"]) == set(DISTORTIONS)
+    assert report["robustness"]["accuracy"]["as it is"] == recorded["runtimes"]["float32"]["accuracy"]
+    page = (folder / "report" / "index.html").read_text()
+    assert page.count("<svg") == 3  # no history: confusion, reliability, robustness
+    for name in (*small_bundle.contract.class_names, *DISTORTIONS, *unknown_pictures()):
+        assert name in page
+    wrong = round(3 * (1 - recorded["runtimes"]["float32"]["accuracy"]))
+    assert len(report["mistakes"]) == wrong == page.count("<img")
+    for mistake in report["mistakes"]:
+        with Image.open(folder / "report" / "photographs" / f"{mistake['position']}.jpg") as image:
+            assert max(image.size) <= 320
+
+
+def test_distortions_change_the_picture_and_keep_it_a_photograph() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    picture = Image.fromarray(pixels)
+    for name, distort in DISTORTIONS.items():
+        result = distort(picture)
+        assert result.mode == "RGB" and min(result.size) >= 40, name
+        assert np.array_equal(np.asarray(result), pixels) == (name == "as it is"), name
+    assert np.array_equal(np.asarray(picture), pixels)  # none of them works in place
+
+
+def test_pictures_of_something_else_are_the_same_every_time() -> None:
+    first, second = unknown_pictures(), unknown_pictures()
+    for kind, pictures in first.items():
+        assert len(pictures) >= 20, kind
+        assert all(np.array_equal(a, b) for a, b in zip(pictures, second[kind], strict=True)), kind
+        assert len({picture.tobytes() for picture in pictures}) == len(pictures), kind
+
+
+def test_separation_of_known_cases() -> None:
+    sure, unsure = np.array([[0.9, 0.1]] * 4), np.array([[0.6, 0.4]] * 6)
+    rule = UnknownRule(0.7, 0.05, 100)
+    assert separation(rule, sure, unsure) == {"auroc": 1.0, "found": 1.0, "false_alarms": 0.0, "pictures": 6}
+    assert separation(rule, sure, sure)["auroc"] == 0.5
+
+
+def test_classes_that_the_bundle_does_not_know(small_bundle: Bundle, tmp_path: Path) -> None:
+    folder = draw_folder(tmp_path / "photos")
+    with pytest.raises(UserError, match="no class 'violet'. It has: blue, green, red"):
+        load_dataset(str(folder), without=["violet"])
+    fewer = load_dataset(str(folder), without=["blue"])
+    assert fewer.class_names == ("green", "red") and fewer.describe()["without"] == ["blue"]
+    assert {photo.label for photo in fewer.part("train")} == {0, 1}
+    assert {Path(photo.name).parent.name for photo in fewer.part("test")} == {"green", "red"}
+    (folder / "blue").rename(folder / "violet")
+    figures = json.loads(run("unknown", small_bundle.folder, "--data", folder, "--json"))["unknown"]
+    assert set(figures) == {"violet"} and 0 <= figures["violet"]["auroc"] <= 1
+    result = CliRunner().invoke(app, ["unknown", str(small_bundle.folder), "--data", str(tmp_path / "no")])
+    assert result.exit_code == 2
