@@ -40,6 +40,7 @@ class Contract:
         metrics: part of the data -> what was measured on it.
         agreement: weight format -> how far it agreed with Keras when it was accepted.
         start: what the training started from (data, recipe, its own start), None for fresh weights.
+        teachers: what the models that it learned from had been trained on, None without teachers.
         calibration: the temperature folded into the classifier, and what it was fitted on.
         unknown: when a picture is called none of the classes, None for never.
     """
@@ -55,6 +56,7 @@ class Contract:
     metrics: dict[str, Any] = field(default_factory=dict)
     agreement: dict[str, Any] = field(default_factory=dict)
     start: dict[str, Any] | None = None
+    teachers: list[dict[str, Any]] | None = None
     calibration: dict[str, Any] | None = None
     unknown: UnknownRule | None = None
 
@@ -73,6 +75,7 @@ class Contract:
             "metrics": self.metrics,
             "agreement": self.agreement,
             "start": self.start,
+            "teachers": self.teachers,
             "calibration": self.calibration,
             "unknown": self.unknown.to_json() if self.unknown else None,
         }
@@ -106,6 +109,7 @@ class Contract:
             metrics=value["metrics"],
             agreement=value["agreement"],
             start=value.get("start"),
+            teachers=value.get("teachers"),
             calibration=value.get("calibration"),
             unknown=UnknownRule.from_json(value["unknown"]) if value.get("unknown") else None,
         )

@@ -80,6 +80,10 @@ def train(
         Path | None,
         typer.Option(help="A bundle to start from, of any classes. Default: fresh weights."),
     ] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="A bundle of the same classes to learn from; can be repeated."),
+    ] = None,
     leave_out: Annotated[
         str | None,
         typer.Option(
@@ -105,14 +109,17 @@ def train(
     from mobilevit_core.bundle import open_bundle
 
     start_bundle = open_bundle(weights) if weights else None
+    teacher_bundles = [open_bundle(path) for path in teacher or []]
     dataset = _load(data, chosen.to_json(), leave_out, without or ())
 
+    from mobilevit_core.distillation import Teachers
     from mobilevit_core.run_folder import RunFolder
     from mobilevit_core.starting_weights import StartingWeights
     from mobilevit_core.training import train_bundle
 
     start = StartingWeights(start_bundle) if start_bundle else None
-    bundle, refused = train_bundle(dataset, chosen, RunFolder(folder), start)
+    teachers = Teachers(teacher_bundles, dataset.class_names) if teacher_bundles else None
+    bundle, refused = train_bundle(dataset, chosen, RunFolder(folder), start, teachers)
     for sentence in refused:
         messages.print(sentence, style="yellow", markup=False)
     if as_json:

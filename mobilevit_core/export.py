@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -138,7 +139,7 @@ def bundle_model(
     model: keras.Model,
     dataset: PhotoDataset,
     recipe: Recipe,
-    start: dict[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
     history: Path | None = None,
 ) -> tuple[Bundle, list[str]]:
     """Makes the bundle of a trained model: calibrates it on the validation part, converts, compares.
@@ -149,7 +150,7 @@ def bundle_model(
         dataset: what it was trained on; its validation part is what temperature and threshold are fitted
             on and exports are compared on.
         recipe: of the run.
-        start: what the training started from, as the contract records it.
+        origin: `start` and `teachers` of the contract: what other trainings went into the weights.
         history: CSV of the training, copied into the bundle.
 
     Returns:
@@ -169,7 +170,7 @@ def bundle_model(
         variant=recipe.variant,
         recipe=recipe.to_json(),
         data=dataset.describe(),
-        start=start,
+        **(origin or {}),
         calibration={
             "temperature": temperature,
             "fitted_on": f"{len(photos)} photographs of the validation part",

@@ -64,6 +64,7 @@ class Recipe:
         mix: share of the batches that MixUp or CutMix blends.
         average_decay: decay a step of the averaged weights, 0 for none. With averages, validation and the
             finished model use them.
+        teaching: share of the targets that comes from teachers, where there are any.
         keep: "last", or "best" for the epoch with the highest validation accuracy.
         seed: of initial weights, shuffling, augmentation and a folder's split.
     """
@@ -89,6 +90,7 @@ class Recipe:
     color: float = 0.3
     mix: float = 0.3
     average_decay: float = 0.998
+    teaching: float = 0.5
     keep: str = "last"
     seed: int = 0
 
@@ -105,7 +107,7 @@ class Recipe:
         for name in ("warmup_epochs", "weight_decay", "clip_norm", "seed"):
             if not 0 <= getattr(self, name) < 2**31:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more, and under 2^31.")
-        for name in ("label_smoothing", "mix", "average_decay", "color"):
+        for name in ("label_smoothing", "mix", "average_decay", "color", "teaching"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
         if not 0 < self.crop_scale <= 1:
@@ -134,6 +136,7 @@ class Recipe:
 RECIPES = {
     "default": Recipe(image_size=192, stages=((128, 56), (192, 12))),
     "pretrain": Recipe(split="whole", image_size=128, stages=((128, 64),), crop_scale=0.25),
+    "finetune": Recipe(image_size=192, stages=((128, 20), (192, 12)), learning_rate=1e-3, warmup_epochs=1),
     "keras-example": Recipe(
         architecture="keras_example",
         split="keras-example",

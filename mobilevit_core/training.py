@@ -21,6 +21,7 @@ from mobilevit_core.architecture.training_form import training_form
 from mobilevit_core.averaging import Averages, AverageWeights
 from mobilevit_core.bundle import Bundle, open_bundle
 from mobilevit_core.datasets import PhotoDataset
+from mobilevit_core.distillation import Teachers
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation import evaluate_runtimes, figures_of
 from mobilevit_core.export import bundle_model
@@ -41,7 +42,11 @@ FINAL_LEARNING_RATE = 0.01  # of the highest, at the end of the cosine
 
 
 def train_bundle(
-    dataset: PhotoDataset, recipe: Recipe, run: RunFolder, start: StartingWeights | None = None
+    dataset: PhotoDataset,
+    recipe: Recipe,
+    run: RunFolder,
+    start: StartingWeights | None = None,
+    teachers: Teachers | None = None,
 ) -> tuple[Bundle, list[str]]:
     """Trains to the end, makes the bundle and records its accuracy on the validation part.
 
@@ -52,6 +57,7 @@ def train_bundle(
         recipe: all values of the run.
         run: its folder; made if it is missing.
         start: weights to start from; fresh ones by default.
+        teachers: models that give the recipe's `teaching` share of the targets.
 
     Returns:
         The bundle, and one sentence for every weight format that was refused.
@@ -64,12 +70,14 @@ def train_bundle(
     if start:
         start.check(recipe)
     provenance = start.describe() if start else None
-    run.claim({"data": dataset.describe(), "recipe": recipe.to_json(), "start": provenance})
+    learned_from = teachers.describe() if teachers else None
+    origin = {"start": provenance, "teachers": learned_from}
+    run.claim({"data": dataset.describe(), "recipe": recipe.to_json(), **origin})
     if run.bundle.exists():
         bundle, refused = open_bundle(run.bundle), []
     else:
-        model = train(dataset, recipe, run, start)
-        bundle, refused = bundle_model(run.bundle, model, dataset, recipe, provenance, run.history)
+        model = train(dataset, recipe, run, start, teachers)
+        bundle, refused = bundle_model(run.bundle, model, dataset, recipe, origin, run.history)
     if "validation" not in bundle.contract.metrics:  # new, or stopped just before this line
         evaluations = evaluate_runtimes(bundle, dataset, "validation", bundle.expected)
         bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation"))
@@ -78,7 +86,11 @@ def train_bundle(
 
 
 def train(
-    dataset: PhotoDataset, recipe: Recipe, run: RunFolder, start: StartingWeights | None = None
+    dataset: PhotoDataset,
+    recipe: Recipe,
+    run: RunFolder,
+    start: StartingWeights | None = None,
+    teachers: Teachers | None = None,
 ) -> keras.Model:
     """Trains to the end of the recipe, or goes on from where the run folder's last checkpoint is.
 
@@ -87,6 +99,7 @@ def train(
         recipe: all values of the run.
         run: its folder, claimed for this run.
         start: weights to start from; a checkpoint in the run folder goes before.
+        teachers: models that give the recipe's `teaching` share of the targets.
 
     Returns:
         The plain model at the recipe's image size with the weights that the recipe keeps.
@@ -109,10 +122,13 @@ def train(
             cache = PhotoCache(photos, round(largest * CACHE_MARGIN), run.cache)
         run.forget_after(state.epoch)
         rule = replace(recipe.rule, image_size=image_size)
+        batches = training_batches(photos, cache, classes, image_size, recipe, state.epoch)
+        if teachers:
+            batches = teachers.blend(batches, image_size, recipe.teaching)
         callbacks = _callbacks(state, recipe, steps, run)
         try:
             state.trained.fit(
-                training_batches(photos, cache, classes, image_size, recipe, state.epoch),
+                batches,
                 validation_data=validation_batches(validation, classes, rule, recipe.batch_size),
                 initial_epoch=state.epoch,
                 epochs=end,
