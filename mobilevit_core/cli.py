@@ -16,9 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from mobilevit_core.datasets import PARTS, PhotoDataset, load_dataset
+from mobilevit_core.datasets import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.formats import FORMATS
+from mobilevit_core.photo_dataset import PARTS, PhotoDataset
 from mobilevit_core.recipes import RECIPES, make_recipe
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes say nothing about a run

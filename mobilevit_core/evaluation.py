@@ -11,8 +11,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.calibration import expected_calibration_error
 from mobilevit_core.classifier import Classifier
-from mobilevit_core.datasets import LabelledPhoto, PhotoDataset
 from mobilevit_core.errors import UserError
+from mobilevit_core.photo_dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.runtimes import load_runtime
 from mobilevit_core.unknown import UnknownRule, score
 

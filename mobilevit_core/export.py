@@ -20,10 +20,10 @@ from mobilevit_core.calibration import (
     fold_temperature,
     with_temperature,
 )
-from mobilevit_core.datasets import PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_bytes
 from mobilevit_core.formats import FORMATS, WeightFormat
+from mobilevit_core.photo_dataset import PhotoDataset
 from mobilevit_core.preprocessing import ResizeRule, preprocess
 from mobilevit_core.recipes import Recipe
 from mobilevit_core.runtimes import LiteRTRuntime, default_threads

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from mobilevit_core.augmentation import augment, mix
-from mobilevit_core.datasets import LabelledPhoto
+from mobilevit_core.photo_dataset import LabelledPhoto
 from mobilevit_core.photos import read_photo
 from mobilevit_core.preprocessing import ResizeRule, preprocess, shrink
 from mobilevit_core.recipes import Recipe

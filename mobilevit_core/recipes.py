@@ -19,9 +19,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from mobilevit_core.datasets import SPLITS
 from mobilevit_core.errors import UserError
 from mobilevit_core.image_sizes import check_image_size
+from mobilevit_core.photo_dataset import SPLITS
 from mobilevit_core.preprocessing import RESIZE_MODES, ResizeRule
 
 CHOICES = {
@@ -45,7 +45,7 @@ class Recipe:
         image_size: of the finished model, pixels.
         resize_mode: how evaluation and prediction make a square, a key of `preprocessing.RESIZE_MODES`.
         crop_fraction: for center_crop.
-        split: a key of `datasets.SPLITS`.
+        split: a key of `photo_dataset.SPLITS`.
         suspects: "keep", or "drop" for training without the photographs of tf_flowers whose label looks
             wrong to the eye (154 of all 3,670).
         stages: (image size, epochs) pairs, trained one after the other.

@@ -20,10 +20,10 @@ from mobilevit_core import report_plots
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.calibration import expected_calibration_error, reliability, with_temperature
 from mobilevit_core.classifier import Classifier
-from mobilevit_core.datasets import PhotoDataset
 from mobilevit_core.evaluation import Evaluation, figures_of, separation
 from mobilevit_core.files import write_bytes, write_json
 from mobilevit_core.formats import FORMATS
+from mobilevit_core.photo_dataset import PhotoDataset
 from mobilevit_core.photos import read_photo
 from mobilevit_core.robustness import evaluate_robustness
 from mobilevit_core.runtimes import load_runtime

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from mobilevit_core.classifier import Classifier
-from mobilevit_core.datasets import PhotoDataset
 from mobilevit_core.evaluation import Evaluation, labels_for
+from mobilevit_core.photo_dataset import PhotoDataset
 from mobilevit_core.photos import read_photo
 
 Picture = Image.Image

@@ -20,12 +20,12 @@ from mobilevit_core.architecture import check_variant, create_mobilevit, logits_
 from mobilevit_core.architecture.training_form import training_form
 from mobilevit_core.averaging import Averages, AverageWeights
 from mobilevit_core.bundle import Bundle, open_bundle
-from mobilevit_core.datasets import PhotoDataset
 from mobilevit_core.distillation import Teachers
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation import evaluate_runtimes, figures_of
 from mobilevit_core.export import bundle_model
 from mobilevit_core.flat_adamw import FlatAdamW
+from mobilevit_core.photo_dataset import PhotoDataset
 from mobilevit_core.pipeline import (
     CACHE_MARGIN,
     PhotoCache,

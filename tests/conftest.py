@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from mobilevit_core.bundle import Bundle, open_bundle
-from mobilevit_core.datasets import PhotoDataset, load_dataset
+from mobilevit_core.datasets import load_dataset
+from mobilevit_core.photo_dataset import PhotoDataset
 from mobilevit_core.recipes import Recipe, make_recipe
 
 SHIPPED = Path(__file__).parents[1] / "demo" / "weights"

@@ -11,8 +11,8 @@ import pytest
 from demo.comparison import Comparison
 from demo.interface import LAUNCH, build
 from mobilevit_core.bundle import Bundle
-from mobilevit_core.datasets import PhotoDataset
 from mobilevit_core.formats import FORMATS
+from mobilevit_core.photo_dataset import PhotoDataset
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

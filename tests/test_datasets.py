@@ -7,8 +7,10 @@ import pytest
 from conftest import draw_folder, draw_photo
 from PIL import Image
 
-from mobilevit_core.datasets import PhotoDataset, _tfds_slices, load_dataset
+from mobilevit_core.datasets import load_dataset
 from mobilevit_core.errors import UserError
+from mobilevit_core.photo_dataset import PhotoDataset
+from mobilevit_core.tfds_source import _tfds_slices
 
 
 def names(dataset: PhotoDataset, part: str) -> set[str]:

@@ -5,10 +5,11 @@ import pytest
 
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle import Bundle
-from mobilevit_core.datasets import PhotoDataset, load_dataset
+from mobilevit_core.datasets import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation import Evaluation, evaluate
 from mobilevit_core.latency import measure
+from mobilevit_core.photo_dataset import PhotoDataset
 
 
 def test_figures_of_a_known_case() -> None:

@@ -9,7 +9,6 @@ from ai_edge_litert.interpreter import Interpreter
 from mobilevit_core import load_classifier
 from mobilevit_core.architecture import create_mobilevit
 from mobilevit_core.bundle import Bundle
-from mobilevit_core.datasets import PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation import evaluate
 from mobilevit_core.export import (
@@ -22,6 +21,7 @@ from mobilevit_core.export import (
     write_tflite,
 )
 from mobilevit_core.formats import FORMATS
+from mobilevit_core.photo_dataset import PhotoDataset
 
 
 @pytest.mark.parametrize("name", tflite_formats())

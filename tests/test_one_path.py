@@ -12,8 +12,8 @@ from PIL import Image
 from demo.comparison import Comparison
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.classifier import Classifier
-from mobilevit_core.datasets import LabelledPhoto, PhotoDataset
 from mobilevit_core.evaluation import evaluate
+from mobilevit_core.photo_dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.pipeline import validation_batches
 from mobilevit_core.preprocessing import preprocess
 from mobilevit_core.runtimes import LiteRTRuntime, load_runtime
