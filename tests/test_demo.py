@@ -6,15 +6,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from demo.comparison import Comparison
-from demo.interface import LAUNCH, build
+from demo.comparison import Answer, Comparison, Result
+from demo.interface import LAUNCH, _summary, build
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle import Bundle, open_bundle
+from mobilevit_core.classifier import rank
 from mobilevit_core.formats import FORMATS
+from mobilevit_core.latency import measure
+from mobilevit_core.unknown import UnknownRule
 
 APP = Path(__file__).parents[1] / "app.py"
 
@@ -82,6 +86,17 @@ def test_damaged_weights_do_not_take_the_others_down(
     comparison = Comparison(open_bundle(folder))
     assert set(comparison.run(photo_folder / "red" / "00.jpg", 2).answers) == {"float32", "dynamic_int8"}
     assert "model.keras can't be loaded" in comparison.problems()["keras"]
+
+
+@pytest.mark.parametrize(("best", "said"), [(0.41, True), (0.6, False)])
+def test_a_picture_of_something_else_is_called_so(best: float, said: bool) -> None:
+    probabilities = np.array([best, 1 - best - 0.3, 0.3], np.float32)
+    latency = measure({"float32": lambda: None}, {"float32": 1}, runs=2)["float32"]
+    answer = Answer(probabilities, rank(probabilities, ("a", "b", "c"), 3), latency, "LiteRT", 1)
+    text = _summary(Result({"float32": answer}, 1.0), UnknownRule(0.5, 0.05, 367))
+    assert ("Probably none of these (best: a, 41%)" in text) == said
+    assert ("### a, 60%" in text) != said
+    assert "none of these" not in _summary(Result({"float32": answer}, 1.0), None)
 
 
 def test_the_app_tells_a_wrong_bundle(tmp_path: Path) -> None:
