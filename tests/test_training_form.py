@@ -56,3 +56,41 @@ def test_weights_return_to_the_plain_model() -> None:
     plain.set_weights(fused.get_weights())
     image = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
     assert np.allclose(plain(image).numpy(), fused(image).numpy(), atol=1e-4)
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    layer = training_layers.FastDropout(0.2)
+    x = tf.ones((200, 501))  # an odd number of elements: two share a draw
+    first, second = layer(x, training=True).numpy(), layer(x, training=True).numpy()
+    assert (first == 0).mean() == pytest.approx(0.2, abs=0.01)
+    assert set(np.unique(first)) == {0.0, np.float32(65536 / (65536 - 13107))}
+    assert (first != second).mean() > 0.2
+    assert np.array_equal(layer(x, training=False), x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x, training=True)
+    assert np.array_equal(tape.gradient(y, x), y)
+
+
+def test_gradients_of_attention_with_dropout_are_those_of_its_values() -> None:
+    random = np.random.default_rng(0)
+    q, k, v, direction = (tf.constant(random.normal(size=(2, 2, 16, 8)), tf.float32) for _ in range(4))
+    seed = tf.constant([3, 4])
+
+    def value(*inputs: tf.Tensor) -> tf.Tensor:
+        attended = training_layers._attend_one_by_one(*inputs, 0.5, seed)  # the same draws every time
+        return tf.reduce_sum(attended * tf.cos(attended))
+
+    undropped = training_layers._attend_one_by_one(q, k, v, 0.0, seed)
+    assert np.abs(undropped - training_layers._attend_one_by_one(q, k, v, 0.5, seed)).max() > 0.1
+    for index in range(3):
+        inputs = [q, k, v]
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            total = value(*inputs)
+        slope = float(tf.reduce_sum(tape.gradient(total, inputs)[index] * direction))
+        ends = []
+        for step in (-1e-2, 1e-2):
+            inputs[index] = (q, k, v)[index] + step * direction
+            ends.append(float(value(*inputs)))
+        assert slope == pytest.approx((ends[1] - ends[0]) / 2e-2, rel=0.02, abs=0.02)

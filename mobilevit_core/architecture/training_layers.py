@@ -18,12 +18,14 @@ DRAWS = 2**16  # dropout draws 16 random bits an element, so its rate is exact t
 LARGE_ATTENTION = 2**20  # scores a picture from which attention runs picture by picture
 
 
-def _one_loop(*ranks: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _one_loop(*ranks: int, masks: tuple[int, ...] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compiles an elementwise chain, perhaps with a reduction, into one loop over memory.
 
-    Traced once for tensors of these ranks and any size, compiled once for each size that occurs.
+    Traced once for float tensors of these ranks and boolean ones of the ranks of `masks`, of any size;
+    compiled once for each size that occurs.
     """
     signature = [tf.TensorSpec([None] * rank, tf.float32) for rank in ranks]
+    signature += [tf.TensorSpec([None] * rank, tf.bool) for rank in masks]
     return lambda function: tf.function(function, input_signature=signature, jit_compile=True)
 
 
@@ -235,45 +237,53 @@ def _attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, rate: float, seed: tf.Tens
     return _attend_one_by_one(q, k, v, rate, seed)
 
 
-@_one_loop(3, 3, 3)
-def _softmax_gradient(weights: tf.Tensor, factors: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-    upstream = upstream * factors
-    return weights * (upstream - tf.reduce_sum(weights * upstream, -1, keepdims=True))
+@_one_loop(3, 0, masks=(3,))
+def _dropped(weights: tf.Tensor, growth: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
+    return tf.where(kept, weights * growth, 0.0)
+
+
+@_one_loop(3, 3, 0, masks=(3,))
+def _dropped_softmax_gradient(
+    weights: tf.Tensor, upstream: tf.Tensor, growth: tf.Tensor, kept: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gradient of the scores, and the weights after dropout once more."""
+    upstream = tf.where(kept, upstream * growth, 0.0)
+    gradient = weights * (upstream - tf.reduce_sum(weights * upstream, -1, keepdims=True))
+    return gradient, tf.where(kept, weights * growth, 0.0)
 
 
 def _attend_one_by_one(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
     heads, tokens, width = q.shape[1:]
     scale = width**-0.5
 
-    def weights_of(index: tf.Tensor, q: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        weights = tf.nn.softmax(tf.matmul(q * scale, k, transpose_b=True))
-        if not rate:
-            return weights, tf.ones_like(weights)
-        kept, growth = _kept(tf.constant([heads, tokens, tokens]), rate, seed + [0, index])
-        return weights, tf.cast(kept, q.dtype) * growth
+    def weights_of(q: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(tf.matmul(q, k, transpose_b=True))
 
-    def forward(picture: tuple[tf.Tensor, ...]) -> tf.Tensor:
+    def forward(picture: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
         index, q, k, v = picture
-        weights, factors = weights_of(index, q, k)
-        return tf.matmul(weights * factors, v)
+        kept, growth = _kept(tf.constant([heads, tokens, tokens]), rate, seed + [0, index])
+        return tf.matmul(_dropped(weights_of(q, k), growth, kept), v), kept
 
     def backward(picture: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-        index, q, k, v, upstream = picture
-        weights, factors = weights_of(index, q, k)
-        scores = _softmax_gradient(weights, factors, tf.matmul(upstream, v, transpose_b=True)) * scale
+        kept, q, k, v, upstream = picture
+        growth = DRAWS / (DRAWS - round(rate * DRAWS))
+        scores, dropped = _dropped_softmax_gradient(
+            weights_of(q, k), tf.matmul(upstream, v, transpose_b=True), growth, kept
+        )
         return (
             tf.matmul(scores, k),
             tf.matmul(scores, q, transpose_a=True),
-            tf.matmul(weights * factors, upstream, transpose_a=True),
+            tf.matmul(dropped, upstream, transpose_a=True),
         )
 
     @tf.custom_gradient
     def attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        numbers = tf.range(tf.shape(q)[0])
+        pictures = (tf.range(tf.shape(q)[0]), q, k, v)
+        attended, kept = tf.map_fn(forward, pictures, fn_output_signature=(q.dtype, tf.bool))
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return tf.map_fn(backward, (numbers, q, k, v, upstream), fn_output_signature=(q.dtype,) * 3)
+            return tf.map_fn(backward, (kept, q, k, v, upstream), fn_output_signature=(q.dtype,) * 3)
 
-        return tf.map_fn(forward, (numbers, q, k, v), fn_output_signature=q.dtype), gradient
+        return attended, gradient
 
-    return attend(q, k, v)
+    return attend(q * scale, k, v)
