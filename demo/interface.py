@@ -8,6 +8,7 @@ import gradio as gr
 
 from demo.comparison import TOP, Answer, Comparison, Result
 from demo.photo_field import PhotoField
+from mobilevit_core.bundle import Contract
 from mobilevit_core.errors import UserError
 from mobilevit_core.formats import FORMATS
 from mobilevit_core.latency import processor
@@ -84,7 +85,7 @@ def _heading(comparison: Comparison) -> str:
         f"# {TITLE}",
         f"MobileViT-{contract.variant.upper()} ({contract.architecture.replace('_', ' ')}), "
         f"{contract.rule.image_size} px, trained to tell apart: **{classes}**. It knows nothing else."
-        + _seen_before(contract.start),
+        + _origins(contract),
     ]
     measured = contract.metrics.get("test") or contract.metrics.get("validation")
     if measured:
@@ -98,12 +99,10 @@ def _heading(comparison: Comparison) -> str:
     return "\n\n".join(lines)
 
 
-def _seen_before(start: dict[str, Any] | None) -> str:
-    """One sentence on the data that the weights had seen before their own."""
-    if start is None:
-        return ""
-    photos = f"{start['data']['photos']['train']:,} photographs of {start['data']['name']}"
-    return f" Its weights started from a training on {photos}."
+def _origins(contract: Contract) -> str:
+    """One sentence on the other trainings that went into the weights."""
+    phrases = contract.origins()
+    return f" Its weights {'; '.join(phrases)}." if phrases else ""
 
 
 def _runtime_column(name: str) -> tuple[gr.Label, gr.Markdown]:

@@ -3,6 +3,7 @@
 model.keras, model_float32.tflite, ...   the formats of `formats.FORMATS`
 bundle.json                              class names in order, image size, resize rule, where it came from
 history.csv                              the training, a row an epoch
+seen_photographs.txt                     digests of the photographs that went into it (`seen.py`)
 report/                                  what was measured, as a page and as JSON (`report.py`)
 """
 
@@ -18,6 +19,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_json
 from mobilevit_core.formats import FORMATS
 from mobilevit_core.preprocessing import ResizeRule
+from mobilevit_core.seen import Seen
 from mobilevit_core.unknown import UnknownRule
 
 CONTRACT, HISTORY = "bundle.json", "history.csv"
@@ -59,6 +61,16 @@ class Contract:
     teachers: list[dict[str, Any]] | None = None
     calibration: dict[str, Any] | None = None
     unknown: UnknownRule | None = None
+
+    def origins(self) -> list[str]:
+        """What other trainings went into the weights, one phrase each, the nearest first."""
+        phrases, start = [], self.start
+        while start:
+            phrases.append(f"started from a training on {_training_of(start)}")
+            start = start.get("start")
+        for teacher in self.teachers or ():
+            phrases.append(f"learned from a model trained on {_training_of(teacher)}")
+        return phrases
 
     def to_json(self) -> dict[str, Any]:
         """The content of `bundle.json`."""
@@ -115,6 +127,11 @@ class Contract:
         )
 
 
+def _training_of(origin: dict[str, Any]) -> str:
+    data = origin["data"]
+    return f"{data['photos']['train']:,} photographs of {data['name']} ({origin['classes']} classes)"
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A bundle on disk.
@@ -162,9 +179,18 @@ class Bundle:
         """CSV of the training, a row an epoch; bundles made elsewhere may lack it."""
         return self.folder / HISTORY
 
+    @property
+    def seen(self) -> Seen | None:
+        """The photographs that went into the weights, None where the bundle does not tell."""
+        return Seen.read(self.folder)
+
     def record_metrics(self, part: str, metrics: dict[str, Any]) -> None:
-        """Adds what was measured on one part of the data to `bundle.json`; replaces what it said of it."""
-        self.contract.metrics[part] = metrics
+        """Adds what was measured on one part of the bundle's own data to `bundle.json`.
+
+        Figures of the same weight formats on that part are replaced, those of others stay.
+        """
+        before = self.contract.metrics.get(part, {}).get("runtimes", {})
+        self.contract.metrics[part] = {**metrics, "runtimes": {**before, **metrics["runtimes"]}}
         write_json(self.folder / CONTRACT, self.contract.to_json())
 
 

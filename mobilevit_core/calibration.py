@@ -5,12 +5,17 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 BINS = 15
-TEMPERATURES = (0.05, 20.0)  # what the fit may choose from
+TEMPERATURES = (0.25, 4.0)  # what the fit may choose from
+# Standard deviation of log T before any photograph is seen: on a few photographs, all of them answered
+# right, the likelihood alone would make every answer certain.
+PRIOR = 0.5
 SMALLEST = 1e-12  # probabilities are kept over it before a logarithm
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The temperature by which logits must be divided for the lowest cross-entropy.
+
+    A weak prior keeps it near 1 where the photographs are too few to tell.
 
     Args:
         probabilities: of the uncalibrated network, (photos, classes).
@@ -22,7 +27,8 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     def loss(log_temperature: float) -> float:
         scaled = with_temperature(probabilities, float(np.exp(log_temperature)))
-        return -float(np.log(np.maximum(scaled[np.arange(len(labels)), labels], SMALLEST)).mean())
+        likelihood = np.log(np.maximum(scaled[np.arange(len(labels)), labels], SMALLEST)).sum()
+        return (log_temperature / PRIOR) ** 2 / 2 - float(likelihood)
 
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
     return float(np.exp(found.x))

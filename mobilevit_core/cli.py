@@ -19,12 +19,13 @@ from typer.core import TyperGroup
 from mobilevit_core.datasets import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.formats import FORMATS
-from mobilevit_core.photo_dataset import PARTS, PhotoDataset
+from mobilevit_core.photo_dataset import ALL, PARTS, PhotoDataset
 from mobilevit_core.recipes import RECIPES, make_recipe
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes say nothing about a run
 
 SHOWN_NOTES = 10
+EVALUATED = (*PARTS, ALL)
 
 console = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
@@ -108,17 +109,18 @@ def train(
     chosen = make_recipe(recipe, overrides)
     folder = run or Path("runs") / recipe
     from mobilevit_core.bundle import open_bundle
+    from mobilevit_core.starting_weights import StartingWeights
 
-    start_bundle = open_bundle(weights) if weights else None
+    start = StartingWeights(open_bundle(weights)) if weights else None
+    if start:
+        start.check(chosen)
     teacher_bundles = [open_bundle(path) for path in teacher or []]
     dataset = _load(data, chosen.to_json(), leave_out, without or ())
 
     from mobilevit_core.distillation import Teachers
     from mobilevit_core.run_folder import RunFolder
-    from mobilevit_core.starting_weights import StartingWeights
     from mobilevit_core.training import train_bundle
 
-    start = StartingWeights(start_bundle) if start_bundle else None
     teachers = Teachers(teacher_bundles, dataset.class_names) if teacher_bundles else None
     bundle, refused = train_bundle(dataset, chosen, RunFolder(folder), start, teachers)
     for sentence in refused:
@@ -139,7 +141,7 @@ def train(
 def evaluate(
     bundle: BundleArgument,
     data: Annotated[str | None, typer.Option(help=f"{DataHelp} Default: what it was trained on.")] = None,
-    part: Annotated[str, typer.Option(help=f"One of: {', '.join(PARTS)}.")] = "test",
+    part: Annotated[str, typer.Option(help=f"One of: {', '.join(EVALUATED)}.")] = "test",
     split: Annotated[str | None, typer.Option(help="Default: the bundle's.")] = None,
     runtime: RuntimeOption = None,
     record: Annotated[
@@ -151,8 +153,13 @@ def evaluate(
     """Accuracy with its 95 % interval, and per class, on one named part of a data set."""
     from mobilevit_core.bundle import open_bundle
 
-    if part not in PARTS:
-        raise UserError(f"Unknown part {part!r}. There are: {', '.join(PARTS)}.")
+    if part not in EVALUATED:
+        raise UserError(f"Unknown part {part!r}. There are: {', '.join(EVALUATED)}.")
+    if record and (data or split):
+        raise UserError(
+            "--record stores what the bundle does on its own data. Leave out --data and --split, or print "
+            "the figures for other data with --json."
+        )
     opened = open_bundle(bundle)
     names = [runtime] if runtime else opened.expected
     for name in names:
@@ -161,18 +168,11 @@ def evaluate(
     without = () if data else source.get("without", ())
     recipe = {**recipe, "split": split or recipe["split"]}
     dataset = _load(data or source["name"], recipe, without=without)
-    if not data and not split and dataset.describe()["digest"] != source["digest"]:
-        messages.print(
-            f"Warning: {dataset.name} is no longer what the bundle was trained on: photographs of its "
-            "training may stand in this part now.",
-            style="yellow",
-            soft_wrap=True,
-        )
-
     from mobilevit_core.evaluation import evaluate_runtimes, figures_of
 
     evaluations = evaluate_runtimes(opened, dataset, part, names)
-    figures = figures_of(evaluations, dataset, part)
+    figures = figures_of(evaluations, dataset, part, opened.seen)
+    _warn_of_seen(figures)
     if as_json:
         print(json.dumps(figures))
     else:
@@ -181,8 +181,9 @@ def evaluate(
     if record:
         from mobilevit_core.report import write_report
 
-        opened.record_metrics(part, figures)
+        messages.print("Measuring robustness and pictures of something else for the report ...")
         page = write_report(opened, dataset, part, evaluations)
+        opened.record_metrics(part, figures)
         messages.print(f"Report: {page}", markup=False, soft_wrap=True)
 
 
@@ -190,7 +191,7 @@ def evaluate(
 def unknown(
     bundle: BundleArgument,
     data: Annotated[str, typer.Option(help=f"{DataHelp} With classes that the bundle does not know.")],
-    part: Annotated[str, typer.Option(help=f"One of: {', '.join(PARTS)}.")] = "test",
+    part: Annotated[str, typer.Option(help=f"One of: {', '.join(EVALUATED)}.")] = "test",
     runtime: RuntimeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -341,6 +342,20 @@ def _load(
     if len(dataset.notes) > SHOWN_NOTES:
         messages.print(f"Note: and {len(dataset.notes) - SHOWN_NOTES} more.")
     return dataset
+
+
+def _warn_of_seen(figures: dict[str, Any]) -> None:
+    """Says so where the bundle has seen photographs that it is evaluated on."""
+    seen, part = figures["seen"], figures["part"]
+    if seen is None:
+        text = "the bundle does not tell which photographs it was trained on; these may be among them."
+    elif seen["trained_on"] and part != "train":
+        text = f"{seen['trained_on']} of these photographs were trained on; the accuracy flatters the bundle."
+    elif seen["chosen_by"] and part not in ("train", "validation"):
+        text = f"something was chosen by {seen['chosen_by']} of these photographs (temperature, epoch)."
+    else:
+        return
+    messages.print(f"Warning: {text}", style="yellow", soft_wrap=True, markup=False)
 
 
 def _print_evaluation(title: str, figures: dict[str, Any], result: dict[str, Any]) -> None:

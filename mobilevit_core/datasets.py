@@ -138,12 +138,14 @@ def _leave_out_look_alikes(dataset: PhotoDataset, other: PhotoDataset) -> PhotoD
         f"like a validation or test photograph of {other.name} "
         f"(likeness {LOOK_ALIKE} or more; highest {max(likeness):.3f})"
     )
-    return _with_training_part(dataset, train, reason)
+    return _with_training_part(dataset, train, reason, always=True)
 
 
-def _with_training_part(dataset: PhotoDataset, train: tuple[LabelledPhoto, ...], reason: str) -> PhotoDataset:
+def _with_training_part(
+    dataset: PhotoDataset, train: tuple[LabelledPhoto, ...], reason: str, always: bool = False
+) -> PhotoDataset:
     dropped = len(dataset.parts["train"]) - len(train)
-    if not dropped:
+    if not dropped and not always:
         return dataset
     note = f"{dropped} training photographs left out: {reason}"
     parts = {**dataset.parts, "train": train}

@@ -8,6 +8,7 @@ import tensorflow as tf
 from mobilevit_core.architecture import create_mobilevit
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.errors import UserError
+from mobilevit_core.seen import Seen
 from mobilevit_core.starting_weights import StartingWeights
 
 
@@ -38,6 +39,11 @@ class Teachers:
     def describe(self) -> list[dict[str, Any]]:
         """What the teachers have seen, for the run folder and the bundle."""
         return [StartingWeights(bundle).describe() for bundle in self._bundles]
+
+    @property
+    def seen(self) -> list[Seen]:
+        """The photographs that the teachers have seen."""
+        return [bundle.seen for bundle in self._bundles if bundle.seen]
 
     def blend(self, batches: tf.data.Dataset, image_size: int, share: float) -> tf.data.Dataset:
         """Replaces a share of the labels by the mean of the teachers' probabilities.

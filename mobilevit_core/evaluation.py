@@ -14,6 +14,7 @@ from mobilevit_core.classifier import Classifier
 from mobilevit_core.errors import UserError
 from mobilevit_core.photo_dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.runtimes import load_runtime
+from mobilevit_core.seen import Seen
 from mobilevit_core.unknown import UnknownRule, score
 
 
@@ -142,15 +143,13 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, part: str) ->
     names, rule = classifier.bundle.contract.class_names, classifier.bundle.contract.unknown
     if not rule:
         raise UserError(f"{classifier.bundle.folder} has no rule for unknown pictures; train it anew.")
+    photos = dataset.part(part)
     answers = {
         name: np.stack(
-            [
-                classifier.probabilities(photo.source, photo.name)
-                for photo in dataset.part(part)
-                if photo.label == label
-            ]
+            [classifier.probabilities(photo.source, photo.name) for photo in photos if photo.label == label]
         )
         for label, name in enumerate(dataset.class_names)
+        if label in {photo.label for photo in photos}
     }
     known = [rows for name, rows in answers.items() if name in names]
     unknown = {name: rows for name, rows in answers.items() if name not in names}
@@ -178,11 +177,14 @@ def evaluate_runtimes(
     return {classifier.name: evaluate(classifier, dataset, part) for classifier in classifiers}
 
 
-def figures_of(evaluations: dict[str, Evaluation], dataset: PhotoDataset, part: str) -> dict[str, Any]:
-    """What `bundle.json` records of an evaluation."""
+def figures_of(
+    evaluations: dict[str, Evaluation], dataset: PhotoDataset, part: str, seen: Seen | None
+) -> dict[str, Any]:
+    """What `bundle.json` records of an evaluation, with how many of its photographs the bundle had seen."""
     return {
         "data": dataset.name,
         "split": dataset.split,
         "part": part,
+        "seen": seen.among(dataset.part(part)) if seen else None,
         "runtimes": {name: evaluation.to_json() for name, evaluation in evaluations.items()},
     }

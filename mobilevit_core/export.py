@@ -27,6 +27,7 @@ from mobilevit_core.photo_dataset import PhotoDataset
 from mobilevit_core.preprocessing import ResizeRule, preprocess
 from mobilevit_core.recipes import Recipe
 from mobilevit_core.runtimes import LiteRTRuntime, default_threads
+from mobilevit_core.seen import Seen
 from mobilevit_core.unknown import UnknownRule
 
 CHECK_PHOTOS = 100  # how many photographs an export is compared on
@@ -139,6 +140,7 @@ def bundle_model(
     model: keras.Model,
     dataset: PhotoDataset,
     recipe: Recipe,
+    seen: Seen,
     origin: Mapping[str, Any] | None = None,
     history: Path | None = None,
 ) -> tuple[Bundle, list[str]]:
@@ -150,6 +152,7 @@ def bundle_model(
         dataset: what it was trained on; its validation part is what temperature and threshold are fitted
             on and exports are compared on.
         recipe: of the run.
+        seen: the photographs that went into the weights.
         origin: `start` and `teachers` of the contract: what other trainings went into the weights.
         history: CSV of the training, copied into the bundle.
 
@@ -182,7 +185,7 @@ def bundle_model(
         unknown=UnknownRule.fit(after),
     )
     checked = images[:: max(1, len(images) // CHECK_PHOTOS)][:CHECK_PHOTOS]
-    return _write(folder, model, contract, checked, history)
+    return _write(folder, model, contract, checked, history, seen)
 
 
 def export_again(
@@ -201,7 +204,7 @@ def export_again(
     rule = bundle.contract.rule
     images = _check_images(dataset, rule) if dataset else drawn_pictures(CHECK_PHOTOS, rule.image_size)
     contract = replace(bundle.contract, metrics={})  # nothing was measured on the new files
-    return _write(folder, load_keras(bundle.weights("keras")), contract, images, bundle.history)
+    return _write(folder, load_keras(bundle.weights("keras")), contract, images, bundle.history, bundle.seen)
 
 
 def _check_images(dataset: PhotoDataset, rule: ResizeRule) -> np.ndarray:
@@ -211,7 +214,12 @@ def _check_images(dataset: PhotoDataset, rule: ResizeRule) -> np.ndarray:
 
 
 def _write(
-    folder: Path, model: keras.Model, contract: Contract, images: np.ndarray, history: Path | None
+    folder: Path,
+    model: keras.Model,
+    contract: Contract,
+    images: np.ndarray,
+    history: Path | None,
+    seen: Seen | None,
 ) -> tuple[Bundle, list[str]]:
     refused: list[str] = []
 
@@ -219,6 +227,8 @@ def _write(
         model.save(beside / FORMATS["keras"].file)
         if history and history.is_file():
             shutil.copyfile(history, beside / HISTORY)
+        if seen:
+            seen.write(beside)
         agreement = {}
         for name in tflite_formats():
             try:

@@ -32,12 +32,12 @@ class FlatAdamW(keras.optimizers.Optimizer):
 
     Args:
         learning_rate: a number or a schedule.
-        weight_decay: a step, times the learning rate; on variables of rank 2 and more, so not on biases
-            and normalization parameters.
+        weight_decay: a step, times the learning rate; not on biases and normalization parameters.
         clip_norm: highest global norm of the gradient, 0 for no limit.
     """
 
     BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7  # Keras's
+    NOT_DECAYED = ("bias", "gamma", "beta")  # names of such variables in Keras's layers
 
     def __init__(self, learning_rate: Any, weight_decay: float = 0.0, clip_norm: float = 0.0) -> None:
         super().__init__(learning_rate, name="flat_adamw")
@@ -51,7 +51,7 @@ class FlatAdamW(keras.optimizers.Optimizer):
         sizes = [int(np.prod(variable.shape)) for variable in variables]
         self._momentum = self.add_variable((sum(sizes),), name="momentum")
         self._velocity = self.add_variable((sum(sizes),), name="velocity")
-        decays = [self._decay * (len(variable.shape) >= 2) for variable in variables]
+        decays = [self._decay * (variable.name not in self.NOT_DECAYED) for variable in variables]
         self._decays = tf.constant(np.repeat(decays, sizes).astype(np.float32))
         self._update = tf.function(self._new_values, jit_compile=True)
 

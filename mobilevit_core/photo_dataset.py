@@ -9,6 +9,7 @@ from pathlib import Path
 from mobilevit_core.errors import UserError
 
 PARTS = ("train", "validation", "test")
+ALL = "all"  # every photograph, for evaluation on data that was not trained on
 
 # name -> part -> per cent of a data set that comes as one piece, in this order. The last tenth of
 # tf_flowers is what the Keras example both chooses its epoch on and reports; in the default split nothing
@@ -63,11 +64,13 @@ class PhotoDataset:
     without: tuple[str, ...] = ()
 
     def part(self, name: str) -> tuple[LabelledPhoto, ...]:
-        """The photographs of one part.
+        """The photographs of one part, or of all parts together for "all".
 
         Raises:
             UserError: the data set has no such part, or it is empty.
         """
+        if name == ALL:
+            return tuple(photo for part in PARTS for photo in self.parts.get(part, ()))
         if not self.parts.get(name):
             present = ", ".join(part for part, photos in self.parts.items() if photos)
             raise UserError(f"{self.name} (split {self.split!r}) has no part {name!r}. It has: {present}.")
@@ -84,7 +87,7 @@ class PhotoDataset:
             "name": self.name,
             "split": self.split,
             "photos": {part: len(photos) for part, photos in self.parts.items()},
-            "digest": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+            "digest": hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest(),
             "notes": list(self.notes),
             **({"without": list(self.without)} if self.without else {}),
         }

@@ -6,9 +6,9 @@ report/photographs/    the most confident mistakes, drawn from the data set wher
 """
 
 import csv
-import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,10 @@ def write_report(
     folder = bundle.folder / FOLDER
     folder.mkdir(exist_ok=True)
     report = collect(bundle, dataset, part, evaluations)
+    page = render(report, bundle.contract.origins())
     _draw_mistakes(folder / PHOTOGRAPHS, report["mistakes"], dataset, part)
     write_json(folder / FIGURES, report)
-    write_bytes(folder / PAGE, render(report).encode())
+    write_bytes(folder / PAGE, page.encode(errors="replace"))
     return folder / PAGE
 
 
@@ -68,7 +69,7 @@ def collect(
     classifier = Classifier(bundle, main, load_runtime(bundle, main))
     return {
         "bundle": {key: value for key, value in contract.to_json().items() if key != "metrics"},
-        "figures": figures_of(evaluations, dataset, part),
+        "figures": figures_of(evaluations, dataset, part, bundle.seen),
         "main": main,
         "calibration": _calibration(contract.calibration, evaluation),
         "robustness": {
@@ -82,8 +83,8 @@ def collect(
     }
 
 
-def render(report: dict[str, Any]) -> str:
-    """The page of a report."""
+def render(report: dict[str, Any], origins: Sequence[str]) -> str:
+    """The page of a report, with the bundle's `origins`."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["percent"] = lambda value, digits=1: f"{value * 100:.{digits}f} %"
     main = report["figures"]["runtimes"][report["main"]]
@@ -97,7 +98,9 @@ def render(report: dict[str, Any]) -> str:
     if report["history"]:
         plots["training"] = report_plots.training_curves(report["history"])
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(report=report, main=main, plots=plots, formats=FORMATS, photographs=PHOTOGRAPHS)
+    return template.render(
+        report=report, main=main, plots=plots, origins=origins, formats=FORMATS, photographs=PHOTOGRAPHS
+    )
 
 
 def _calibration(recorded: dict[str, Any] | None, evaluation: Evaluation) -> dict[str, Any] | None:
@@ -175,9 +178,3 @@ def _history(bundle: Bundle) -> list[dict[str, str]]:
         return []
     with bundle.history.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def read_report(bundle: Bundle) -> dict[str, Any] | None:
-    """The figures of a bundle's report, None where none was written."""
-    path = bundle.folder / FOLDER / FIGURES
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,6 +1,9 @@
 """The report's plots, as SVG text that is the same every time."""
 
+import functools
 import io
+from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -14,10 +17,26 @@ STYLE = {
     "axes.edgecolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "text.parse_math": False,  # a class may be named "5$ and 10$"
 }
 
 
-def confusion(matrix: list[list[int]], names: list[str]) -> str:
+def _styled(plot: Callable[..., Figure]) -> Callable[..., str]:
+    """Draws inside the style and returns SVG without the XML declaration: it goes into a page."""
+
+    @functools.wraps(plot)
+    def drawn(*arguments: Any) -> str:
+        buffer = io.StringIO()
+        with matplotlib.rc_context(STYLE):
+            plot(*arguments).savefig(buffer, format="svg", metadata={"Date": None})
+        text = buffer.getvalue()
+        return text[text.index("<svg") :]
+
+    return drawn
+
+
+@_styled
+def confusion(matrix: list[list[int]], names: list[str]) -> Figure:
     """Counts, rows the true classes."""
     figure = _figure(1.6 + 0.75 * len(names), 1.2 + 0.6 * len(names))
     axes = figure.add_subplot()
@@ -32,10 +51,11 @@ def confusion(matrix: list[list[int]], names: list[str]) -> str:
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="answer", ylabel="true class")
-    return _svg(figure)
+    return figure
 
 
-def reliability(before: list[dict[str, float]], after: list[dict[str, float]]) -> str:
+@_styled
+def reliability(before: list[dict[str, float]], after: list[dict[str, float]]) -> Figure:
     """Accuracy against confidence, before and after the temperature."""
     figure = _figure(5, 4)
     axes = figure.add_subplot()
@@ -55,10 +75,11 @@ def reliability(before: list[dict[str, float]], after: list[dict[str, float]]) -
         )
     axes.set(xlabel="highest probability", ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1.02))
     axes.legend(frameon=False)
-    return _svg(figure)
+    return figure
 
 
-def training_curves(history: list[dict[str, str]]) -> str:
+@_styled
+def training_curves(history: list[dict[str, str]]) -> Figure:
     """Accuracy and loss of training and validation over the epochs."""
     figure = _figure(9, 3.4)
     epochs = [int(row["epoch"]) + 1 for row in history]
@@ -72,10 +93,11 @@ def training_curves(history: list[dict[str, str]]) -> str:
                 axes.axvline(int(after["epoch"]) + 0.5, color="#aaaaaa", linewidth=1)
         axes.set(xlabel="epoch", ylabel=label)
     figure.axes[0].legend(frameon=False)
-    return _svg(figure)
+    return figure
 
 
-def robustness(accuracy: dict[str, float]) -> str:
+@_styled
+def robustness(accuracy: dict[str, float]) -> Figure:
     """A bar for every distortion."""
     figure = _figure(8, 0.8 + 0.3 * len(accuracy))
     axes = figure.add_subplot()
@@ -85,17 +107,8 @@ def robustness(accuracy: dict[str, float]) -> str:
         axes.text(accuracy[name] + 0.005, row, f"{accuracy[name]:.1%}", va="center", color=INK)
     axes.axvline(accuracy[names[-1]], color="#aaaaaa", linewidth=1)
     axes.set(xlim=(0, 1.08), xlabel="accuracy")
-    return _svg(figure)
+    return figure
 
 
 def _figure(width: float, height: float) -> Figure:
-    with matplotlib.rc_context(STYLE):
-        return Figure(figsize=(width, height), layout="constrained")
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]  # without the XML declaration: it goes into a page
+    return Figure(figsize=(width, height), layout="constrained")

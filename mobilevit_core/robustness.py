@@ -14,8 +14,10 @@ from mobilevit_core.classifier import Classifier
 from mobilevit_core.evaluation import Evaluation, labels_for
 from mobilevit_core.photo_dataset import PhotoDataset
 from mobilevit_core.photos import read_photo
+from mobilevit_core.preprocessing import shrink
 
 Picture = Image.Image
+SHORTER_SIDE = 512  # larger photographs are shrunk first, else noise and compression would average away
 
 
 def _centre(picture: Picture, share: float) -> Picture:
@@ -100,7 +102,7 @@ def evaluate_robustness(classifier: Classifier, dataset: PhotoDataset, part: str
     labels = np.array([translate[photo.label] for photo in photos])
     answers: dict[str, list[np.ndarray]] = {name: [] for name in DISTORTIONS}
     for photo in photos:
-        picture = Image.fromarray(read_photo(photo.source, photo.name))
+        picture = Image.fromarray(shrink(read_photo(photo.source, photo.name), SHORTER_SIDE))
         for name, distort in DISTORTIONS.items():
             answers[name].append(classifier.probabilities(distort(picture)))
     return {name: Evaluation(names, labels, np.stack(rows)).accuracy for name, rows in answers.items()}

@@ -10,6 +10,7 @@ from mobilevit_core.bundle import Bundle
 from mobilevit_core.errors import UserError
 from mobilevit_core.export import load_keras
 from mobilevit_core.recipes import Recipe
+from mobilevit_core.seen import Seen
 
 HEAD = "logits"
 
@@ -31,9 +32,15 @@ class StartingWeights:
         return {
             "weights_sha256": hashlib.sha256(content).hexdigest(),
             "data": contract.data,
+            "classes": len(contract.class_names),
             "recipe": contract.recipe,
             "start": contract.start,
         }
+
+    @property
+    def seen(self) -> list[Seen]:
+        """The photographs that the bundle has seen; empty for a bundle that does not tell."""
+        return [self.bundle.seen] if self.bundle.seen else []
 
     def check(self, recipe: Recipe) -> None:
         """Raises a UserError unless the bundle has the recipe's network."""
@@ -51,9 +58,14 @@ class StartingWeights:
 
         Args:
             model: a model of `create_mobilevit`, of any image size and number of classes.
-            class_names: of the model; where they differ from the bundle's, its classifier stays fresh.
+            class_names: of the model; where they are not the bundle's, in any order, its classifier stays
+                fresh.
         """
-        same_classes = class_names == self.bundle.contract.class_names
+        theirs = self.bundle.contract.class_names
         for layer in load_keras(self.bundle.weights("keras")).layers:
-            if layer.weights and (layer.name != HEAD or same_classes):
-                model.get_layer(layer.name).set_weights(layer.get_weights())
+            weights = layer.get_weights()
+            if layer.name == HEAD and set(theirs) == set(class_names):
+                order = [theirs.index(name) for name in class_names]
+                weights = [weight[..., order] for weight in weights]
+            if weights and (layer.name != HEAD or set(theirs) == set(class_names)):
+                model.get_layer(layer.name).set_weights(weights)

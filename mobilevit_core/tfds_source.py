@@ -81,4 +81,5 @@ def _read_tfds(builder, part_slice: str) -> tuple[LabelledPhoto, ...]:  # noqa: 
     return tuple(
         LabelledPhoto(f"{builder.name}/{part_slice}/{index}", int(example["label"]), example["image"])
         for index, example in enumerate(examples.as_numpy_iterator())
+        if example["label"] >= 0  # some data sets mark a part without labels by -1
     )

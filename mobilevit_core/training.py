@@ -36,6 +36,7 @@ from mobilevit_core.pipeline import (
 from mobilevit_core.progress import TrainingProgress
 from mobilevit_core.recipes import Recipe
 from mobilevit_core.run_folder import RunFolder
+from mobilevit_core.seen import Seen
 from mobilevit_core.starting_weights import StartingWeights
 
 FINAL_LEARNING_RATE = 0.01  # of the highest, at the end of the cosine
@@ -77,10 +78,12 @@ def train_bundle(
         bundle, refused = open_bundle(run.bundle), []
     else:
         model = train(dataset, recipe, run, start, teachers)
-        bundle, refused = bundle_model(run.bundle, model, dataset, recipe, origin, run.history)
+        before = [*(start.seen if start else []), *(teachers.seen if teachers else [])]
+        seen = Seen.by_training(dataset, before)
+        bundle, refused = bundle_model(run.bundle, model, dataset, recipe, seen, origin, run.history)
     if "validation" not in bundle.contract.metrics:  # new, or stopped just before this line
         evaluations = evaluate_runtimes(bundle, dataset, "validation", bundle.expected)
-        bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation"))
+        bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation", bundle.seen))
     shutil.rmtree(run.cache, ignore_errors=True)
     return bundle, refused
 

@@ -1,7 +1,8 @@
 """Pictures of something else: when an answer should be "none of these".
 
-The score is the highest probability, because every runtime gives it, other people's too. On flowers of
-unknown kinds the energy and the highest logit separate no better (README, "None of these").
+The score is the highest probability, because every runtime gives it, other people's too. For a model of
+this size trained from nothing on tf_flowers, the energy and the highest logit separated photographs of 93
+other kinds of flowers no better (AUROC 0.740, 0.749 and 0.747).
 """
 
 from dataclasses import asdict, dataclass

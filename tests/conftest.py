@@ -64,12 +64,14 @@ def small_bundle(
     """A bundle of an untrained network: enough for everything but accuracy."""
     from mobilevit_core.architecture import create_mobilevit
     from mobilevit_core.export import bundle_model
+    from mobilevit_core.seen import Seen
 
     dataset = load_dataset(str(photo_folder))
     model = create_mobilevit(num_classes=3, image_size=64)
     logits = model.get_layer("logits")
     logits.kernel.assign(logits.kernel * 50)  # answers as decided as a trained network's, no ties
-    bundle, refused = bundle_model(tmp_path_factory.mktemp("made") / "bundle", model, dataset, small_recipe)
+    folder = tmp_path_factory.mktemp("made") / "bundle"
+    bundle, refused = bundle_model(folder, model, dataset, small_recipe, Seen.by_training(dataset))
     assert not refused
     return bundle
 

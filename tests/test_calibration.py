@@ -31,6 +31,16 @@ def test_the_temperature_is_found_again(sharpening: float) -> None:
     assert before > 0.1 and after < 0.01
 
 
+@pytest.mark.parametrize("photos", [1, 6, 40])
+def test_a_few_right_answers_do_not_make_all_answers_certain(photos: int) -> None:
+    answers = np.tile([0.84, 0.08, 0.08], (photos, 1))
+    temperature = fit_temperature(answers, np.zeros(photos, int))
+    assert 0.3 < temperature < 1
+    assert 0.84 < with_temperature(answers, temperature).max() < 0.9999
+    before = with_temperature(with_temperature(answers, temperature), 1 / temperature)
+    assert np.allclose(before, answers)
+
+
 def test_the_error_of_known_cases() -> None:
     half_right = np.array([0, 1] * 50)
     sure = np.tile([1.0, 0.0], (100, 1))

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from PIL import Image
 
 from mobilevit_core.datasets import load_dataset
 from mobilevit_core.errors import UserError
+from mobilevit_core.files import write_json
 from mobilevit_core.photo_dataset import PhotoDataset
 from mobilevit_core.tfds_source import _tfds_slices
 
@@ -144,6 +146,15 @@ def test_the_parts_of_tf_flowers(tf_flowers: PhotoDataset) -> None:
     assert not test & {photo.sha256 for photo in tf_flowers.part("train")}
     with pytest.raises(UserError, match="no part 'test'"):
         example.part("test")
+
+
+def test_names_that_are_no_text_reach_records(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    draw_folder(tmp_path / "photos", 4)
+    (tmp_path / "photos" / "red").rename(tmp_path / "photos" / odd)
+    dataset = load_dataset(str(tmp_path / "photos"))
+    write_json(tmp_path / "record.json", {"classes": dataset.class_names, "data": dataset.describe()})
+    assert odd in json.loads((tmp_path / "record.json").read_text())["classes"]
 
 
 def test_a_whole_data_set_joins_its_parts(tmp_path: Path) -> None:

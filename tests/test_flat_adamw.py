@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from mobilevit_core.flat_adamw import FlatAdamW
 
-SHAPES = [(3, 4), (4,), (3, 3, 2, 5)]
+SHAPES = [(3, 4), (4,), (3, 3, 2, 5), (2, 6)]
+NAMES = ["kernel", "gamma", "kernel", "bias"]  # attention has biases of rank 2
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])
@@ -19,9 +20,10 @@ def test_steps_equal_those_of_keras(weight_decay: float, clip_norm: float) -> No
     keras_optimizer = keras.optimizers.AdamW(
         schedule, weight_decay=weight_decay, global_clipnorm=clip_norm or None
     )
-    theirs = [keras.Variable(start) for start in starts]
-    keras_optimizer.exclude_from_weight_decay(var_list=[v for v in theirs if len(v.shape) < 2])
-    ours = [keras.Variable(start) for start in starts]
+    theirs, ours = (
+        [keras.Variable(start, name=name) for start, name in zip(starts, NAMES, strict=True)] for _ in "ab"
+    )
+    keras_optimizer.exclude_from_weight_decay(var_list=[theirs[1], theirs[3]])
     flat = FlatAdamW(schedule, weight_decay, clip_norm)
     flat.build(ours)
     for _ in range(12):

@@ -10,6 +10,7 @@ from conftest import draw_folder
 from PIL import Image
 from typer.testing import CliRunner
 
+from mobilevit_core import report_plots
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.cli import app
 from mobilevit_core.datasets import load_dataset
@@ -28,6 +29,8 @@ def run(*arguments: object) -> str:
 
 def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Path) -> None:
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    rows = ["epoch,accuracy,loss,val_accuracy,val_loss,image_size", "0,.5,1,.6,.9,64", "1,.6,.9,.7,.8,128"]
+    (folder / "history.csv").write_text("\n".join(rows))
     printed = run("evaluate", folder, "--part", "validation", "--runtime", "float32", "--record")
     assert "95 % interval" in printed and "part validation" in printed
     recorded = json.loads((folder / "bundle.json").read_text())["metrics"]["validation"]
@@ -40,7 +43,8 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
     assert set(report["robustness"]["accuracy"]) == set(DISTORTIONS)
     assert report["robustness"]["accuracy"]["as it is"] == recorded["runtimes"]["float32"]["accuracy"]
     page = (folder / "report" / "index.html").read_text()
-    assert page.count("<svg") == 3  # no history: confusion, reliability, robustness
+    assert page.count("<svg") == 4  # confusion, reliability, robustness, training
+    assert "<strong>0 of them were trained on, and\n3 were used to choose something" in page
     for name in (*small_bundle.contract.class_names, *DISTORTIONS, *unknown_pictures()):
         assert name in page
     wrong = round(3 * (1 - recorded["runtimes"]["float32"]["accuracy"]))
@@ -48,6 +52,32 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
     for mistake in report["mistakes"]:
         with Image.open(folder / "report" / "photographs" / f"{mistake['position']}.jpg") as image:
             assert max(image.size) <= 320
+
+
+def test_odd_class_names_and_many_classes_make_a_page() -> None:
+    names = ["5$ & 10$", "$^$", "<b>rose</b>", *(f"kind {number}" for number in range(22))]
+    matrix = np.eye(len(names), dtype=int).tolist()
+    drawn = report_plots.confusion(matrix, names)
+    assert "5$ &amp; 10$" in drawn and "&lt;b&gt;rose" in drawn and "<b>rose" not in drawn
+
+
+def test_evaluation_says_what_the_bundle_has_seen(small_bundle: Bundle, photo_folder: Path) -> None:
+    def seen(*arguments: object) -> dict[str, int]:
+        return json.loads(run("evaluate", small_bundle.folder, "--runtime", "float32", "--json", *arguments))[
+            "seen"
+        ]
+
+    assert seen("--part", "test") == {"trained_on": 0, "chosen_by": 0}
+    assert seen("--part", "validation") == {"trained_on": 0, "chosen_by": 3}
+    assert seen("--part", "all") == {"trained_on": 24, "chosen_by": 3}
+    warned = CliRunner().invoke(
+        app, ["evaluate", str(small_bundle.folder), "--data", str(photo_folder), "--part", "all"]
+    )
+    assert "24 of these photographs were trained on" in warned.stderr
+    refused = CliRunner().invoke(
+        app, ["evaluate", str(small_bundle.folder), "--data", str(photo_folder), "--record"]
+    )
+    assert refused.exit_code == 2 and "--record stores what the bundle does on its own data" in refused.stderr
 
 
 def test_distortions_change_the_picture_and_keep_it_a_photograph() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import draw_folder
+from PIL import Image
 
 from mobilevit_core.architecture import create_mobilevit
 from mobilevit_core.bundle import Bundle
@@ -16,6 +17,15 @@ from mobilevit_core.recipes import Recipe
 from mobilevit_core.run_folder import RunFolder
 from mobilevit_core.starting_weights import StartingWeights
 from mobilevit_core.training import train_bundle
+
+
+def test_a_classifier_of_the_same_classes_in_another_order_is_taken_over(small_bundle: Bundle) -> None:
+    turned = small_bundle.contract.class_names[::-1]
+    model = create_mobilevit(num_classes=3, image_size=64)
+    StartingWeights(small_bundle).copy_to(model, turned)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    expected = load_keras(small_bundle.weights("keras")).predict(images, verbose=0)
+    assert np.allclose(model.predict(images, verbose=0), expected[:, ::-1], atol=1e-5)
 
 
 @pytest.mark.parametrize(("class_names", "same_head"), [(None, True), (("x", "y"), False)])
@@ -40,10 +50,22 @@ def test_another_network_is_refused(small_bundle: Bundle, small_recipe: Recipe) 
 def test_the_new_bundle_says_what_its_weights_have_seen(
     small_bundle: Bundle, small_recipe: Recipe, tmp_path: Path
 ) -> None:
-    dataset = load_dataset(str(draw_folder(tmp_path / "own", photos_per_class=8)))
+    own = draw_folder(tmp_path / "own", photos_per_class=8)
+    for path in own.rglob("*.jpg"):  # other photographs than the bundle's
+        with Image.open(path) as image:
+            image.rotate(180).save(path)
+    dataset = load_dataset(str(own))
     recipe = replace(small_recipe, stages=((64, 1),))
     bundle, _ = train_bundle(dataset, recipe, RunFolder(tmp_path / "run"), StartingWeights(small_bundle))
     assert bundle.contract.start["data"] == small_bundle.contract.data
     assert bundle.contract.start["start"] is None
+    assert bundle.contract.origins() == [
+        f"started from a training on 24 photographs of {small_bundle.contract.data['name']} (3 classes)"
+    ]
+    theirs = load_dataset(small_bundle.contract.data["name"])
+    for photos in (dataset.part("train"), theirs.part("train")):
+        assert bundle.seen.among(photos) == {"trained_on": len(photos), "chosen_by": 0}
+    assert bundle.seen.among(theirs.part("test")) == {"trained_on": 0, "chosen_by": 0}
+    assert bundle.seen.among(dataset.part("validation")) == {"trained_on": 0, "chosen_by": 3}
     with pytest.raises(UserError, match="other values"):  # the same folder without the starting weights
         train_bundle(dataset, recipe, RunFolder(tmp_path / "run"))

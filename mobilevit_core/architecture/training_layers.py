@@ -261,7 +261,7 @@ def _attend_one_by_one(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, rate: float, se
 
     def forward(picture: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
         index, q, k, v = picture
-        kept, growth = _kept(tf.constant([heads, tokens, tokens]), rate, seed + [0, index])
+        kept, growth = _kept(tf.constant([heads, tokens, tokens]), rate, seed + [index + 1, 0])
         return tf.matmul(_dropped(weights_of(q, k), growth, kept), v), kept
 
     def backward(picture: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
