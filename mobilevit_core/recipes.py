@@ -136,7 +136,9 @@ class Recipe:
 RECIPES = {
     "default": Recipe(image_size=192, stages=((128, 56), (192, 12))),
     "pretrain": Recipe(split="whole", image_size=128, stages=((128, 64),), crop_scale=0.25),
-    "finetune": Recipe(image_size=192, stages=((128, 20), (192, 12)), learning_rate=1e-3, warmup_epochs=1),
+    "finetune": Recipe(
+        suspects="drop", image_size=192, stages=((128, 16), (192, 12)), learning_rate=1e-3, warmup_epochs=1
+    ),
     "keras-example": Recipe(
         architecture="keras_example",
         split="keras-example",
