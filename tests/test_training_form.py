@@ -29,7 +29,8 @@ def test_outputs_gradients_and_statistics_are_equal(
     monkeypatch.setattr(training_layers, "LARGE_ATTENTION", large_attention)  # 0: picture by picture
     plain = without_dropout(logits_model(create_mobilevit(image_size=64, architecture=architecture)))
     disturb = np.random.default_rng(1)  # fresh scales of 1 and offsets of 0 would hide mistakes
-    plain.set_weights([w + 0.1 * disturb.uniform(0, 1, w.shape) for w in plain.get_weights()])
+    for weight in plain.trainable_weights:
+        weight.assign(weight + disturb.normal(0, 0.05, weight.shape))
     fused = without_dropout(training_form(plain))
     kinds = {type(layer) for layer in fused.layers}
     swapped = {kind for kind in {type(layer) for layer in plain.layers} if kind in TRAINING_LAYERS}
@@ -46,8 +47,10 @@ def test_outputs_gradients_and_statistics_are_equal(
         statistics = [weight.numpy() for weight in model.non_trainable_weights]
         results.append((logits.numpy(), [g.numpy() for g in gradients], statistics, model(images).numpy()))
     for first, second in zip(results[0], results[1], strict=True):
+        # Some gradients are zero but for rounding (of a bias before a normalization or of keys).
+        rounding = 1e-5 * max(np.abs(a).max() for a in first)
         for a, b in zip(first, second, strict=True):
-            assert np.allclose(a, b, rtol=2e-3, atol=2e-3 * np.abs(a).max() + 1e-6)
+            assert np.allclose(a, b, rtol=2e-3, atol=2e-3 * np.abs(a).max() + rounding)
 
 
 def test_weights_return_to_the_plain_model() -> None:
