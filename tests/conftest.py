@@ -86,7 +86,9 @@ def _fit_classifier(model: keras.Model, dataset: PhotoDataset, recipe: Recipe) -
     features = keras.Model(model.input, logits.input).predict(images, verbose=0)
     centre, scale = features.mean(axis=0), features.std() + 1e-6
     targets = 6 * np.eye(len(dataset.class_names))[[photo.label for photo in photos]]
-    kernel = np.linalg.pinv((features - centre) / scale, rcond=0.02) @ (targets - targets.mean(axis=0)) / scale
+    kernel = (
+        np.linalg.pinv((features - centre) / scale, rcond=0.02) @ (targets - targets.mean(axis=0)) / scale
+    )
     logits.kernel.assign(kernel)
     logits.bias.assign(-centre @ kernel)
 
