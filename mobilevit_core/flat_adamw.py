@@ -57,6 +57,9 @@ class FlatAdamW(keras.optimizers.Optimizer):
 
     def apply(self, grads: Sequence[tf.Tensor], trainable_variables: Any = None) -> None:
         """One step; the gradients in the order of the variables that the optimizer was built with."""
+        if not self.built:
+            with tf.init_scope():
+                self.build(trainable_variables)
         variables = [variable.value for variable in trainable_variables or self._trainable_variables]
         step = tf.cast(self.iterations.value + 1, tf.float32)
         weights, momentum, velocity = self._update(
