@@ -14,18 +14,17 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-DRAWS = 2**16  # dropout draws 16 random bits an element, so its rate is exact to 1/65,536
 LARGE_ATTENTION = 2**20  # scores a picture from which attention runs picture by picture
 
 
-def _one_loop(*ranks: int, masks: tuple[int, ...] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _one_loop(*ranks: int, seeded: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compiles an elementwise chain, perhaps with a reduction, into one loop over memory.
 
-    Traced once for float tensors of these ranks and boolean ones of the ranks of `masks`, of any size;
+    Traced once for float tensors of these ranks, and a seed of two int32 where it is `seeded`, of any size;
     compiled once for each size that occurs.
     """
     signature = [tf.TensorSpec([None] * rank, tf.float32) for rank in ranks]
-    signature += [tf.TensorSpec([None] * rank, tf.bool) for rank in masks]
+    signature += [tf.TensorSpec([2], tf.int32)] * seeded
     return lambda function: tf.function(function, input_signature=signature, jit_compile=True)
 
 
@@ -157,30 +156,55 @@ class FusedLayerNormalization(layers.LayerNormalization):
 # --- dropout and attention -----------------------------------------------------------------------------
 
 
-def _kept(shape: tf.Tensor, rate: float, seed: tf.Tensor) -> tuple[tf.Tensor, float]:
-    """Which elements dropout keeps (boolean), and by what the kept ones grow; two elements a draw."""
-    dropped = round(rate * DRAWS)
-    count = tf.reduce_prod(shape)
-    words = tf.random.stateless_uniform(
-        [(count + 1) // 2], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
-    )
-    bits = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count]
-    return tf.reshape(bits, shape) >= tf.constant(dropped, tf.uint16), DRAWS / (DRAWS - dropped)
+def _kept(x: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Which elements of a matrix dropout keeps: by a hash of the seed and the element's number.
+
+    Inside a compiled loop that costs no memory, and the gradient draws the same once more. The hash is
+    Wellons's lowbias32 (2018, "Prospecting for hash functions").
+    """
+    first, second = tf.unstack(tf.bitcast(seed, tf.uint32))
+    # Seeds count upwards: mixed themselves before, else their masks would follow one another.
+    key = _hash(_hash(second) + first)
+    rows, columns = (tf.range(side, dtype=tf.int32) for side in tf.unstack(tf.shape(x)))
+    number = tf.bitcast(rows[:, None] * tf.shape(x)[1] + columns, tf.uint32)
+    bits = _hash(number * tf.constant(0x9E3779B9, tf.uint32) + key, midway=_hash(key + second))
+    return bits >= tf.cast(rate * 2**32, tf.uint32)
+
+
+def _hash(bits: tf.Tensor, midway: tf.Tensor | int = 0) -> tf.Tensor:
+    bits = _shifted(bits, 16) * tf.constant(0x7FEB352D, tf.uint32)
+    bits = _shifted(bits + tf.cast(midway, tf.uint32), 15) * tf.constant(0x846CA68B, tf.uint32)
+    return _shifted(bits, 16)
+
+
+def _shifted(bits: tf.Tensor, by: int) -> tf.Tensor:
+    return tf.bitwise.bitwise_xor(bits, tf.bitwise.right_shift(bits, tf.constant(by, tf.uint32)))
+
+
+@_one_loop(2, 0, seeded=True)
+def _drop(x: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    return tf.where(_kept(x, rate, seed), x / (1 - rate), 0.0)
+
+
+@tf.custom_gradient
+def _dropout(x: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """Dropout of a matrix; seeds must differ from call to call."""
+    return _drop(x, rate, seed), lambda upstream: (_drop(upstream, rate, seed), None, None)
 
 
 def _next_seed(layer: layers.Layer) -> tf.Tensor:
-    return tf.cast(layer.seed_generator.next(), tf.int32)
+    return tf.bitcast(tf.cast(layer.seed_generator.next(), tf.uint32), tf.int32)
 
 
 class FastDropout(layers.Dropout):
-    """Dropout from 16 random bits an element instead of a 32-bit float."""
+    """Dropout as one loop forward and one backward, without a mask in memory."""
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Drops and rescales in training."""
         if not training or self.rate == 0:
             return inputs
-        kept, growth = _kept(tf.shape(inputs), self.rate, _next_seed(self))
-        return inputs * (tf.cast(kept, inputs.dtype) * growth)
+        x = _dropout(_rows(inputs), tf.constant(self.rate), _next_seed(self))
+        return tf.reshape(x, tf.shape(inputs))
 
 
 class FlatMultiHeadAttention(layers.MultiHeadAttention):
@@ -231,44 +255,49 @@ def _attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, rate: float, seed: tf.Tens
     """
     heads, tokens = q.shape[1:3]
     if heads * tokens**2 < LARGE_ATTENTION:
-        kept, growth = _kept(tf.stack([tf.shape(q)[0], heads, tokens, tokens]), rate, seed)
         weights = tf.nn.softmax(tf.matmul(q * q.shape[-1] ** -0.5, k, transpose_b=True))
-        return tf.matmul(weights * (tf.cast(kept, q.dtype) * growth) if rate else weights, v)
-    return _attend_one_by_one(q, k, v, rate, seed)
+        if rate:
+            weights = tf.reshape(_dropout(_rows(weights), tf.constant(rate), seed), tf.shape(weights))
+        return tf.matmul(weights, v)
+    return _attend_one_by_one(q, k, v, tf.constant(rate), seed)
 
 
-@_one_loop(3, 0, masks=(3,))
-def _dropped(weights: tf.Tensor, growth: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
-    return tf.where(kept, weights * growth, 0.0)
-
-
-@_one_loop(3, 3, 0, masks=(3,))
+@_one_loop(2, 2, 0, seeded=True)
 def _dropped_softmax_gradient(
-    weights: tf.Tensor, upstream: tf.Tensor, growth: tf.Tensor, kept: tf.Tensor
+    weights: tf.Tensor, upstream: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Gradient of the scores, and the weights after dropout once more."""
-    upstream = tf.where(kept, upstream * growth, 0.0)
+    grown = tf.where(_kept(weights, rate, seed), 1 / (1 - rate), 0.0)
+    upstream = upstream * grown
     gradient = weights * (upstream - tf.reduce_sum(weights * upstream, -1, keepdims=True))
-    return gradient, tf.where(kept, weights * growth, 0.0)
+    return gradient, weights * grown
 
 
-def _attend_one_by_one(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
+def _attend_one_by_one(
+    q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
     heads, tokens, width = q.shape[1:]
+    square = (heads, tokens, tokens)
     scale = width**-0.5
 
     def weights_of(q: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(tf.matmul(q, k, transpose_b=True))
+        return _rows(tf.nn.softmax(tf.matmul(q, k, transpose_b=True)))  # heads * tokens, tokens
 
-    def forward(picture: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+    def forward(picture: tuple[tf.Tensor, ...]) -> tf.Tensor:
         index, q, k, v = picture
-        kept, growth = _kept(tf.constant([heads, tokens, tokens]), rate, seed + [index + 1, 0])
-        return tf.matmul(_dropped(weights_of(q, k), growth, kept), v), kept
+        dropped = _drop(weights_of(q, k), rate, seed + [index + 1, 0])
+        return tf.matmul(tf.reshape(dropped, square), v)
 
     def backward(picture: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-        kept, q, k, v, upstream = picture
-        growth = DRAWS / (DRAWS - round(rate * DRAWS))
-        scores, dropped = _dropped_softmax_gradient(
-            weights_of(q, k), tf.matmul(upstream, v, transpose_b=True), growth, kept
+        index, q, k, v, upstream = picture
+        scores, dropped = (
+            tf.reshape(rows, square)
+            for rows in _dropped_softmax_gradient(
+                weights_of(q, k),
+                _rows(tf.matmul(upstream, v, transpose_b=True)),
+                rate,
+                seed + [index + 1, 0],
+            )
         )
         return (
             tf.matmul(scores, k),
@@ -279,10 +308,10 @@ def _attend_one_by_one(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, rate: float, se
     @tf.custom_gradient
     def attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) -> tuple[tf.Tensor, Any]:
         pictures = (tf.range(tf.shape(q)[0]), q, k, v)
-        attended, kept = tf.map_fn(forward, pictures, fn_output_signature=(q.dtype, tf.bool))
+        attended = tf.map_fn(forward, pictures, fn_output_signature=q.dtype)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return tf.map_fn(backward, (kept, q, k, v, upstream), fn_output_signature=(q.dtype,) * 3)
+            return tf.map_fn(backward, (*pictures, upstream), fn_output_signature=(q.dtype,) * 3)
 
         return attended, gradient
 
