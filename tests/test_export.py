@@ -88,11 +88,11 @@ def test_export_again_makes_the_same_files_answer_alike(shipped: Bundle, tmp_pat
         assert np.allclose(load_classifier(made.folder, name).probabilities(image), before, atol=1e-4)
 
 
-def test_the_saved_model_takes_batches(small_bundle: Bundle, tmp_path: Path) -> None:
-    export_saved_model(small_bundle, tmp_path / "saved_model")
-    images = drawn_pictures(3, 64)
+def test_the_saved_model_takes_batches(shipped: Bundle, tmp_path: Path) -> None:
+    export_saved_model(shipped, tmp_path / "saved_model")
+    images = drawn_pictures(3, shipped.contract.rule.image_size)
     served = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serving_default"]
-    model: keras.Model = load_keras(small_bundle.weights("keras"))
+    model: keras.Model = load_keras(shipped.weights("keras"))
     answers = served(image=tf.constant(images))["probabilities"].numpy()
     assert np.allclose(answers, model(images).numpy(), atol=1e-6)
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]
