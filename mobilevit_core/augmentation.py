@@ -4,6 +4,8 @@ Every random draw takes an explicit seed, so an interrupted run that goes on see
 would have seen. Images are float32 RGB 0..255 throughout.
 """
 
+import math
+
 import tensorflow as tf
 
 from mobilevit_core.recipes import Recipe
@@ -11,6 +13,9 @@ from mobilevit_core.recipes import Recipe
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 FIXED_CROP_MARGIN = 35 / 32  # the example squashes to 280 and crops 256
 MIXUP_ALPHA = 0.2
+EXPOSURE = (0.25, 1.8)  # factor on all channels, drawn evenly in its logarithm
+TINT = (0.7, 1.25)  # factor on each channel of its own
+UNFOCUSED = (1.5, 7.0)  # how far detail is scaled down
 
 
 def augment(photo: tf.Tensor, image_size: int, recipe: Recipe, seed: tf.Tensor) -> tf.Tensor:
@@ -19,20 +24,22 @@ def augment(photo: tf.Tensor, image_size: int, recipe: Recipe, seed: tf.Tensor) 
     Args:
         photo: uint8 (height, width, 3).
         image_size: side of the result in pixels.
-        recipe: its `crop`, `crop_scale` and `color` are read.
+        recipe: its `crop`, `crop_scale`, `color` and `degrade` are read.
         seed: int32 (2,).
 
     Returns:
         float32 (image_size, image_size, 3), RGB 0..255.
     """
-    seeds = tf.random.split(seed, 5)
+    seeds = tf.random.split(seed, 6)
     if recipe.crop == "random_fixed":
         image = _fixed_crop(photo, image_size, seeds[0])
     else:
         image = _resized_crop(photo, image_size, recipe.crop_scale, seeds[0])
     image = tf.image.stateless_random_flip_left_right(image, seeds[1])
     if recipe.color:
-        image = _jitter_color(image, recipe.color, seeds[2:])
+        image = _jitter_color(image, recipe.color, seeds[2:5])
+    if recipe.degrade:
+        image = _degrade(image, recipe.degrade, seeds[5])
     return tf.clip_by_value(image, 0, 255)
 
 
@@ -68,6 +75,28 @@ def _jitter_color(image: tf.Tensor, strength: float, seeds: tf.Tensor) -> tf.Ten
     image = (image - grey) * saturation + grey
     mean = tf.reduce_mean(grey)
     return (image - mean) * contrast + mean
+
+
+def _degrade(image: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
+    """What phones do to photographs: out of focus, too dark or bright, tinted, grey; each with a chance."""
+    seeds = tf.random.split(seed, 4)
+    draws = tf.random.stateless_uniform((4,), seeds[0])
+    image = tf.cond(draws[0] < share, lambda: _unfocused(image, seeds[1]), lambda: image)
+    exposure = tf.exp(tf.random.stateless_uniform((), seeds[2], *map(math.log, EXPOSURE)))
+    image = tf.where(draws[1] < share, image * exposure, image)
+    tint = tf.random.stateless_uniform((3,), seeds[3], *TINT)
+    image = tf.where(draws[2] < share, image * tint, image)
+    grey = tf.image.rgb_to_grayscale(image)
+    return tf.where(draws[3] < share, tf.repeat(grey, 3, axis=-1), image)
+
+
+def _unfocused(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Detail lost by scaling down and up again, by a random factor."""
+    size = image.shape[0]
+    factor = tf.random.stateless_uniform((), seed, *UNFOCUSED)
+    small = tf.cast(tf.round(size / factor), tf.int32)
+    image = tf.image.resize(image, tf.stack([small, small]), antialias=True)
+    return tf.image.resize(image, (size, size))
 
 
 def mix(images: tf.Tensor, labels: tf.Tensor, share: float, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -77,6 +77,7 @@ class Recipe:
             random crop: the example's).
         crop_scale: smallest share of the photograph's area in a random_resized crop.
         color: strength of brightness, contrast and saturation jitter, 0 for none.
+        degrade: chance of each of: out of focus, too dark or bright, tinted, grey; 0 for none.
         mix: share of the batches that MixUp or CutMix blends.
         average_decay: decay a step of the averaged weights, 0 for none. With averages, validation and the
             finished model use them.
@@ -104,6 +105,7 @@ class Recipe:
     crop: str = "random_resized"
     crop_scale: float = 0.3
     color: float = 0.3
+    degrade: float = 0
     mix: float = 0.3
     average_decay: float = 0.998
     teaching: float = 0.5
@@ -123,7 +125,7 @@ class Recipe:
         for name in ("warmup_epochs", "weight_decay", "clip_norm", "seed"):
             if not 0 <= getattr(self, name) < 2**31:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more, and under 2^31.")
-        for name in ("label_smoothing", "mix", "average_decay", "color", "teaching"):
+        for name in ("label_smoothing", "mix", "average_decay", "color", "degrade", "teaching"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
         if not 0 < self.crop_scale <= 1:
