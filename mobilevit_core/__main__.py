@@ -2,4 +2,5 @@
 
 from mobilevit_core.cli import app
 
-app(prog_name="python -m mobilevit_core")
+if __name__ == "__main__":  # a benchmark's processes import this file too
+    app(prog_name="python -m mobilevit_core")

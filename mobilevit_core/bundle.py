@@ -20,9 +20,10 @@ from mobilevit_core.files import write_json
 from mobilevit_core.formats import FORMATS
 from mobilevit_core.preprocessing import ResizeRule
 from mobilevit_core.seen import Seen
+from mobilevit_core.tflite_metadata import CONTRACT, attach
 from mobilevit_core.unknown import UnknownRule
 
-CONTRACT, HISTORY = "bundle.json", "history.csv"
+HISTORY = "history.csv"
 CONTRACT_VERSION = 1
 
 
@@ -189,9 +190,20 @@ class Bundle:
 
         Figures of the same weight formats on that part are replaced, those of others stay.
         """
-        before = self.contract.metrics.get(part, {}).get("runtimes", {})
-        self.contract.metrics[part] = {**metrics, "runtimes": {**before, **metrics["runtimes"]}}
-        write_json(self.folder / CONTRACT, self.contract.to_json())
+        before = self.contract.metrics.get(part, {})
+        runtimes = {**before.get("runtimes", {}), **metrics["runtimes"]}
+        self.contract.metrics[part] = {**before, **metrics, "runtimes": runtimes}
+        write_contract(self.folder, self.contract)
+
+
+def write_contract(folder: Path, contract: Contract) -> None:
+    """Writes `bundle.json`, and the same behind every .tflite file of the bundle."""
+    value = contract.to_json()
+    for name in contract.formats:
+        path = folder / FORMATS[name].file
+        if FORMATS[name].engine == "litert" and path.is_file():
+            attach(path, value)
+    write_json(folder / CONTRACT, value)
 
 
 def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
@@ -241,7 +253,7 @@ def write_bundle(folder: Path, fill: Callable[[Path], Contract]) -> Bundle:
     beside.mkdir(parents=True)
     try:
         contract = fill(beside)
-        write_json(beside / CONTRACT, contract.to_json())
+        write_contract(beside, contract)
         os.replace(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

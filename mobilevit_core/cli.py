@@ -148,6 +148,16 @@ def evaluate(
         bool,
         typer.Option(help="Store the figures in bundle.json and a page in the bundle's report/."),
     ] = False,
+    all_variants: Annotated[
+        bool,
+        typer.Option(
+            help="Compare all weight formats: agreement with Keras, size, latency, load time, memory; "
+            "with --record."
+        ),
+    ] = False,
+    readme: Annotated[
+        Path | None, typer.Option(help="Write the table of --all-variants into this Markdown file, too.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy with its 95 % interval, and per class, on one named part of a data set."""
@@ -155,11 +165,20 @@ def evaluate(
 
     if part not in EVALUATED:
         raise UserError(f"Unknown part {part!r}. There are: {', '.join(EVALUATED)}.")
+    if all_variants and runtime:
+        raise UserError("--all-variants compares all of them. Leave out --runtime.")
+    if readme and not all_variants:
+        raise UserError("--readme writes the table of --all-variants. Add --all-variants.")
+    record = record or all_variants
     if record and (data or split):
         raise UserError(
             "--record stores what the bundle does on its own data. Leave out --data and --split, or print "
             "the figures for other data with --json."
         )
+    if all_variants:
+        from mobilevit_core.variants import check_markers, compare_variants, markdown, write_between
+    if readme:
+        check_markers(readme)
     opened = open_bundle(bundle)
     names = [runtime] if runtime else opened.expected
     for name in names:
@@ -172,17 +191,24 @@ def evaluate(
 
     evaluations = evaluate_runtimes(opened, dataset, part, names)
     figures = figures_of(evaluations, dataset, part, opened.seen)
+    if all_variants:
+        messages.print("Measuring latency and memory of every weight format ...")
+        figures["variants"] = compare_variants(opened, evaluations)
     _warn_of_seen(figures)
     if as_json:
         print(json.dumps(figures))
     else:
         for name, result in figures["runtimes"].items():
             _print_evaluation(FORMATS[name].title, figures, result)
+        if all_variants:
+            print(markdown(figures))
+    if readme:
+        write_between(readme, markdown(figures))
     if record:
         from mobilevit_core.report import write_report
 
         messages.print("Measuring robustness and pictures of something else for the report ...")
-        page = write_report(opened, dataset, part, evaluations)
+        page = write_report(opened, dataset, part, evaluations, figures)
         opened.record_metrics(part, figures)
         messages.print(f"Report: {page}", markup=False, soft_wrap=True)
 
@@ -278,6 +304,8 @@ def export(
             markup=False,
             soft_wrap=True,
         )
+    if not data:
+        messages.print("int8 is not among them: it finds its scales on photographs. Name some with --data.")
     if refused:
         raise UserError("\n".join(refused))
 
@@ -286,36 +314,49 @@ def export(
 def benchmark(
     bundle: BundleArgument,
     runs: Annotated[int, typer.Option(min=1, help="Timed runs of each runtime.")] = 50,
-    threads: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Default: processors, at most 4.")
-    ] = None,
+    threads: Annotated[str, typer.Option(help="Numbers of threads to measure with, 1 to 256.")] = "1,2",
+    plot: Annotated[Path | None, typer.Option(help="SVG file to draw the latencies into.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Latency of every runtime of a bundle: warmed up, interleaved, median and 95th percentile."""
+    """Latency, load time and memory of every runtime of a bundle, each in a process of its own."""
+    from mobilevit_core.benchmark import benchmark_bundle
     from mobilevit_core.bundle import open_bundle
-    from mobilevit_core.latency import benchmark_bundle
 
-    figures = benchmark_bundle(open_bundle(bundle), runs, threads)
+    figures = benchmark_bundle(open_bundle(bundle), runs, _numbers(threads))
+    if plot:
+        from mobilevit_core.files import write_bytes
+        from mobilevit_core.report_plots import latencies
+
+        write_bytes(plot, latencies(figures["runtimes"], FORMATS).encode())
+        messages.print(f"Plot: {plot}", markup=False, soft_wrap=True)
     if as_json:
         print(json.dumps(figures))
         return
-    table = Table(
-        title=f"{figures['processor']}, {runs} interleaved runs after a warm-up, batch 1",
-        title_justify="left",
-    )
-    for column in ("weights", "engine", "threads", "p50 ms", "p95 ms", "size MB"):
-        table.add_column(column, justify="left" if column in ("weights", "engine") else "right")
+    console.print(f"{figures['processor']}; {figures['protocol']}", markup=False, soft_wrap=True)
+    table = Table()
+    columns = [f"p50 / p95 ms, {number} thr." for number in figures["threads"]]
+    for column in ("weights", *columns, "load ms", "memory MB", "size MB"):
+        table.add_column(column, justify="left" if column == "weights" else "right")
     for name, row in figures["runtimes"].items():
-        latency = row["latency_ms"]
+        latencies_ms = (row["latency_ms"][str(number)] for number in figures["threads"])
         table.add_row(
             FORMATS[name].title,
-            row["engine"],
-            str(latency["threads"]),
-            f"{latency['p50']:.1f}",
-            f"{latency['p95']:.1f}",
+            *(f"{latency['p50']:.1f} / {latency['p95']:.1f}" for latency in latencies_ms),
+            f"{row['load_ms']:.0f}",
+            f"{row['peak_memory_mb']:.0f}" if row["peak_memory_mb"] else "?",
             f"{row['size_bytes'] / 1e6:.2f}",
         )
     console.print(table)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"--threads {text}: write numbers with commas between them, such as 1,2.") from None
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"--threads {text}: every number once.")
+    return numbers
 
 
 def _name_and_value(text: str) -> tuple[str, str]:

@@ -1,9 +1,10 @@
 """Turns a trained model into a bundle's weight formats, and accepts none that answers differently."""
 
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,128 +12,136 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from mobilevit_core.bundle import HISTORY, Bundle, Contract, write_bundle
+from mobilevit_core.agreement import Agreement
+from mobilevit_core.bundle import CONTRACT, HISTORY, Bundle, Contract, write_bundle
 from mobilevit_core.calibration import (
     expected_calibration_error,
     fit_temperature,
     fold_temperature,
     with_temperature,
 )
+from mobilevit_core.conversion import convert
 from mobilevit_core.errors import UserError
-from mobilevit_core.files import write_bytes
-from mobilevit_core.formats import FORMATS, WeightFormat
-from mobilevit_core.photo_dataset import PhotoDataset
+from mobilevit_core.files import write_bytes, write_json
+from mobilevit_core.formats import FORMATS
+from mobilevit_core.photo_dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.preprocessing import ResizeRule, preprocess
 from mobilevit_core.recipes import Recipe
 from mobilevit_core.runtimes import LiteRTRuntime, default_threads
+from mobilevit_core.saved_model import EXTRA, save_saved_model
 from mobilevit_core.seen import Seen
+from mobilevit_core.tflite_metadata import LABELS, describe
 from mobilevit_core.unknown import UnknownRule
 
-CHECK_PHOTOS = 100  # how many photographs an export is compared on
-VERSIONS_OF = ("tensorflow", "keras", "ai-edge-litert", "pillow", "numpy")
+CHECK_PHOTOS = 400  # how many photographs an export is compared on, at the most
+DRAWN_PICTURES = 100  # the same, where there are no photographs
+CALIBRATION_PHOTOS = 100  # how many training photographs int8 finds its scales with, about
+VERSIONS_OF = ("tensorflow", "keras", "ai-edge-litert", "ai-edge-quantizer", "pillow", "numpy")
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How far two sets of answers to the same pictures agree.
+class Pictures:
+    """What converted files are made and accepted with; all float32 (pictures, size, size, 3), RGB 0..255.
 
     Attributes:
-        same_top1: share of the pictures with the same most probable class.
-        largest_difference: of any probability.
-        pictures: how many were compared.
+        checked: pictures that Keras and the converted files must answer alike.
+        calibration: training photographs for the scales of full integer arithmetic, the same number of
+            every class; None for none, and no such format.
     """
 
-    same_top1: float
-    largest_difference: float
-    pictures: int
+    checked: np.ndarray
+    calibration: np.ndarray | None = None
 
     @classmethod
-    def between(cls, first: np.ndarray, second: np.ndarray) -> "Agreement":
-        """Compares probabilities (pictures, classes)."""
-        same = first.argmax(axis=1) == second.argmax(axis=1)
-        return cls(float(same.mean()), float(np.abs(first - second).max()), len(first))
+    def of(cls, dataset: PhotoDataset, rule: ResizeRule) -> "Pictures":
+        """From a data set: validation photographs are compared on, then training ones; never test ones."""
+        training = dataset.part("train")
+        each = math.ceil(CALIBRATION_PHOTOS / len(dataset.class_names))
+        calibration = [
+            photo
+            for label in range(len(dataset.class_names))
+            for photo in [photo for photo in training if photo.label == label][:each]
+        ]
+        checked = [*dataset.part("validation"), *training][:CHECK_PHOTOS]
+        return cls(tensors(checked, rule), tensors(calibration, rule))
 
-    def require(self, name: str, fmt: WeightFormat) -> None:
-        """Raises a UserError that names the figure if it is under the format's floor."""
-        # Written so that NaN, which is neither over nor under anything, is refused too.
-        if not (self.same_top1 >= fmt.agreement and self.largest_difference <= fmt.difference):
-            raise UserError(
-                f"{name} is refused: on {self.pictures} pictures {self.same_top1:.1%} have Keras's answer "
-                f"(floor {fmt.agreement:.1%}) and the largest difference of a probability is "
-                f"{self.largest_difference:.2g} (limit {fmt.difference:g})."
-            )
+    @classmethod
+    def drawn(cls, size: int) -> "Pictures":
+        """Without any photographs."""
+        return cls(drawn_pictures(DRAWN_PICTURES, size))
 
 
-def save_saved_model(model: keras.Model, folder: Path, batch: int | None = None) -> None:
-    """Writes a SavedModel with the signature `image` -> `probabilities`.
-
-    Args:
-        model: image float32 (batch, size, size, 3) RGB 0..255 -> probabilities.
-        folder: must not exist.
-        batch: fixed batch size, or None for any.
-    """
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serving_default",
-        lambda image: {"probabilities": model(image, training=False)},
-        input_signature=[tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32, name="image")],
-    )
-    archive.write_out(str(folder), verbose=False)
+def tensors(photos: Sequence[LabelledPhoto], rule: ResizeRule) -> np.ndarray:
+    """The network's input for photographs: float32 (photos, size, size, 3), RGB 0..255."""
+    return np.stack([preprocess(photo.source, rule, photo.name) for photo in photos])
 
 
 def export_saved_model(bundle: Bundle, folder: Path) -> None:
-    """Writes a bundle's Keras weights as a SavedModel, beside its place first."""
+    """Writes a bundle's Keras weights as a SavedModel that takes tensors and encoded photographs.
+
+    Labels and contract go into its `assets.extra`. All is written beside its place first.
+    """
     beside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
+    contract = bundle.contract
     try:
-        save_saved_model(load_keras(bundle.weights("keras")), beside)
+        save_saved_model(load_keras(bundle.weights("keras")), beside, rule=contract.rule)
+        (beside / EXTRA).mkdir()
+        write_json(beside / EXTRA / CONTRACT, contract.to_json())
+        write_bytes(beside / EXTRA / LABELS, "\n".join(contract.class_names).encode())
         os.replace(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def to_tflite(model: keras.Model, name: str) -> bytes:
-    """Converts to one of the TFLite formats: static batch of 1, built-in operators only.
+def check_tflite(expected: np.ndarray, name: str, content: bytes, images: np.ndarray) -> Agreement:
+    """Runs a converted file and compares it with Keras.
 
     Args:
-        model: a model of `create_mobilevit`.
+        expected: Keras's probabilities for the images, (pictures, classes).
         name: a LiteRT key of `formats.FORMATS`.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        save_saved_model(model, Path(temporary) / "saved_model", batch=1)
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(temporary) / "saved_model"))
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if name == "dynamic_int8":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        return converter.convert()
-
-
-def write_tflite(model: keras.Model, name: str, path: Path, images: np.ndarray) -> Agreement:
-    """Converts, compares with Keras and only then writes.
-
-    Args:
-        model: a model of `create_mobilevit`.
-        name: a LiteRT key of `formats.FORMATS`.
-        path: the .tflite file.
-        images: float32 (pictures, size, size, 3), RGB 0..255, to compare on.
+        content: of the .tflite file.
+        images: float32 (pictures, size, size, 3), RGB 0..255.
 
     Raises:
-        UserError: the agreement is under the format's floor; nothing is written.
+        UserError: the agreement is under the format's floor.
     """
-    content = to_tflite(model, name)
     with tempfile.TemporaryDirectory() as temporary:
-        candidate = Path(temporary) / path.name
+        candidate = Path(temporary) / FORMATS[name].file
         candidate.write_bytes(content)
         runtime = LiteRTRuntime.load(candidate, default_threads())
         answers = np.stack([runtime.probabilities(image) for image in images])
-    expected = model.predict(images, batch_size=16, verbose=0)
     agreement = Agreement.between(expected, answers)
-    agreement.require(name, FORMATS[name])
-    write_bytes(path, content)
+    agreement.require(name)
     return agreement
+
+
+def write_tflite_formats(
+    model: keras.Model, folder: Path, class_names: Sequence[str], pictures: Pictures
+) -> tuple[dict[str, Agreement], list[str]]:
+    """Converts to every TFLite format, compares with Keras and writes what agrees.
+
+    Args:
+        model: a model of `create_mobilevit`.
+        folder: of the bundle.
+        class_names: in the order of the model's output.
+        pictures: to compare on and to find scales with.
+
+    Returns:
+        Written format -> how far it agrees, and one sentence for every format that was refused.
+    """
+    agreements, refused = {}, []
+    expected = model.predict(pictures.checked, batch_size=16, verbose=0)
+    for name, content in convert(model, pictures.calibration).items():
+        content = describe(content, class_names, model.input_shape[1])
+        try:
+            agreements[name] = check_tflite(expected, name, content, pictures.checked)
+        except UserError as error:
+            refused.append(str(error))
+        else:
+            write_bytes(folder / FORMATS[name].file, content)
+    return agreements, refused
 
 
 def bundle_model(
@@ -160,7 +169,7 @@ def bundle_model(
         The bundle, and one sentence for every format that was refused.
     """
     rule, photos = recipe.rule, dataset.part("validation")
-    images = np.stack([preprocess(photo.source, rule, photo.name) for photo in photos])
+    images = tensors(photos, rule)
     labels = np.array([photo.label for photo in photos])
     before = model.predict(images, batch_size=16, verbose=0)
     temperature = fit_temperature(before, labels)
@@ -184,8 +193,7 @@ def bundle_model(
         },
         unknown=UnknownRule.fit(after),
     )
-    checked = images[:: max(1, len(images) // CHECK_PHOTOS)][:CHECK_PHOTOS]
-    return _write(folder, model, contract, checked, history, seen)
+    return _write(folder, model, contract, Pictures.of(dataset, rule), history, seen)
 
 
 def export_again(
@@ -196,28 +204,24 @@ def export_again(
     Args:
         bundle: has model.keras.
         folder: of the new bundle; must not exist.
-        dataset: its validation part is what exports are compared on; without it, drawn pictures are.
+        dataset: its photographs are what exports are compared on and int8 finds its scales with; without
+            it, drawn pictures are compared, and there is no int8.
 
     Returns:
         The new bundle, and one sentence for every format that was refused.
     """
     rule = bundle.contract.rule
-    images = _check_images(dataset, rule) if dataset else drawn_pictures(CHECK_PHOTOS, rule.image_size)
+    pictures = Pictures.of(dataset, rule) if dataset else Pictures.drawn(rule.image_size)
     contract = replace(bundle.contract, metrics={})  # nothing was measured on the new files
-    return _write(folder, load_keras(bundle.weights("keras")), contract, images, bundle.history, bundle.seen)
-
-
-def _check_images(dataset: PhotoDataset, rule: ResizeRule) -> np.ndarray:
-    photos = dataset.part("validation")
-    photos = photos[:: max(1, len(photos) // CHECK_PHOTOS)][:CHECK_PHOTOS]  # of all classes
-    return np.stack([preprocess(photo.source, rule, photo.name) for photo in photos])
+    model = load_keras(bundle.weights("keras"))
+    return _write(folder, model, contract, pictures, bundle.history, bundle.seen)
 
 
 def _write(
     folder: Path,
     model: keras.Model,
     contract: Contract,
-    images: np.ndarray,
+    pictures: Pictures,
     history: Path | None,
     seen: Seen | None,
 ) -> tuple[Bundle, list[str]]:
@@ -229,17 +233,13 @@ def _write(
             shutil.copyfile(history, beside / HISTORY)
         if seen:
             seen.write(beside)
-        agreement = {}
-        for name in tflite_formats():
-            try:
-                agreement[name] = asdict(write_tflite(model, name, beside / FORMATS[name].file, images))
-            except UserError as error:
-                refused.append(str(error))
+        agreements, sentences = write_tflite_formats(model, beside, contract.class_names, pictures)
+        refused.extend(sentences)
         return replace(
             contract,
-            formats=("keras", *agreement),
+            formats=("keras", *agreements),
             versions={package: version(package) for package in VERSIONS_OF},
-            agreement=agreement,
+            agreement={name: asdict(agreement) for name, agreement in agreements.items()},
         )
 
     return write_bundle(folder, fill), refused
@@ -260,9 +260,5 @@ def load_keras(weights: Path) -> keras.Model:
 def drawn_pictures(count: int, size: int) -> np.ndarray:
     """Smooth random colour fields: float32 (count, size, size, 3), RGB 0..255, the same every time."""
     coarse = np.random.default_rng(0).uniform(0, 255, (count, 6, 6, 3))
-    return tf.image.resize(coarse, (size, size), "bicubic").numpy().clip(0, 255)
-
-
-def tflite_formats() -> list[str]:
-    """Names of the formats that LiteRT runs."""
-    return [name for name, fmt in FORMATS.items() if fmt.engine == "litert"]
+    scaled = keras.ops.image.resize(coarse.astype(np.float32), (size, size), "bicubic")
+    return keras.ops.convert_to_numpy(scaled).clip(0, 255)

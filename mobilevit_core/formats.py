@@ -1,4 +1,4 @@
-"""The weight formats of a bundle: one table that export, runtimes, command line, tests and demo read."""
+"""The weight formats of a bundle: one table for export, runtimes, command line, tests, report and demo."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ class WeightFormat:
         file: its name in the bundle.
         engine: "keras" or "litert", what runs it.
         title: what people read.
+        holds: what is stored and computed in which numbers, for people.
         agreement: smallest share of photographs with Keras's top-1 at which an export is accepted.
         difference: largest difference of any probability to Keras's at which an export is accepted.
     """
@@ -18,16 +19,58 @@ class WeightFormat:
     file: str
     engine: str
     title: str
+    holds: str
     agreement: float = 1.0
     difference: float = 1.0
 
+    def differing(self, pictures: int) -> int:
+        """How many of so many pictures may have another top-1: where any may, one may."""
+        allowed = (1 - self.agreement) * pictures
+        return max(int(allowed + 1e-9), 1) if allowed else 0
+
 
 FORMATS = {
-    "keras": WeightFormat("model.keras", "keras", "Keras float32"),
+    "keras": WeightFormat("model.keras", "keras", "Keras float32", "weights and arithmetic in float32"),
     "float32": WeightFormat(
-        "model_float32.tflite", "litert", "TFLite float32", agreement=1.0, difference=1e-4
+        "model_float32.tflite",
+        "litert",
+        "TFLite float32",
+        "weights and arithmetic in float32",
+        agreement=1.0,
+        difference=1e-4,
+    ),
+    "float16": WeightFormat(
+        "model_float16.tflite",
+        "litert",
+        "TFLite float16",
+        "weights in float16, arithmetic as the device likes",
+        agreement=0.995,
     ),
     "dynamic_int8": WeightFormat(
-        "model_dynamic_int8.tflite", "litert", "TFLite dynamic int8", agreement=0.98
+        "model_dynamic_int8.tflite",
+        "litert",
+        "TFLite dynamic int8",
+        "weights in int8, matrix products in int8 with scales found while running",
+        agreement=0.985,
+    ),
+    "int8_weights": WeightFormat(
+        "model_int8_weights.tflite",
+        "litert",
+        "TFLite int8 weights",
+        "weights in int8, arithmetic in float32",
+        agreement=0.985,
+    ),
+    "int8": WeightFormat(
+        "model_int8.tflite",
+        "litert",
+        "TFLite int8",
+        "weights and arithmetic in int8 with scales from training photographs; normalization, softmax and "
+        "attention products in float32",
+        agreement=0.97,
     ),
 }
+
+
+def tflite_formats() -> list[str]:
+    """Names of the formats that LiteRT runs."""
+    return [name for name, fmt in FORMATS.items() if fmt.engine == "litert"]

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilevit_core.bundle import Bundle
-from mobilevit_core.runtimes import Runtime, load_runtime
+from mobilevit_core.runtimes import Runtime
 
 WARMUP = 3
 
@@ -35,6 +34,12 @@ class Latency:
     def to_json(self) -> dict[str, Any]:
         """The figures, milliseconds with three decimals."""
         return {**asdict(self), "p50": round(self.p50, 3), "p95": round(self.p95, 3)}
+
+    @classmethod
+    def of(cls, milliseconds: Sequence[float], threads: int) -> "Latency":
+        """From the times of single runs."""
+        p50, p95 = np.percentile(milliseconds, [50, 95])
+        return cls(float(p50), float(p95), len(milliseconds), threads)
 
 
 def measure(
@@ -60,10 +65,7 @@ def measure(
             start = time.perf_counter()
             function()
             times[name].append((time.perf_counter() - start) * 1e3)
-    return {
-        name: Latency(float(np.median(ms)), float(np.percentile(ms, 95)), runs, threads[name])
-        for name, ms in times.items()
-    }
+    return {name: Latency.of(ms, threads[name]) for name, ms in times.items()}
 
 
 def measure_runtimes(runtimes: Mapping[str, Runtime], image: np.ndarray, runs: int) -> dict[str, Latency]:
@@ -73,37 +75,6 @@ def measure_runtimes(runtimes: Mapping[str, Runtime], image: np.ndarray, runs: i
         {name: runtime.describe()["threads"] for name, runtime in runtimes.items()},
         runs,
     )
-
-
-def benchmark_bundle(bundle: Bundle, runs: int, threads: int | None = None) -> dict[str, Any]:
-    """Latency of every weight format that the bundle has, in one run.
-
-    Args:
-        bundle: an opened bundle.
-        runs: timed runs of each.
-        threads: of each runtime; default: the processors of this process, at most 4.
-
-    Returns:
-        Protocol and figures, ready for JSON.
-    """
-    size = bundle.contract.rule.image_size
-    image = np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype(np.float32)
-    runtimes = {name: load_runtime(bundle, name, threads) for name in bundle.present}
-    latencies = measure_runtimes(runtimes, image, runs)
-    return {
-        "processor": processor(),
-        "python": platform.python_version(),
-        "protocol": f"{WARMUP} warm-up calls of each, then {runs} calls of each in turn, batch 1",
-        "image_size": size,
-        "runtimes": {
-            name: {
-                "engine": runtime.describe()["engine"],
-                "latency_ms": latencies[name].to_json(),
-                "size_bytes": bundle.size_bytes(name),
-            }
-            for name, runtime in runtimes.items()
-        },
-    }
 
 
 def processor() -> str:

@@ -20,7 +20,7 @@ from mobilevit_core import report_plots
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.calibration import expected_calibration_error, reliability, with_temperature
 from mobilevit_core.classifier import Classifier
-from mobilevit_core.evaluation import Evaluation, figures_of, separation
+from mobilevit_core.evaluation import Evaluation, separation
 from mobilevit_core.files import write_bytes, write_json
 from mobilevit_core.formats import FORMATS
 from mobilevit_core.photo_dataset import PhotoDataset
@@ -37,7 +37,11 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
 def write_report(
-    bundle: Bundle, dataset: PhotoDataset, part: str, evaluations: dict[str, Evaluation]
+    bundle: Bundle,
+    dataset: PhotoDataset,
+    part: str,
+    evaluations: dict[str, Evaluation],
+    figures: dict[str, Any],
 ) -> Path:
     """Measures what is still missing and writes the report.
 
@@ -46,13 +50,14 @@ def write_report(
         dataset: what the evaluations were made on; its validation part is used for robustness.
         part: of the evaluations.
         evaluations: weight format -> what it did with every photograph of the part.
+        figures: `figures_of` these, with the comparison of the variants if it was made.
 
     Returns:
         The page.
     """
     folder = bundle.folder / FOLDER
     folder.mkdir(exist_ok=True)
-    report = collect(bundle, dataset, part, evaluations)
+    report = collect(bundle, dataset, part, evaluations, figures)
     page = render(report, bundle.contract.origins())
     _draw_mistakes(folder / PHOTOGRAPHS, report["mistakes"], dataset, part)
     write_json(folder / FIGURES, report)
@@ -61,7 +66,11 @@ def write_report(
 
 
 def collect(
-    bundle: Bundle, dataset: PhotoDataset, part: str, evaluations: dict[str, Evaluation]
+    bundle: Bundle,
+    dataset: PhotoDataset,
+    part: str,
+    evaluations: dict[str, Evaluation],
+    figures: dict[str, Any],
 ) -> dict[str, Any]:
     """Every figure of the report; the first of the evaluations stands for the bundle's weights."""
     contract = bundle.contract
@@ -69,7 +78,7 @@ def collect(
     classifier = Classifier(bundle, main, load_runtime(bundle, main))
     return {
         "bundle": {key: value for key, value in contract.to_json().items() if key != "metrics"},
-        "figures": figures_of(evaluations, dataset, part, bundle.seen),
+        "figures": figures,
         "main": main,
         "calibration": _calibration(contract.calibration, evaluation),
         "robustness": {
@@ -97,6 +106,8 @@ def render(report: dict[str, Any], origins: Sequence[str]) -> str:
         plots["reliability"] = report_plots.reliability(*steps)
     if report["history"]:
         plots["training"] = report_plots.training_curves(report["history"])
+    if report["figures"].get("variants"):
+        plots["latencies"] = report_plots.latencies(report["figures"]["variants"]["rows"], FORMATS)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         report=report, main=main, plots=plots, origins=origins, formats=FORMATS, photographs=PHOTOGRAPHS

@@ -2,11 +2,13 @@
 
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from mobilevit_core.formats import WeightFormat
 
 INK, FIRST, SECOND = "#333333", "#1b7a4b", "#b5651d"
 STYLE = {
@@ -107,6 +109,31 @@ def robustness(accuracy: dict[str, float]) -> Figure:
         axes.text(accuracy[name] + 0.005, row, f"{accuracy[name]:.1%}", va="center", color=INK)
     axes.axvline(accuracy[names[-1]], color="#aaaaaa", linewidth=1)
     axes.set(xlim=(0, 1.08), xlabel="accuracy")
+    return figure
+
+
+@_styled
+def latencies(rows: Mapping[str, dict[str, Any]], formats: Mapping[str, WeightFormat]) -> Figure:
+    """A bar for the median of every weight format and number of threads, a line up to the 95th percentile."""
+    threads = list(next(iter(rows.values()))["latency_ms"])
+    figure = _figure(8, 1.2 + 0.28 * len(rows) * len(threads))
+    axes = figure.add_subplot()
+    height = 0.8 / len(threads)
+    for index, number in enumerate(threads):
+        figures = [row["latency_ms"][number] for row in rows.values()]
+        places = [row + (index - (len(threads) - 1) / 2) * height for row in range(len(rows))]
+        medians = [latency["p50"] for latency in figures]
+        rest = [max(latency["p95"] - latency["p50"], 0) for latency in figures]
+        color = (FIRST, SECOND, "#4a6fa5", "#888888")[index % 4]
+        label = f"{number} thread{'s' if number != '1' else ''}"
+        axes.barh(places, medians, height * 0.9, color=color, label=label)
+        axes.errorbar(medians, places, xerr=[[0] * len(rows), rest], fmt="none", ecolor=INK, linewidth=1)
+        for place, median in zip(places, medians, strict=True):
+            axes.text(median / 2, place, f"{median:.1f}", ha="center", va="center", color="white", size=8)
+    axes.set_yticks(range(len(rows)), [formats[name].title for name in rows])
+    axes.invert_yaxis()
+    axes.set(xlabel="milliseconds a picture, median and 95th percentile")
+    axes.legend(frameon=False)
     return figure
 
 

@@ -92,11 +92,12 @@ def test_a_damaged_contract_is_named(damage, small_bundle: Bundle, tmp_path: Pat
 def test_missing_and_damaged_weights_are_named(small_bundle: Bundle, tmp_path: Path) -> None:
     folder = copied(small_bundle, tmp_path)
     (folder / "model_float32.tflite").unlink()
-    with pytest.raises(UserError, match="no model_float32.tflite.*keras, dynamic_int8"):
+    with pytest.raises(UserError, match="no model_float32.tflite.*keras, float16, dynamic_int8"):
         load_classifier(folder)
     with pytest.raises(UserError, match="Unknown runtime 'onnx'"):
         load_classifier(folder, "onnx")
-    for name, file in (("dynamic_int8", "model_dynamic_int8.tflite"), ("keras", "model.keras")):
+    for name in open_bundle(folder).present:
+        file = FORMATS[name].file
         (folder / file).write_bytes(b"damaged")
         with pytest.raises(UserError, match=f"{file} can't be loaded"):
             load_classifier(folder, name)

@@ -60,7 +60,9 @@ def test_benchmark_gives_every_runtime(small_bundle: Bundle) -> None:
     figures = json.loads(run("benchmark", small_bundle.folder, "--runs", 3, "--threads", 1, "--json").stdout)
     assert set(figures["runtimes"]) == set(FORMATS)
     for name, row in figures["runtimes"].items():
-        assert row["latency_ms"]["runs"] == 3 and 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
+        latency = row["latency_ms"]["1"]
+        assert latency["runs"] == 3 and 0 < latency["p50"] <= latency["p95"]
+        assert row["load_ms"] > 0 and row["peak_memory_mb"] > 10
         assert row["size_bytes"] == small_bundle.size_bytes(name)
 
 

@@ -16,7 +16,9 @@ from mobilevit_core.cli import app
 from mobilevit_core.datasets import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation import separation
+from mobilevit_core.formats import FORMATS
 from mobilevit_core.robustness import DISTORTIONS
+from mobilevit_core.tflite_metadata import read_contract
 from mobilevit_core.unknown import UnknownRule
 from mobilevit_core.unknown_pictures import unknown_pictures
 
@@ -52,6 +54,30 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
     for mistake in report["mistakes"]:
         with Image.open(folder / "report" / "photographs" / f"{mistake['position']}.jpg") as image:
             assert max(image.size) <= 320
+
+
+def test_all_variants_are_compared_and_written_down(small_bundle: Bundle, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- variants -->\nold\n<!-- end of variants -->\nafter\n")
+    printed = run("evaluate", folder, "--part", "validation", "--all-variants", "--readme", readme)
+    figures = json.loads((folder / "bundle.json").read_text())["metrics"]["validation"]
+    rows = figures["variants"]["rows"]
+    assert list(rows) == list(FORMATS) == list(figures["runtimes"])
+    assert rows["keras"]["agreement"]["largest_difference"] == 0
+    assert rows["float32"]["agreement"]["same_top1"] == 1
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- variants -->\n| weights") and text.endswith("-->\nafter\n")
+    page = (folder / "report" / "index.html").read_text()
+    for name, fmt in FORMATS.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"| {fmt.title} |"))
+        assert line in printed and f"{rows[name]['latency_ms']['2']['p50']:.1f} / " in line
+        assert fmt.title in page and fmt.holds in page
+    assert read_contract(folder / FORMATS["int8"].file)["metrics"]["validation"] == figures
+    plain = tmp_path / "plain.md"
+    plain.write_text("no place")
+    result = CliRunner().invoke(app, ["evaluate", str(folder), "--all-variants", "--readme", str(plain)])
+    assert result.exit_code == 2 and "has no place for the table" in result.stderr
 
 
 def test_odd_class_names_and_many_classes_make_a_page() -> None:

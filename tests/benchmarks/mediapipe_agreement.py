@@ -1,0 +1,89 @@
+"""MediaPipe Tasks' ImageClassifier against this project's runtime, on the same .tflite file.
+
+    pip install -r tests/benchmarks/requirements-mediapipe.txt
+    python -m tests.benchmarks.mediapipe_agreement [BUNDLE]
+
+Three times: with the picture as this project resizes it; with the whole photograph, which MediaPipe squashes
+to the network's size; with the whole photograph and the bundle's crop as MediaPipe's region of interest.
+"""
+
+import argparse
+
+import mediapipe as mp
+import numpy as np
+from mediapipe.tasks.python import BaseOptions
+from mediapipe.tasks.python.components.containers.rect import RectF
+from mediapipe.tasks.python.vision import ImageClassifier, ImageClassifierOptions
+from mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
+
+from mobilevit_core.bundle import open_bundle
+from mobilevit_core.classifier import Classifier
+from mobilevit_core.datasets import load_dataset
+from mobilevit_core.formats import FORMATS, tflite_formats
+from mobilevit_core.photos import read_photo
+from mobilevit_core.preprocessing import ResizeRule
+from mobilevit_core.runtimes import load_runtime
+
+
+def answers(
+    classifier: ImageClassifier,
+    pictures: list[np.ndarray],
+    names: tuple[str, ...],
+    rule: ResizeRule | None = None,
+) -> np.ndarray:
+    """MediaPipe's scores in the bundle's order: (pictures, classes); with a rule, for its region."""
+    rows = []
+    for picture in pictures:
+        image = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(picture))
+        options = ImageProcessingOptions(region(picture, rule)) if rule else None
+        categories = classifier.classify(image, options).classifications[0].categories
+        scores = {category.category_name: category.score for category in categories}
+        rows.append([scores[name] for name in names])
+    return np.array(rows)
+
+
+def region(picture: np.ndarray, rule: ResizeRule) -> RectF:
+    """The rule's central square in parts of the picture's sides."""
+    height, width = picture.shape[:2]
+    if rule.mode != "center_crop":
+        return RectF(0, 0, 1, 1)
+    side = min(height, width) * rule.crop_fraction
+    x, y = side / width, side / height
+    return RectF((1 - x) / 2, (1 - y) / 2, (1 + x) / 2, (1 + y) / 2)
+
+
+def main() -> None:
+    """Prints, for every TFLite file, how often both give the same answer, and both accuracies."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundle", nargs="?", default="demo/weights")
+    parser.add_argument("--part", default="test")
+    arguments = parser.parse_args()
+    bundle = open_bundle(arguments.bundle)
+    names = bundle.contract.class_names
+    dataset = load_dataset(bundle.contract.data["name"])
+    photos = dataset.part(arguments.part)
+    labels = np.array([names.index(dataset.class_names[photo.label]) for photo in photos])
+    whole = [read_photo(photo.source, photo.name) for photo in photos]
+    print(f"mediapipe {mp.__version__}, {len(photos)} photographs of {dataset.name}, part {arguments.part}\n")
+    print("same top-1 as ours, and accuracy; largest difference of a probability for the same picture\n")
+    print(f"{'weights':22}{'same picture':>14}{'difference':>12}{'whole':>16}{'region':>16}{'ours':>10}")
+    for name in tflite_formats():
+        ours = Classifier(bundle, name, load_runtime(bundle, name))
+        expected = np.stack([ours.probabilities(photo) for photo in whole])
+        options = ImageClassifierOptions(BaseOptions(model_asset_path=str(bundle.weights(name))))
+        with ImageClassifier.create_from_options(options) as theirs:
+            same = answers(theirs, [ours.tensor(photo).astype(np.uint8) for photo in whole], names)
+            squashed = answers(theirs, whole, names)
+            cropped = answers(theirs, whole, names, bundle.contract.rule)
+        sides = (same, squashed, cropped)
+        agreeing = [(rows.argmax(1) == expected.argmax(1)).mean() for rows in sides]
+        accuracy = [(rows.argmax(1) == labels).mean() for rows in (*sides, expected)]
+        print(
+            f"{FORMATS[name].title:22}{agreeing[0]:>14.2%}{np.abs(same - expected).max():>12.2g}"
+            f"{agreeing[1]:>9.1%} {accuracy[1]:.1%}{agreeing[2]:>9.1%} {accuracy[2]:.1%}{accuracy[3]:>10.2%}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""What the .tflite files say about themselves, read back with other people's tools."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from mobilevit_core import load_classifier
+from mobilevit_core.bundle import Bundle, open_bundle
+from mobilevit_core.errors import UserError
+from mobilevit_core.formats import tflite_formats
+from mobilevit_core.tflite_metadata import attach, read_contract
+
+
+def metadata_of(path: Path) -> bytes:
+    """The flatbuffer that readers of TFLite Metadata look for."""
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    entry = next(entry for entry in model.metadata if entry.name == b"TFLITE_METADATA")
+    return bytes(np.array(model.buffers[entry.buffer].data, np.uint8))
+
+
+@pytest.mark.parametrize("name", tflite_formats())
+def test_every_file_carries_labels_and_contract(name: str, shipped: Bundle) -> None:
+    path = shipped.weights(name)
+    if shutil.which("unzip"):
+        done = subprocess.run(
+            ["unzip", "-p", path, "labels.txt"], capture_output=True, text=True, check=False
+        )
+        assert tuple(done.stdout.split("\n")) == shipped.contract.class_names
+    contract = read_contract(path)
+    assert contract == json.loads((shipped.folder / "bundle.json").read_text())
+    assert contract["input"]["image_size"] == shipped.contract.rule.image_size
+    metadata = metadata_of(path)
+    assert metadata[4:8] == b"M001"
+    for word in (b"image\0", b"probabilities\0", b"labels.txt\0"):
+        assert word in metadata
+
+
+def test_attaching_again_replaces_and_leaves_the_network(small_bundle: Bundle, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    path = open_bundle(folder).weights("float32")
+    before, image = path.stat().st_size, np.full((50, 40, 3), 77, np.uint8)
+    expected = load_classifier(folder, "float32").probabilities(image)
+    contract = read_contract(path)
+    attach(path, {**contract, "metrics": {"note": "measured"}})
+    attach(path, contract)
+    assert path.stat().st_size == before and read_contract(path) == contract
+    assert np.array_equal(load_classifier(folder, "float32").probabilities(image), expected)
+
+
+def test_a_foreign_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "other.tflite").write_bytes(b"no network")
+    with pytest.raises(UserError, match="other.tflite carries no bundle.json"):
+        read_contract(tmp_path / "other.tflite")
