@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,12 +21,12 @@ import numpy as np
 
 from mobilevit_core.bundle import Bundle, open_bundle
 from mobilevit_core.errors import UserError
-from mobilevit_core.latency import WARMUP, Latency, processor
+from mobilevit_core.latency import TURN, WARMUP, Latency, processor, take_turns, timed
 from mobilevit_core.runtimes import MOST_THREADS, default_threads, load_runtime
 
 PROTOCOL = (
-    "a process for each, {warmup} warm-up calls, then {runs} calls of each in turn, batch 1; load time: "
-    "import of the engine, opening, first answer; memory: of the whole process at its peak"
+    "a process for each, {warmup} warm-up calls, then {runs} calls of each in turns of {turn}, batch 1; load "
+    "time: import of the engine, opening, first answer; memory: of the whole process at its peak"
 )
 VERSIONS_OF = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
@@ -89,15 +90,14 @@ def _serve(pipe: Connection, folder: str, name: str, threads: int) -> None:
     except UserError as error:
         pipe.send(error)
         return
+    run = timed(partial(runtime.probabilities, image))
     pipe.send({"engine": runtime.describe()["engine"], "load_ms": round(load_ms, 1)})
     try:
         while request := pipe.recv():
             if request == "memory":
                 pipe.send(_peak_memory_mb())
                 continue
-            start = time.perf_counter()
-            runtime.probabilities(image)
-            pipe.send((time.perf_counter() - start) * 1e3)
+            pipe.send(run())
     except EOFError:
         pass
 
@@ -137,13 +137,13 @@ def benchmark_bundle(bundle: Bundle, runs: int = 50, threads: Sequence[int] = (1
             for number in threads:
                 workers[name, number] = Worker(bundle, name, number)
                 stack.callback(workers[name, number].close)
-        times = _take_turns(workers, runs)
+        times = take_turns({key: worker.run for key, worker in workers.items()}, runs)
         memory = {key: worker.peak_memory_mb() for key, worker in workers.items()}
     return {
         "processor": f"{processor()}, {default_threads()} of its processors",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": {package: version(package) for package in VERSIONS_OF},
-        "protocol": PROTOCOL.format(warmup=WARMUP, runs=runs),
+        "protocol": PROTOCOL.format(warmup=WARMUP, runs=runs, turn=TURN),
         "image_size": bundle.contract.rule.image_size,
         "threads": list(threads),
         "runtimes": {
@@ -159,14 +159,3 @@ def benchmark_bundle(bundle: Bundle, runs: int = 50, threads: Sequence[int] = (1
             for name in bundle.present
         },
     }
-
-
-def _take_turns(workers: dict[Any, Worker], runs: int) -> dict[Any, list[float]]:
-    for worker in workers.values():
-        for _ in range(WARMUP):
-            worker.run()
-    times: dict[Any, list[float]] = {key: [] for key in workers}
-    for _ in range(runs):
-        for key, worker in workers.items():
-            times[key].append(worker.run())
-    return times

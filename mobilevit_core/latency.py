@@ -12,7 +12,9 @@ import numpy as np
 
 from mobilevit_core.runtimes import Runtime
 
-WARMUP = 3
+WARMUP = 3  # untimed calls of each before all
+TURN = 5  # timed calls before it is the next one's turn
+REST = 0.02  # seconds before a turn
 
 
 @dataclass(frozen=True)
@@ -42,30 +44,61 @@ class Latency:
         return cls(float(p50), float(p95), len(milliseconds), threads)
 
 
+def take_turns(
+    functions: Mapping[Any, Callable[[], float]], runs: int, rest: float = REST
+) -> dict[Any, list[float]]:
+    """Runs functions in turns of a few calls, A A A B B B A A A ...
+
+    Turns, so that a drift of the machine's speed meets all alike; a rest and an untimed call before each,
+    because the threads of the one before keep spinning for a while, and the caches hold its weights.
+
+    Args:
+        functions: name -> does the work once and returns the milliseconds that it took.
+        runs: timed calls of each.
+        rest: seconds before every turn.
+
+    Returns:
+        name -> milliseconds of the timed calls.
+    """
+    for function in functions.values():
+        for _ in range(WARMUP):
+            function()
+    times: dict[Any, list[float]] = {name: [] for name in functions}
+    for start in range(0, runs, TURN):
+        for name, function in functions.items():
+            time.sleep(rest)
+            function()
+            times[name] += [function() for _ in range(min(TURN, runs - start))]
+    return times
+
+
+def timed(function: Callable[[], Any]) -> Callable[[], float]:
+    """A function that runs another one and returns the milliseconds that it took."""
+
+    def run() -> float:
+        start = time.perf_counter()
+        function()
+        return (time.perf_counter() - start) * 1e3
+
+    return run
+
+
 def measure(
-    functions: Mapping[str, Callable[[], Any]], threads: Mapping[str, int], runs: int, warmup: int = WARMUP
+    functions: Mapping[str, Callable[[], Any]], threads: Mapping[str, int], runs: int, rest: float = REST
 ) -> dict[str, Latency]:
-    """Times functions in turn, A B A B ..., so that a drift of the machine's speed meets them all alike.
+    """Times functions in turns.
 
     Args:
         functions: name -> what to time.
         threads: name -> threads that it uses, for the record.
         runs: timed calls of each.
-        warmup: calls of each before.
+        rest: seconds before every turn.
 
     Returns:
         name -> latency.
     """
-    for function in functions.values():
-        for _ in range(warmup):
-            function()
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(runs):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            times[name].append((time.perf_counter() - start) * 1e3)
-    return {name: Latency.of(ms, threads[name]) for name, ms in times.items()}
+    times = take_turns({name: timed(function) for name, function in functions.items()}, runs, rest)
+    return {name: Latency.of(milliseconds, threads[name]) for name, milliseconds in times.items()}
 
 
 def measure_runtimes(runtimes: Mapping[str, Runtime], image: np.ndarray, runs: int) -> dict[str, Latency]:

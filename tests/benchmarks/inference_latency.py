@@ -1,4 +1,4 @@
-"""Inference of this project's files against the Keras example's, ONNX Runtime and PyTorch, interleaved.
+"""Inference of this project's files against the Keras example's, ONNX Runtime and PyTorch, in turns.
 
     pip install -r tests/benchmarks/requirements.txt
     python -m tests.benchmarks.inference_latency [--size 256] [--runs 60]
@@ -8,6 +8,8 @@ the example does it. A process for each number of threads; inside it, all sides 
 """
 
 import argparse
+import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -26,6 +28,7 @@ import numpy as np
 CLASSES = 5
 EXAMPLE = {"float32": "example float32", "dynamic_int8": "example dynamic range"}
 PEERS = ("Keras compiled", "ONNX Runtime", "PyTorch")
+REST = 0.3  # seconds before a side's turn: OpenMP's threads spin for 0.2 s after their work
 GOALS = (
     ("float32", EXAMPLE["float32"]),
     ("float32", "ONNX Runtime"),
@@ -61,7 +64,8 @@ def make_files(folder: Path, size: int) -> None:
         converter = tf.lite.TFLiteConverter.from_keras_model(keras.models.clone_model(network))
         if name == "dynamic_int8":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        (folder / f"{title}.tflite").write_bytes(converter.convert())
+        with contextlib.redirect_stdout(io.StringIO()):
+            (folder / f"{title}.tflite").write_bytes(converter.convert())
 
 
 def litert(path: Path, threads: int) -> tuple[Callable[[np.ndarray], Any], dict[str, int]]:
@@ -85,11 +89,11 @@ def litert(path: Path, threads: int) -> tuple[Callable[[np.ndarray], Any], dict[
 
 def measure(folder: str, size: int, runs: int, threads: int) -> dict[str, Any]:
     """Latencies of all sides with one number of threads, and the machine's speed in a matrix product."""
-    os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
     import keras
     import onnxruntime
     import tensorflow as tf
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
     from mobilevit_core import latency
     from tests.hf_reference import reference
@@ -116,16 +120,16 @@ def measure(folder: str, size: int, runs: int, threads: int) -> dict[str, Any]:
     sides["PyTorch"] = lambda: _without_gradients(theirs, tensor)
     difference = np.abs(session.run(None, {"image": pixels})[0] - _without_gradients(theirs, tensor)).max()
     assert difference < 1e-3, f"ONNX Runtime and PyTorch differ by {difference}"
-    measured = latency.measure(sides, dict.fromkeys(sides, threads), runs)
+    measured = latency.measure(sides, dict.fromkeys(sides, threads), runs, REST)
     with torch.no_grad():
-        counter = torch.utils.flop_counter.FlopCounterMode(display=False)
+        counter = FlopCounterMode(display=False)
         with counter:
             theirs(torch.from_numpy(pixels))
     return {
         "latency_ms": {name: figures.to_json() for name, figures in measured.items()},
         "operators": counts,
         "multiply_adds": counter.get_total_flops() // 2,
-        "peak_multiply_adds_a_second": _peak(),
+        "peak_multiply_adds_a_second": _peak(threads),
     }
 
 
@@ -136,20 +140,19 @@ def _without_gradients(network: Any, pixels: Any) -> np.ndarray:
         return network(pixels).logits.numpy()
 
 
-def _peak() -> float:
-    """Multiply-adds a second of a large matrix product in PyTorch, with the threads that were set."""
-    import time
-
+def _peak(threads: int) -> float:
+    """Multiply-adds a second of a large float32 matrix product: the better of NumPy's and PyTorch's."""
     import torch
+    from threadpoolctl import threadpool_limits
+
+    from mobilevit_core.latency import timed
 
     side = 1024
-    first, second = torch.rand(side, side), torch.rand(side, side)
-    times = []
-    for _ in range(12):
-        start = time.perf_counter()
-        torch.mm(first, second)
-        times.append(time.perf_counter() - start)
-    return side**3 / min(times)
+    matrix = np.random.default_rng(0).random((side, side), np.float32)
+    tensor = torch.from_numpy(matrix)
+    products = (timed(lambda: matrix @ matrix), timed(lambda: torch.mm(tensor, tensor)))
+    with threadpool_limits(threads):
+        return side**3 / min(product() for product in products for _ in range(12)) * 1e3
 
 
 def main() -> None:
@@ -173,7 +176,7 @@ def _print(results: dict[int, dict[str, Any]], size: int, runs: int) -> None:
     from mobilevit_core.latency import processor
 
     versions = {name: version(name) for name in ("tensorflow", "ai-edge-litert", "onnxruntime", "torch")}
-    print(f"{processor()}, {size} px, batch 1, {runs} interleaved runs after a warm-up, {versions}\n")
+    print(f"{processor()}, {size} px, batch 1, {runs} runs in turns of 5 after a warm-up, {versions}\n")
     print(f"{'':24}{'1 thread p50 / p95':>22}{'2 threads p50 / p95':>22}{'operators':>12}{'partitions':>12}")
     for name in results[1]["latency_ms"]:
         cells = (results[threads]["latency_ms"][name] for threads in results)
@@ -186,9 +189,8 @@ def _print(results: dict[int, dict[str, Any]], size: int, runs: int) -> None:
         print(f"\n{threads} threads: {'; '.join(ratios)}")
         floor = result["multiply_adds"] / result["peak_multiply_adds_a_second"] * 1e3
         print(
-            f"floor: {result['multiply_adds'] / 1e6:.0f} million multiply-adds at the "
-            f"{result['peak_multiply_adds_a_second'] / 1e9:.0f} billion a second of a 1024 x 1024 matrix "
-            f"product: {floor:.2f} ms"
+            f"{result['multiply_adds'] / 1e6:.0f} million multiply-adds; a float32 matrix product does "
+            f"{result['peak_multiply_adds_a_second'] / 1e9:.0f} billion a second: floor {floor:.2f} ms"
         )
     print("\n" + json.dumps(results))
 
