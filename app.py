@@ -12,6 +12,7 @@ from mobilevit_core.errors import UserError
 parser = argparse.ArgumentParser(description="MobileViT demo: top-5 and latencies, side by side.")
 parser.add_argument("--bundle", default=Path(__file__).parent / "demo" / "weights", help="bundle folder")
 parser.add_argument("--port", type=int, help="default: 7860 or the next free one")
+parser.add_argument("--no-mcp", action="store_true", help="do not offer the functions as MCP tools")
 parser.add_argument("--threads", type=int, help="of each runtime; default: processors, at most 4")
 
 if __name__ == "__main__":
@@ -22,7 +23,7 @@ if __name__ == "__main__":
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
     try:
-        page.launch(server_port=arguments.port, **LAUNCH)
+        page.launch(server_port=arguments.port, mcp_server=not arguments.no_mcp, **LAUNCH)
     except (OSError, OverflowError) as error:
         print(f"Error: the port can't be used: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,17 +1,19 @@
 """What the page and its API compute: one photograph through several runtimes of one bundle."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.classifier import rank
 from mobilevit_core.errors import UserError
+from mobilevit_core.explanation import Explainer
 from mobilevit_core.formats import FORMATS
 from mobilevit_core.latency import Latency, measure_runtimes
 from mobilevit_core.photos import PhotoSource
@@ -19,6 +21,7 @@ from mobilevit_core.preprocessing import preprocess
 from mobilevit_core.runtimes import Runtime, load_runtime
 
 TOP = 5
+FIRST = ("keras", "dynamic_int8")  # what the page compares at first: the original and the usual small file
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Answer:
         latency: of this runtime.
         engine: what ran it.
         size_bytes: of its file.
+        first_call_ms: loading the weights and the first answer, when the server started.
     """
 
     probabilities: np.ndarray
@@ -38,6 +42,7 @@ class Answer:
     latency: Latency
     engine: str
     size_bytes: int
+    first_call_ms: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """As `/classify` returns it."""
@@ -82,11 +87,15 @@ class Comparison:
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self.bundle = bundle
+        self.waiting = 0  # visitors whose measurement is running or has to wait
+        self._counting = threading.Lock()
         self._measuring = threading.Lock()  # two measurements at once would slow each other
         pool = ThreadPoolExecutor(1, thread_name_prefix="load")
         # LiteRT first: it is there in a fraction of a second, TensorFlow takes several.
         order = sorted(bundle.present, key=lambda name: FORMATS[name].engine == "keras")
-        loading = {name: pool.submit(load_runtime, bundle, name, threads) for name in order}
+        self._first_call_ms: dict[str, float] = {}
+        loading = {name: pool.submit(self._load, name, threads) for name in order}
+        self._explainer = pool.submit(Explainer.load, bundle) if "keras" in bundle.present else None
         pool.shutdown(wait=False)
         self._loading: dict[str, Future[Runtime]] = {name: loading[name] for name in bundle.present}
 
@@ -95,35 +104,80 @@ class Comparison:
         """Runtimes that the bundle has weights for, in the table's order."""
         return tuple(self._loading)
 
-    def run(self, photo: PhotoSource, runs: int) -> Result:
-        """Classifies a photograph with every runtime and times them, interleaved.
+    def _load(self, name: str, threads: int | None) -> Runtime:
+        start = perf_counter()
+        runtime = load_runtime(self.bundle, name, threads)
+        self._first_call_ms[name] = (perf_counter() - start) * 1e3
+        return runtime
+
+    def chosen_first(self) -> list[str]:
+        """The runtimes that the page compares until a visitor chooses others."""
+        return [name for name in FIRST if name in self.names] or list(self.names[:2])
+
+    def ready(self, names: Sequence[str]) -> list[str]:
+        """Those of the named runtimes that are loaded by now."""
+        return [name for name in names if self._loading[name].done() and not self._loading[name].exception()]
+
+    def run(self, photo: PhotoSource, runs: int, names: Sequence[str] | None = None) -> Result:
+        """Classifies a photograph with runtimes and times them in turns; waits until they are loaded.
 
         Args:
             photo: anything that `read_photo` takes.
             runs: timed runs of each runtime.
+            names: of the runtimes; default: all.
 
         Raises:
-            UserError: the photograph can't be read, or no runtime could be loaded.
+            UserError: the photograph can't be read, or none of the runtimes could be loaded.
         """
         start = perf_counter()
         image = preprocess(photo, self.bundle.contract.rule, "The photograph")
         preprocessing_ms = (perf_counter() - start) * 1e3
-        runtimes = self._loaded()
-        with self._measuring:
-            latencies = measure_runtimes(runtimes, image, runs)
+        runtimes = self._loaded(self.names if names is None else names)
+        latencies = self._measure(runtimes, image, runs)
         answers = {name: self._answer(name, runtimes[name], image, latencies[name]) for name in runtimes}
         return Result(answers, preprocessing_ms)
 
-    def _loaded(self) -> dict[str, Runtime]:
+    def classify(self, photo: PhotoSource, name: str) -> np.ndarray:
+        """Probabilities of one photograph by one runtime, untimed: float32 (classes,)."""
+        image = preprocess(photo, self.bundle.contract.rule, "The photograph")
+        return self._loaded([name])[name].probabilities(image)
+
+    def benchmark(self, runs: int) -> dict[str, Latency]:
+        """Latencies of all runtimes on a random picture."""
+        size = self.bundle.contract.rule.image_size
+        image = np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype(np.float32)
+        return self._measure(self._loaded(self.names), image, runs)
+
+    def explain(self, photo: PhotoSource) -> tuple[Image.Image, str]:
+        """The photograph with a map of what the Keras weights looked at, and the class it is for.
+
+        Raises:
+            UserError: the photograph can't be read, or there are no Keras weights.
+        """
+        if self._explainer is None:
+            raise UserError("The map needs the Keras weights, and this bundle has none.")
+        return self._explainer.result().explain(photo, "The photograph")
+
+    def _measure(self, runtimes: Mapping[str, Runtime], image: np.ndarray, runs: int) -> dict[str, Latency]:
+        with self._counting:
+            self.waiting += 1
+        try:
+            with self._measuring:
+                return measure_runtimes(runtimes, image, runs, rest=0)  # a visitor waits
+        finally:
+            with self._counting:
+                self.waiting -= 1
+
+    def _loaded(self, names: Sequence[str]) -> dict[str, Runtime]:
         """Waits for the runtimes; one that can't be loaded is left out as long as another can."""
         runtimes, problems = {}, []
-        for name, future in self._loading.items():
+        for name in names:
             try:
-                runtimes[name] = future.result()
+                runtimes[name] = self._loading[name].result()
             except UserError as error:
                 problems.append(str(error))
         if not runtimes:
-            raise UserError(" ".join(problems))
+            raise UserError(" ".join(problems) or "No weights are chosen.")
         return runtimes
 
     def problems(self) -> dict[str, str]:
@@ -142,4 +196,5 @@ class Comparison:
             latency,
             runtime.describe()["engine"],
             self.bundle.size_bytes(name),
+            self._first_call_ms[name],
         )

@@ -359,6 +359,23 @@ def _numbers(text: str) -> tuple[int, ...]:
     return numbers
 
 
+@app.command(name="examples")
+def write_example_photos(
+    to: Annotated[Path, typer.Option(help="Folder to write to; the demo looks in the default.")] = Path(
+        "demo/examples"
+    ),
+) -> None:
+    """Write ten test photographs of tf_flowers, with their photographers, for the demo's gallery."""
+    from mobilevit_core.examples import CREDITS, LICENCE, write_examples
+
+    written = write_examples(to)
+    console.print(
+        f"{len(written)} photographs in {to} ({LICENCE}, photographers in {CREDITS})",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
 def _name_and_value(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:

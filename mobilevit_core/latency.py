@@ -101,12 +101,15 @@ def measure(
     return {name: Latency.of(milliseconds, threads[name]) for name, milliseconds in times.items()}
 
 
-def measure_runtimes(runtimes: Mapping[str, Runtime], image: np.ndarray, runs: int) -> dict[str, Latency]:
+def measure_runtimes(
+    runtimes: Mapping[str, Runtime], image: np.ndarray, runs: int, rest: float = REST
+) -> dict[str, Latency]:
     """`measure` for runtimes on one input tensor, float32 (size, size, 3)."""
     return measure(
         {name: partial(runtime.probabilities, image) for name, runtime in runtimes.items()},
         {name: runtime.describe()["threads"] for name, runtime in runtimes.items()},
         runs,
+        rest,
     )
 
 

@@ -58,13 +58,17 @@ def preprocess(photo: PhotoSource, rule: ResizeRule, name: str | None = None) ->
         UserError: as `read_photo`.
     """
     pixels = read_photo(photo, name)
-    height, width = pixels.shape[:2]
-    box = (0.0, 0.0, float(width), float(height))
-    if rule.mode == "center_crop":
-        side = min(height, width) * rule.crop_fraction
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
+    box = crop_box(pixels.shape[1], pixels.shape[0], rule)
     return np.asarray(resize(pixels, rule.image_size, rule.image_size, box), np.float32)
+
+
+def crop_box(width: int, height: int, rule: ResizeRule) -> tuple[float, float, float, float]:
+    """The region of a photograph that becomes the square: left, top, right, bottom in pixels."""
+    if rule.mode != "center_crop":
+        return 0.0, 0.0, float(width), float(height)
+    side = min(height, width) * rule.crop_fraction
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
 
 
 def shrink(pixels: np.ndarray, shorter_side: int) -> np.ndarray:

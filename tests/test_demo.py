@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 from demo.comparison import Answer, Comparison, Result
-from demo.interface import LAUNCH, _summary, build
+from demo.interface import LAUNCH, build
+from demo.one_photo import summary
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle import Bundle, open_bundle
 from mobilevit_core.classifier import rank
@@ -55,6 +57,33 @@ def test_runs_have_a_default(client: Client, photo_folder: Path) -> None:
     assert answers["float32"]["latency_ms"]["runs"] == 20
 
 
+def test_weights_can_be_chosen(client: Client, photo_folder: Path) -> None:
+    photo = handle_file(photo_folder / "red" / "00.jpg")
+    assert list(client.predict(photo, 2, ["int8"], api_name="/classify")) == ["int8"]
+
+
+def test_explain_gives_a_map_and_its_class(client: Client, shipped: Bundle, photo_folder: Path) -> None:
+    photo = photo_folder / "red" / "00.jpg"
+    picture, name = client.predict(handle_file(photo), api_name="/explain")
+    assert name == load_classifier(shipped.folder, "keras").predict(photo)[0][0]
+    with Image.open(picture) as drawn, Image.open(photo) as original:
+        assert drawn.size == original.size
+
+
+def test_benchmark_measures_every_runtime(client: Client) -> None:
+    latencies = client.predict(4, api_name="/benchmark")
+    assert list(latencies) == list(FORMATS)
+    for latency in latencies.values():
+        assert latency["runs"] == 4 and 0 < latency["p50"] <= latency["p95"]
+
+
+def test_the_functions_are_documented_and_the_rest_is_private(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(endpoints) == {"/classify", "/explain", "/benchmark"}
+    for endpoint in endpoints.values():
+        assert all(parameter["python_type"]["type"] for parameter in endpoint["parameters"])
+
+
 def test_what_is_no_photograph_gets_a_sentence(client: Client, tmp_path: Path) -> None:
     text = tmp_path / "holiday.jpg"
     text.write_text("no photograph")
@@ -93,10 +122,10 @@ def test_a_picture_of_something_else_is_called_so(best: float, said: bool) -> No
     probabilities = np.array([best, 1 - best - 0.3, 0.3], np.float32)
     latency = measure({"float32": lambda: None}, {"float32": 1}, runs=2)["float32"]
     answer = Answer(probabilities, rank(probabilities, ("a", "b", "c"), 3), latency, "LiteRT", 1)
-    text = _summary(Result({"float32": answer}, 1.0), UnknownRule(0.5, 0.05, 367))
+    text = summary(Result({"float32": answer}, 1.0), UnknownRule(0.5, 0.05, 367))
     assert ("Probably none of these (best: a, 41%)" in text) == said
     assert ("### a, 60%" in text) != said
-    assert "none of these" not in _summary(Result({"float32": answer}, 1.0), None)
+    assert "none of these" not in summary(Result({"float32": answer}, 1.0), None)
 
 
 def test_the_app_tells_a_wrong_bundle(tmp_path: Path) -> None:

@@ -224,4 +224,9 @@ window.addEventListener("message", async (event) => {
   }
 });
 window.device = { answer, loadModel, state };
-if (parent !== window) parent.postMessage({ device: "ready" }, location.origin);
+if (parent !== window) {
+  parent.postMessage({ device: "ready" }, location.origin);
+  new ResizeObserver(() => {
+    parent.postMessage({ device: "height", height: document.body.scrollHeight + 8 }, location.origin);
+  }).observe(document.body);
+}

@@ -1,0 +1,76 @@
+"""The gallery of photographs to try the page with, and the way to get more."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from mobilevit_core.errors import UserError
+from mobilevit_core.examples import DOWNLOAD_MB, LICENCE, examples, present_examples, write_examples
+
+FOLDER = Path(__file__).parent / "examples"
+PACKAGED = {"flower.jpg": "a dahlia: a flower it never saw", "china.jpg": "a palace: no flower"}
+OFFER = f"Fetch ten test photographs ({DOWNLOAD_MB} MB download, {LICENCE})"
+FETCHED = "Test photographs of tf_flowers, the first two of each class, not picked; " + LICENCE + ": "
+UNFETCHED = "Pictures that scikit-learn ships; neither shows one of these flowers."
+
+
+def build(photo: gr.Image) -> None:
+    """Places the gallery under the photograph; a click on a picture classifies it."""
+    gallery = gr.Gallery(
+        _pictures(),
+        label="To try it",
+        show_label=False,
+        columns=3,
+        height=210,
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        elem_id="examples",
+    )
+    credits = gr.Markdown(_credits(), elem_classes="credits")
+    gallery.select(_chosen, None, photo, api_visibility="private")
+    if not present_examples(FOLDER):
+        offer = gr.Button(OFFER, size="sm")
+        offer.click(
+            _fetched(), None, [gallery, credits, offer], api_visibility="private", concurrency_limit=1
+        )
+
+
+def _packaged() -> list[tuple[str, str]]:
+    """Pictures of an installed package, so that the page needs no network to be tried."""
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        return []
+    folder = Path(package.origin).parent / "datasets" / "images"
+    return [(str(folder / name), caption) for name, caption in PACKAGED.items() if (folder / name).is_file()]
+
+
+def _pictures() -> list[tuple[str, str]]:
+    """Pairs of path and caption."""
+    names = {example.file: example.label for example in examples()}
+    return [(str(path), names[path.name]) for path in present_examples(FOLDER)] + _packaged()
+
+
+def _credits() -> str:
+    if not present_examples(FOLDER):
+        return UNFETCHED if _packaged() else ""
+    return FETCHED + ", ".join(f"[{example.photographer}]({example.url})" for example in examples())
+
+
+def _chosen(event: gr.SelectData) -> str:
+    return _pictures()[event.index][0]
+
+
+def _fetched() -> Callable[..., tuple[Any, ...]]:
+    def fetch(progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008 (Gradio's way)
+        progress(0, desc="tensorflow-datasets fetches and prepares tf_flowers; this takes minutes")
+        try:
+            write_examples(FOLDER)
+        except UserError as error:
+            return gr.Gallery(), f"They could not be fetched: {error} Try again later.", gr.Button(OFFER)
+        return gr.Gallery(_pictures()), _credits(), gr.Button(visible=False)
+
+    return fetch

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import draw_photo
+
+from mobilevit_core.bundle import Bundle
+from mobilevit_core.errors import UserError
+from mobilevit_core.examples import examples, present_examples, write_examples
+from mobilevit_core.explanation import Explainer, overlay
+from mobilevit_core.photo_dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.preprocessing import ResizeRule
+
+
+@pytest.fixture(scope="module")
+def explainer(shipped: Bundle) -> Explainer:
+    return Explainer(shipped)
+
+
+def test_the_map_is_the_logit_spread_over_the_picture(explainer: Explainer, shipped: Bundle) -> None:
+    """Before the cut at zero, the map's mean is the class's logit without its bias: nothing is left out."""
+    size = shipped.contract.rule.image_size
+    image = np.random.default_rng(0).uniform(0, 255, (size, size, 3)).astype(np.float32)
+    heat, label = explainer.map(image)
+    assert heat.shape == (size // 32, size // 32)
+    assert heat.min() >= 0 and heat.max() == pytest.approx(1)
+    features = explainer._run(image[None])[0].numpy()[0]
+    probabilities = explainer._run(image[None])[1].numpy()[0]
+    kernel = explainer._kernel
+    logits = (features @ kernel).mean(axis=(0, 1))
+    bias = np.log(probabilities) - logits
+    again = explainer._run(image[None, ::-1])
+    other = (again[0].numpy()[0] @ kernel).mean(axis=(0, 1))
+    expected = np.exp(other + bias) / np.exp(other + bias).sum()
+    assert label == probabilities.argmax()
+    assert np.allclose(again[1].numpy()[0], expected, atol=1e-4)
+
+
+def test_what_is_cropped_away_is_dark() -> None:
+    pixels = np.full((100, 200, 3), 200, np.uint8)
+    shown = np.asarray(overlay(pixels, np.zeros((2, 2), np.float32), ResizeRule(64, "center_crop")))
+    assert (shown[:, 50:150] == 200).all() and (shown[:, :50] < 80).all() and (shown[:, 150:] < 80).all()
+    hot = np.asarray(overlay(pixels, np.ones((2, 2), np.float32), ResizeRule(64)))
+    assert hot[50, 100, 0] > 220 > 100 > hot[50, 100, 2]
+
+
+def test_a_photograph_keeps_its_shape(explainer: Explainer) -> None:
+    picture, name = explainer.explain(draw_photo((200, 40, 40), 1, size=(300, 200)))
+    assert picture.size == (300, 200) and name in explainer.bundle.contract.class_names
+
+
+@pytest.mark.photographs
+def test_examples_are_written_with_their_photographers(tf_flowers: PhotoDataset, tmp_path: Path) -> None:
+    written = write_examples(tmp_path / "examples")
+    assert written == present_examples(tmp_path / "examples") and len(written) == 10
+    first = {name: 0 for name in tf_flowers.class_names}
+    expected = set()
+    for photo in tf_flowers.part("test"):
+        name = tf_flowers.class_names[photo.label]
+        first[name] += 1
+        if first[name] <= 2:
+            expected.add(photo.sha256)
+    assert expected == {example.sha256 for example in examples()}  # the first two of each class, not picked
+    credits = (tmp_path / "examples" / "credits.csv").read_text()
+    for example in examples():
+        assert example.photographer in credits and example.url.startswith("https://www.flickr.com/")
+
+
+def test_examples_of_another_data_set_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = PhotoDataset("tf_flowers", "default", ("a", "b"), {"test": (LabelledPhoto("a", 0, b"a"),)})
+    monkeypatch.setattr("mobilevit_core.examples.load_dataset", lambda name: empty)
+    with pytest.raises(UserError, match="lacks the photographs dandelion-"):
+        write_examples(tmp_path / "examples")
+    assert list(tmp_path.iterdir()) == []
