@@ -71,7 +71,7 @@ class Contract:
             start = start.get("start")
         for teacher in self.teachers or ():
             phrases.append(f"learned from a model trained on {_training_of(teacher)}")
-        return phrases
+        return list(dict.fromkeys(phrases))  # several trainings on the same data are told once
 
     def to_json(self) -> dict[str, Any]:
         """The content of `bundle.json`."""

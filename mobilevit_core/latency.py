@@ -16,6 +16,8 @@ WARMUP = 3  # untimed calls of each before all
 TURN = 5  # timed calls before it is the next one's turn
 REST = 0.02  # seconds before a turn
 
+Timed = Callable[[int], list[float]]
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -44,16 +46,14 @@ class Latency:
         return cls(float(p50), float(p95), len(milliseconds), threads)
 
 
-def take_turns(
-    functions: Mapping[Any, Callable[[], float]], runs: int, rest: float = REST
-) -> dict[Any, list[float]]:
+def take_turns(functions: Mapping[Any, Timed], runs: int, rest: float = REST) -> dict[Any, list[float]]:
     """Runs functions in turns of a few calls, A A A B B B A A A ...
 
     Turns, so that a drift of the machine's speed meets all alike; a rest and an untimed call before each,
     because the threads of the one before keep spinning for a while, and the caches hold its weights.
 
     Args:
-        functions: name -> does the work once and returns the milliseconds that it took.
+        functions: name -> a function made by `timed`, or one like it.
         runs: timed calls of each.
         rest: seconds before every turn.
 
@@ -61,24 +61,25 @@ def take_turns(
         name -> milliseconds of the timed calls.
     """
     for function in functions.values():
-        for _ in range(WARMUP):
-            function()
+        function(WARMUP)
     times: dict[Any, list[float]] = {name: [] for name in functions}
     for start in range(0, runs, TURN):
         for name, function in functions.items():
             time.sleep(rest)
-            function()
-            times[name] += [function() for _ in range(min(TURN, runs - start))]
+            times[name] += function(1 + min(TURN, runs - start))[1:]
     return times
 
 
-def timed(function: Callable[[], Any]) -> Callable[[], float]:
-    """A function that runs another one and returns the milliseconds that it took."""
+def timed(function: Callable[[], Any]) -> Timed:
+    """A function that calls another one so many times and returns the milliseconds of each call."""
 
-    def run() -> float:
-        start = time.perf_counter()
-        function()
-        return (time.perf_counter() - start) * 1e3
+    def run(calls: int) -> list[float]:
+        milliseconds = []
+        for _ in range(calls):
+            start = time.perf_counter()
+            function()
+            milliseconds.append((time.perf_counter() - start) * 1e3)
+        return milliseconds
 
     return run
 

@@ -1,0 +1,74 @@
+"""From `python app.py` to the first TFLite answer and to the first Keras answer, through the page's API.
+
+python -m tests.benchmarks.startup [--times 5] [--bundle demo/weights]
+"""
+
+import argparse
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from gradio_client import Client, handle_file
+
+APP = Path(__file__).parents[2] / "app.py"
+SIDES = {"first TFLite answer": "float32", "first Keras answer": "keras"}
+
+
+def measure(bundle: str, photo: Path) -> dict[str, float]:
+    """Seconds since the start for one server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = time.perf_counter()
+    command = [sys.executable, str(APP), "--port", str(port), "--bundle", bundle]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        while not _answers(url):
+            time.sleep(0.05)
+        seconds = {"page": time.perf_counter() - start}
+        client = Client(url, verbose=False)
+        for side, name in SIDES.items():
+            answers = client.predict(handle_file(photo), 1, [name], api_name="/classify")
+            assert list(answers) == [name]
+            seconds[side] = time.perf_counter() - start
+        client.close()
+        return seconds
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url) as response:
+            return response.status == 200
+    except (urllib.error.URLError, ConnectionError):
+        return False
+
+
+def main() -> None:
+    """Prints every measurement and the medians."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--bundle", default=str(APP.parent / "demo" / "weights"))
+    arguments = parser.parse_args()
+    import sklearn
+
+    photo = Path(sklearn.__file__).parent / "datasets" / "images" / "flower.jpg"
+    measured = [measure(arguments.bundle, photo) for _ in range(arguments.times)]
+    for side in measured[0]:
+        values = [row[side] for row in measured]
+        rounded = ", ".join(f"{value:.1f}" for value in values)
+        print(f"{side:20} median {statistics.median(values):.1f} s ({rounded})")
+    print(json.dumps(measured))
+
+
+if __name__ == "__main__":
+    main()
