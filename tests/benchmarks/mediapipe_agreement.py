@@ -46,10 +46,10 @@ def region(picture: np.ndarray, rule: ResizeRule) -> RectF:
     """The rule's central square in parts of the picture's sides."""
     height, width = picture.shape[:2]
     if rule.mode != "center_crop":
-        return RectF(0, 0, 1, 1)
+        return RectF(left=0, top=0, right=1, bottom=1)
     side = min(height, width) * rule.crop_fraction
     x, y = side / width, side / height
-    return RectF((1 - x) / 2, (1 - y) / 2, (1 + x) / 2, (1 + y) / 2)
+    return RectF(left=(1 - x) / 2, top=(1 - y) / 2, right=(1 + x) / 2, bottom=(1 + y) / 2)
 
 
 def main() -> None:
