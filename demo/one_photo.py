@@ -34,7 +34,9 @@ def build(comparison: Comparison) -> None:
                 elem_id="photo",
             )
             look = gr.Checkbox(label="Show what it looked at", elem_id="look")
-            looked = gr.Image(label="What it looked at", visible=False, height=260, interactive=False)
+            looked = gr.Image(
+                label="What it looked at", visible=False, height=260, interactive=False, buttons=[]
+            )
             examples.build(photo)
         with gr.Column(scale=3, min_width=300):
             summary = gr.Markdown(PLACEHOLDER, elem_id="summary")
@@ -128,7 +130,7 @@ def _looked(comparison: Comparison) -> Callable[[str | None, bool], Any]:
             picture, name = comparison.explain(Path(photo))
         except UserError as error:
             return gr.Image(None, visible=True, label=str(error))
-        return gr.Image(picture, visible=True, label=f"What speaks for {name}; dark: cropped away")
+        return gr.Image(picture, visible=True, label=f"What speaks for {name} (dark: cropped away)")
 
     return show
 
@@ -146,10 +148,10 @@ def _latencies(result: Result) -> pd.DataFrame:
     rows = [
         (FORMATS[name].title, figure, value)
         for name, answer in result.answers.items()
-        # The plot stacks: the second starts where the first ends.
+        # The plot stacks, the last at the bottom: what is above it starts where it ends.
         for figure, value in (
-            ("median", answer.latency.p50),
             ("from there to p95", answer.latency.p95 - answer.latency.p50),
+            ("median", answer.latency.p50),
         )
     ]
     return pd.DataFrame(rows, columns=["weights", "figure", "milliseconds"])

@@ -117,6 +117,32 @@ def test_damaged_weights_do_not_take_the_others_down(
     assert "model.keras can't be loaded" in comparison.problems()["keras"]
 
 
+def test_without_tensorflow_the_tflite_files_run(shipped: Bundle, photo_folder: Path) -> None:
+    code = """
+import sys
+for name in ("tensorflow", "keras", "tensorflow_datasets"):
+    sys.modules[name] = None  # as if it were not installed
+from demo.comparison import Comparison
+from demo.interface import build
+from mobilevit_core.bundle import open_bundle
+comparison = Comparison(open_bundle(sys.argv[1]))
+build(comparison)
+print(*comparison.run(sys.argv[2], 1).answers)
+print(comparison.problems()["keras"])
+try:
+    comparison.explain(sys.argv[2])
+except Exception as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", code, shipped.folder, photo_folder / "red" / "00.jpg"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=APP.parent)
+    assert done.returncode == 0, done.stderr
+    answered, problem, no_map = done.stdout.splitlines()[-3:]
+    assert answered.split() == tflite_formats()
+    assert "model.keras needs" in problem and "pip install -r requirements.txt" in problem
+    assert no_map.startswith("The map needs")
+
+
 @pytest.mark.parametrize(("best", "said"), [(0.41, True), (0.6, False)])
 def test_a_picture_of_something_else_is_called_so(best: float, said: bool) -> None:
     probabilities = np.array([best, 1 - best - 0.3, 0.3], np.float32)
