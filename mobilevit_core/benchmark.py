@@ -25,8 +25,8 @@ from mobilevit_core.latency import TURN, WARMUP, Latency, processor, take_turns,
 from mobilevit_core.runtimes import MOST_THREADS, default_threads, load_runtime
 
 PROTOCOL = (
-    "a process for each, {warmup} warm-up calls, then {runs} calls of each in turns of {turn}, batch 1; load "
-    "time: import of the engine, opening, first answer; memory: of the whole process at its peak"
+    "a process for each; {runs} calls of each in turns of {turn}, {warmup} untimed ones before; batch 1; "
+    "load time: import of the engine, opening, first answer; memory: of the whole process at its peak"
 )
 VERSIONS_OF = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 

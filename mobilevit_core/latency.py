@@ -12,8 +12,8 @@ import numpy as np
 
 from mobilevit_core.runtimes import Runtime
 
-WARMUP = 3  # untimed calls of each before all
-TURN = 5  # timed calls before it is the next one's turn
+WARMUP = 3  # untimed calls before a turn
+TURN = 10  # timed calls before it is the next one's turn
 REST = 0.02  # seconds before a turn
 
 Timed = Callable[[int], list[float]]
@@ -49,8 +49,9 @@ class Latency:
 def take_turns(functions: Mapping[Any, Timed], runs: int, rest: float = REST) -> dict[Any, list[float]]:
     """Runs functions in turns of a few calls, A A A B B B A A A ...
 
-    Turns, so that a drift of the machine's speed meets all alike; a rest and an untimed call before each,
-    because the threads of the one before keep spinning for a while, and the caches hold its weights.
+    Turns, so that a drift of the machine's speed meets all alike; a rest and untimed calls before each,
+    because the threads of the one before keep spinning for a while, the caches hold its weights, and the
+    own threads have gone to sleep.
 
     Args:
         functions: name -> a function made by `timed`, or one like it.
@@ -60,13 +61,11 @@ def take_turns(functions: Mapping[Any, Timed], runs: int, rest: float = REST) ->
     Returns:
         name -> milliseconds of the timed calls.
     """
-    for function in functions.values():
-        function(WARMUP)
     times: dict[Any, list[float]] = {name: [] for name in functions}
     for start in range(0, runs, TURN):
         for name, function in functions.items():
             time.sleep(rest)
-            times[name] += function(1 + min(TURN, runs - start))[1:]
+            times[name] += function(WARMUP + min(TURN, runs - start))[WARMUP:]
     return times
 
 

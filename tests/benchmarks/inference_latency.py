@@ -176,7 +176,7 @@ def _print(results: dict[int, dict[str, Any]], size: int, runs: int) -> None:
     from mobilevit_core.latency import processor
 
     versions = {name: version(name) for name in ("tensorflow", "ai-edge-litert", "onnxruntime", "torch")}
-    print(f"{processor()}, {size} px, batch 1, {runs} runs in turns of 5 after a warm-up, {versions}\n")
+    print(f"{processor()}, {size} px, batch 1, {runs} runs in turns of 10 after a warm-up, {versions}\n")
     print(f"{'':24}{'1 thread p50 / p95':>22}{'2 threads p50 / p95':>22}{'operators':>12}{'partitions':>12}")
     for name in results[1]["latency_ms"]:
         cells = (results[threads]["latency_ms"][name] for threads in results)
