@@ -21,8 +21,8 @@ r"""Training recipes: named tables of values. Any value can be overridden on the
 
 `finetune`
     From such weights to the classes wanted; photographs of tf_flowers with suspect labels are not trained
-    on. What ships was made by it. Expected on tf_flowers: 88.8 % on the validation part, TEST0 % (95 %
-    interval TESTI) on the test part with seed 0; VAL1 % and TEST1 % with seed 1; 14 minutes on two
+    on. What ships was made by it. Expected on tf_flowers: 88.8 % on the validation part, 92.4 % (95 %
+    interval 89.2 to 94.7) on the test part with seed 0; 88.0 % and 92.4 % with seed 1; 15 minutes on two
     cores of the newer AMD EPYC. Command:
     python -m mobilevit_core train --recipe finetune --weights runs/pretrain-192/bundle --run runs/finetune
 
