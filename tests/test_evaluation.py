@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from mobilevit_core.bundle import Bundle
 from mobilevit_core.datasets import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation import Evaluation, evaluate
-from mobilevit_core.latency import measure
+from mobilevit_core.latency import TURN, WARMUP, measure
 from mobilevit_core.photo_dataset import PhotoDataset
 
 
@@ -39,11 +40,11 @@ def test_labels_are_matched_by_name_not_by_order(small_bundle: Bundle, photo_fol
         evaluate(classifier, foreign, "test")
 
 
-def test_latencies_are_interleaved_and_warmed_up() -> None:
+def test_latencies_are_measured_in_turns_after_untimed_calls() -> None:
     calls: list[str] = []
-    latencies = measure(
-        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, {"a": 1, "b": 2}, runs=5, warmup=2
-    )
-    assert calls == ["a", "a", "b", "b"] + ["a", "b"] * 5
-    assert latencies["b"].threads == 2 and latencies["a"].runs == 5
+    functions = {name: partial(calls.append, name) for name in "ab"}
+    latencies = measure(functions, {"a": 1, "b": 2}, runs=TURN + 2, rest=0)
+    full, rest = WARMUP + TURN, WARMUP + 2
+    assert "".join(calls) == "a" * full + "b" * full + "a" * rest + "b" * rest
+    assert latencies["b"].threads == 2 and latencies["a"].runs == TURN + 2
     assert 0 < latencies["a"].p50 <= latencies["a"].p95
