@@ -11,10 +11,10 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.examples import DOWNLOAD_MB, LICENCE, examples, present_examples, write_examples
 
 FOLDER = Path(__file__).parent / "examples"
-PACKAGED = {"flower.jpg": "a dahlia: a flower it never saw", "china.jpg": "a palace: no flower"}
+PACKAGED = {"flower.jpg": "a dahlia", "china.jpg": "a palace"}
 OFFER = f"Fetch ten test photographs ({DOWNLOAD_MB} MB download, {LICENCE})"
 FETCHED = "Test photographs of tf_flowers, the first two of each class, not picked; " + LICENCE + ": "
-UNFETCHED = "Pictures that scikit-learn ships; neither shows one of these flowers."
+UNFETCHED = "Pictures that scikit-learn ships. Neither shows one of these flowers: see what it makes of them."
 
 
 def build(photo: gr.Image) -> None:

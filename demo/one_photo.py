@@ -76,7 +76,8 @@ def build(comparison: Comparison) -> None:
 
 def _runtime_column(name: str, visible: bool) -> tuple[gr.Column, gr.Label, gr.Markdown]:
     with gr.Column(min_width=200, visible=visible) as column:
-        label = gr.Label(label=FORMATS[name].title, num_top_classes=TOP, show_heading=False)
+        title = FORMATS[name].title
+        label = gr.Label(label=title, num_top_classes=TOP, show_heading=False, elem_classes="answers")
         return column, label, gr.Markdown("", elem_classes="figures")
 
 
@@ -113,11 +114,11 @@ def _columns(comparison: Comparison, chosen: Sequence[str], result: Result | Non
         column = gr.Column(visible=name in chosen)
         if answer is None:
             text = comparison.problems().get(name, LOADING) if result and name in chosen else ""
-            shown += [column, None, text]
+            shown += [column, gr.Label(None, elem_classes="answers"), text]
         else:
             # Greyed, but there to be seen, where the picture is probably none of the classes.
             pale = ["none"] if rule and rule.is_unknown(answer.probabilities) else []
-            label = gr.Label(dict(answer.predictions), elem_classes=pale)
+            label = gr.Label(dict(answer.predictions), elem_classes=["answers", *pale])
             shown += [column, label, _figures(answer)]
     return shown
 

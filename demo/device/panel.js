@@ -79,7 +79,10 @@ async function classify(pixels) {
 
 async function decode(blob) {
   // The pixels as they are stored, without the screen's colours, turned upright by EXIF.
-  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", imageOrientation: "from-image" });
+  const options = { colorSpaceConversion: "none", imageOrientation: "from-image" };
+  const bitmap = await createImageBitmap(blob, options).catch((error) => {
+    throw Object.assign(new Error(error.message), { photo: true });
+  });
   return pixelsOf(bitmap, bitmap.width, bitmap.height);
 }
 
@@ -128,6 +131,12 @@ async function answer(blob) {
   return { probabilities: [...probabilities], median: quantile(times, 0.5), p95: quantile(times, 0.95), preparing };
 }
 
+/** Nothing stands beside a photograph that it is not about. */
+function clear() {
+  element("answer").textContent = element("figures").textContent = "";
+  element("top").replaceChildren();
+}
+
 /** One thing at a time; a failure becomes a sentence. */
 async function work(task) {
   if (state.busy) return;
@@ -136,7 +145,10 @@ async function work(task) {
   try {
     await task();
   } catch (error) {
-    say(`This device can't run it: ${error.message || error}. The server's answers do not depend on it.`);
+    clear();
+    const reason = String(error.message || error).replace(/\.$/, "");
+    const what = error.photo ? "This browser can't read the photograph" : "This device can't run it";
+    say(`${what}: ${reason}. The server's answers do not depend on it.`);
   } finally {
     state.busy = false;
     element("run").disabled = false;
@@ -199,6 +211,7 @@ async function frames(video) {
 
 function take(photo) {
   state.photo = photo;
+  if (!camera) clear();
   if (state.model && !camera) work(run);
 }
 
