@@ -198,8 +198,8 @@ def evaluate(
     if as_json:
         print(json.dumps(figures))
     else:
-        for name, result in figures["runtimes"].items():
-            _print_evaluation(FORMATS[name].title, figures, result)
+        for index, (name, result) in enumerate(figures["runtimes"].items()):
+            _print_evaluation(FORMATS[name].title, figures, result, classes=index == 0)
         if all_variants:
             print(markdown(figures))
     if readme:
@@ -416,7 +416,7 @@ def _warn_of_seen(figures: dict[str, Any]) -> None:
     messages.print(f"Warning: {text}", style="yellow", soft_wrap=True, markup=False)
 
 
-def _print_evaluation(title: str, figures: dict[str, Any], result: dict[str, Any]) -> None:
+def _print_evaluation(title: str, figures: dict[str, Any], result: dict[str, Any], classes: bool) -> None:
     low, high = result["interval_95"]
     console.print(
         f"{title}: accuracy {result['accuracy']:.2%} (95 % interval {low:.1%} to {high:.1%}) on the "
@@ -425,6 +425,8 @@ def _print_evaluation(title: str, figures: dict[str, Any], result: dict[str, Any
         markup=False,
         soft_wrap=True,
     )
+    if not classes:  # those of the first weights are enough to read; --json has all
+        return
     table = Table()
     for column in ("class", "precision", "recall", "photos"):
         table.add_column(column, justify="left" if column == "class" else "right")

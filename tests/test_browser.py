@@ -26,6 +26,8 @@ PHOTO = "#photo input[type=file]"
 MEASURED = "n => (document.body.innerText.match(/ms median, [\\d.]+ ms p95 of 20 runs/g) || []).length === n"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium. To get it on Debian: apt-get install chromium"),
@@ -45,7 +47,7 @@ def browser() -> "Iterator[Browser]":
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *CAMERA])
         yield browser
         browser.close()
 
@@ -128,7 +130,7 @@ def panel_of(page: "Page", url: str) -> "Frame":
 
 @pytest.mark.photographs
 @pytest.mark.skipif(
-    not (PANEL / "node_modules").exists(), reason=f"no LiteRT.js. To get it: npm ci --prefix {PANEL.name}"
+    not (PANEL / "node_modules").exists(), reason="no LiteRT.js. To get it: npm ci --prefix demo/device"
 )
 def test_this_device_answers_as_the_server(
     browser: "Browser", url: str, tf_flowers: PhotoDataset, shipped: Bundle
@@ -146,6 +148,21 @@ def test_this_device_answers_as_the_server(
     for theirs, ours in zip(answers, expected, strict=True):
         assert np.abs(np.array(theirs["probabilities"]) - ours).mean() < 0.02
         assert 0 < theirs["median"] <= theirs["p95"]
+    page.close()
+
+
+@pytest.mark.skipif(
+    not (PANEL / "node_modules").exists(), reason="no LiteRT.js. To get it: npm ci --prefix demo/device"
+)
+def test_the_camera_is_classified_live(browser: "Browser", url: str) -> None:
+    """Chromium's drawn camera; the rate is shown, and the camera stops when it is told to."""
+    page = browser.new_page()
+    frame = panel_of(page, url)
+    frame.locator("#live").click()
+    frame.get_by_text("pictures a second").wait_for()
+    assert frame.locator("#top li").count() == 5
+    frame.get_by_role("button", name="Stop the camera").click()
+    frame.locator("#video").wait_for(state="hidden")
     page.close()
 
 
