@@ -33,7 +33,7 @@ def build(photo: gr.Image) -> None:
     credits = gr.Markdown(_credits(), elem_classes="credits")
     gallery.select(_chosen, None, photo, api_visibility="private")
     if not present_examples(FOLDER):
-        offer = gr.Button(OFFER, size="sm")
+        offer = gr.Button(OFFER, size="sm", elem_classes="offer")
         offer.click(
             _fetched(), None, [gallery, credits, offer], api_visibility="private", concurrency_limit=1
         )

@@ -23,8 +23,8 @@ DEFAULT_RUNS, MAX_RUNS = 20, 100  # timed runs of each runtime
 def build(comparison: Comparison) -> None:
     """Places the tab's components and connects them."""
     names, first = comparison.names, comparison.chosen_first()
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
+    with gr.Row(elem_id="one"):
+        with gr.Column(scale=2, min_width=300, elem_classes="given"):
             photo = PhotoField(
                 label="Photograph",
                 sources=["upload", "webcam", "clipboard"],
@@ -38,7 +38,7 @@ def build(comparison: Comparison) -> None:
                 label="What it looked at", visible=False, height=260, interactive=False, buttons=[]
             )
             examples.build(photo)
-        with gr.Column(scale=3, min_width=300):
+        with gr.Column(scale=3, min_width=300, elem_classes="answer"):
             summary = gr.Markdown(PLACEHOLDER, elem_id="summary")
             with gr.Row():
                 columns = [_runtime_column(name, name in first) for name in names]
@@ -50,7 +50,7 @@ def build(comparison: Comparison) -> None:
                 plot = gr.BarPlot(
                     x="weights", y="milliseconds", color="figure", title="Latency", height=220, sort=None
                 )
-        with gr.Column(scale=2, min_width=300):
+        with gr.Column(scale=2, min_width=300, elem_classes="own"):
             device.build(comparison.bundle)
     outputs = [summary, plot, *(component for column in columns for component in column)]
     gr.on(
