@@ -7,11 +7,12 @@ file, and behind it a zip with `labels.txt` and the bundle's `bundle.json`: `unz
 import io
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from mobilevit_core.errors import UserError
@@ -21,8 +22,6 @@ INPUT, OUTPUT = "image", "probabilities"
 LABELS, CONTRACT = "labels.txt", "bundle.json"
 METADATA, MODEL_IDENTIFIER, METADATA_IDENTIFIER = b"TFLITE_METADATA", b"TFL3", b"M001"
 MIN_PARSER_VERSION = "1.0.0"
-
-Field = Callable[[flatbuffers.Builder], None]
 
 
 def describe(content: bytes, class_names: Sequence[str], image_size: int) -> bytes:
@@ -53,8 +52,6 @@ def describe(content: bytes, class_names: Sequence[str], image_size: int) -> byt
 
 def _bring_inside(model: schema.ModelT, content: bytes) -> None:
     """Weights that a converter put behind the structure come back into it: older runtimes want them there."""
-    import numpy as np
-
     for buffer in model.buffers:
         if buffer.offset > 1 and buffer.size:
             buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
@@ -97,82 +94,103 @@ def _without_zip(content: bytes) -> bytes:
         return content[: min(member.header_offset for member in archive.infolist())]
 
 
+# Kinds of the schema's unions and enumerations that are used.
+NORMALIZATION_OPTIONS, FEATURE_PROPERTIES, IMAGE_PROPERTIES, RGB, AXIS_LABELS = 1, 1, 2, 1, 2
+
+
+class _Writer(flatbuffers.Builder):
+    """Writes the few shapes of tables that TFLite Metadata consists of; each method returns an offset."""
+
+    def table(self, fields: int, **places: int) -> int:
+        """A table of so many fields, all of them offsets: _3=offset is the field at place 3."""
+        self.StartObject(fields)
+        for place, offset in places.items():
+            self.PrependUOffsetTRelativeSlot(int(place[1:]), offset, 0)
+        return self.EndObject()
+
+    def union(self, fields: int, kind: int, offset: int) -> int:
+        """A table whose first two fields are the kind of a union and the union."""
+        self.StartObject(fields)
+        self.PrependUint8Slot(0, kind, 0)
+        self.PrependUOffsetTRelativeSlot(1, offset, 0)
+        return self.EndObject()
+
+    def tables(self, *offsets: int) -> int:
+        """A vector of tables."""
+        self.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            self.PrependUOffsetTRelative(offset)
+        return self.EndVector()
+
+    def floats(self, *values: float) -> int:
+        """A vector of float32."""
+        self.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            self.PrependFloat32(value)
+        return self.EndVector()
+
+    def stats(self, highest: float) -> int:
+        """Stats of a tensor that begins at 0: its largest and its smallest value."""
+        return self.table(2, _0=self.floats(highest), _1=self.floats(0.0))
+
+
 def _metadata(class_names: Sequence[str], image_size: int) -> bytes:
     """The flatbuffer `ModelMetadata` of TFLite's metadata_schema.fbs; numbers are its fields' places.
 
     https://github.com/google-ai-edge/mediapipe, mediapipe/tasks/metadata/metadata_schema.fbs
     """
-    builder = flatbuffers.Builder(1024)
-
-    def text(value: str) -> int:
-        return builder.CreateString(value)
-
-    def table(fields: int, **places: int) -> int:
-        """Writes a table of offsets: _3=offset puts it into the field at place 3."""
-        builder.StartObject(fields)
-        for place, offset in places.items():
-            builder.PrependUOffsetTRelativeSlot(int(place[1:]), offset, 0)
-        return builder.EndObject()
-
-    def union(fields: int, kind: int, offset: int) -> int:
-        """A table whose first two fields are the kind of a union and the union."""
-        builder.StartObject(fields)
-        builder.PrependUint8Slot(0, kind, 0)
-        builder.PrependUOffsetTRelativeSlot(1, offset, 0)
-        return builder.EndObject()
-
-    def tables(*offsets: int) -> int:
-        builder.StartVector(4, len(offsets), 4)
-        for offset in reversed(offsets):
-            builder.PrependUOffsetTRelative(offset)
-        return builder.EndVector()
-
-    def floats(*values: float) -> int:
-        builder.StartVector(4, len(values), 4)
-        for value in reversed(values):
-            builder.PrependFloat32(value)
-        return builder.EndVector()
-
-    builder.StartObject(2)  # ImageSize
-    builder.PrependUint32Slot(0, image_size, 0)
-    builder.PrependUint32Slot(1, image_size, 0)
-    size = builder.EndObject()
-    builder.StartObject(2)  # ImageProperties
-    builder.PrependInt8Slot(0, 1, 0)  # RGB
-    builder.PrependUOffsetTRelativeSlot(1, size, 0)
-    properties = builder.EndObject()
-    normalization = table(2, _0=floats(0.0), _1=floats(1.0))  # the network takes 0..255 as they are
-    image = table(
-        7,
-        _0=text(INPUT),
-        _1=text(f"RGB photograph, {image_size} x {image_size} pixels, 0 to 255."),
-        _3=union(3, 2, properties),  # Content, ImageProperties
-        _4=tables(union(2, 1, normalization)),  # ProcessUnit, NormalizationOptions
-        _5=table(2, _0=floats(255.0), _1=floats(0.0)),  # Stats: max, min
-    )
-    builder.StartObject(0)  # FeatureProperties
-    feature = builder.EndObject()
-    name, what = text(LABELS), text("Class names, one a line, in the order of the probabilities.")
-    builder.StartObject(5)  # AssociatedFile
-    builder.PrependUOffsetTRelativeSlot(0, name, 0)
-    builder.PrependUOffsetTRelativeSlot(1, what, 0)
-    builder.PrependInt8Slot(2, 2, 0)  # TENSOR_AXIS_LABELS
-    labels = builder.EndObject()
-    probabilities = table(
-        7,
-        _0=text(OUTPUT),
-        _1=text("Probability of each class; they add up to 1."),
-        _3=union(3, 1, feature),
-        _5=table(2, _0=floats(1.0), _1=floats(0.0)),
-        _6=tables(labels),
-    )
-    graph = table(10, _2=tables(image), _3=tables(probabilities))
-    model = table(
+    writer = _Writer(1024)
+    image, probabilities = _image(writer, image_size), _probabilities(writer)
+    graph = writer.table(10, _2=writer.tables(image), _3=writer.tables(probabilities))
+    model = writer.table(
         8,
-        _0=text("MobileViT"),
-        _1=text(f"Tells apart: {', '.join(class_names)}."),
-        _3=tables(graph),
-        _7=text(MIN_PARSER_VERSION),
+        _0=writer.CreateString("MobileViT"),
+        _1=writer.CreateString(f"Tells apart: {', '.join(class_names)}."),
+        _3=writer.tables(graph),
+        _7=writer.CreateString(MIN_PARSER_VERSION),
     )
-    builder.Finish(model, METADATA_IDENTIFIER)
-    return bytes(builder.Output())
+    writer.Finish(model, METADATA_IDENTIFIER)
+    return bytes(writer.Output())
+
+
+def _image(writer: _Writer, size: int) -> int:
+    """TensorMetadata of the input."""
+    writer.StartObject(2)  # ImageSize
+    for place in (0, 1):
+        writer.PrependUint32Slot(place, size, 0)
+    image_size = writer.EndObject()
+    writer.StartObject(2)  # ImageProperties
+    writer.PrependInt8Slot(0, RGB, 0)
+    writer.PrependUOffsetTRelativeSlot(1, image_size, 0)
+    properties = writer.EndObject()
+    # Mean 0 and deviation 1: the network takes 0..255 as they are.
+    normalization = writer.table(2, _0=writer.floats(0.0), _1=writer.floats(1.0))
+    return writer.table(
+        7,
+        _0=writer.CreateString(INPUT),
+        _1=writer.CreateString(f"RGB photograph, {size} x {size} pixels, 0 to 255."),
+        _3=writer.union(3, IMAGE_PROPERTIES, properties),  # Content
+        _4=writer.tables(writer.union(2, NORMALIZATION_OPTIONS, normalization)),  # ProcessUnit
+        _5=writer.stats(255.0),
+    )
+
+
+def _probabilities(writer: _Writer) -> int:
+    """TensorMetadata of the output, with the labels' file."""
+    writer.StartObject(0)  # FeatureProperties
+    feature = writer.EndObject()
+    name = writer.CreateString(LABELS)
+    what = writer.CreateString("Class names, one a line, in the order of the probabilities.")
+    writer.StartObject(5)  # AssociatedFile
+    writer.PrependUOffsetTRelativeSlot(0, name, 0)
+    writer.PrependUOffsetTRelativeSlot(1, what, 0)
+    writer.PrependInt8Slot(2, AXIS_LABELS, 0)
+    labels = writer.EndObject()
+    return writer.table(
+        7,
+        _0=writer.CreateString(OUTPUT),
+        _1=writer.CreateString("Probability of each class; they add up to 1."),
+        _3=writer.union(3, FEATURE_PROPERTIES, feature),  # Content
+        _5=writer.stats(1.0),
+        _6=writer.tables(labels),
+    )
