@@ -6,6 +6,8 @@ They are not stored here. `write_examples` takes them from the data set, by dige
 import csv
 import os
 import shutil
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from mobilevit_core.files import write_bytes
 TABLE = Path(__file__).with_name("example_photos.csv")
 CREDITS = "credits.csv"
 DATA, LICENCE, DOWNLOAD_MB = "tf_flowers", "CC BY 2.0", 218
+SOURCE = "http://download.tensorflow.org"  # where tensorflow-datasets fetches it from
+PATIENCE = 10  # seconds
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ def write_examples(folder: Path) -> list[Path]:
     Raises:
         UserError: the data set can't be fetched, or lacks a photograph.
     """
+    _check_source()
     wanted = {example.sha256: example for example in examples()}
     found = {photo.sha256: photo for photo in load_dataset(DATA).part("test") if photo.sha256 in wanted}
     missing = [example.file for digest, example in wanted.items() if digest not in found]
@@ -75,6 +80,22 @@ def write_examples(folder: Path) -> list[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(beside, folder)
     return present_examples(folder)
+
+
+def _check_source() -> None:
+    """Without network, tensorflow-datasets would try for a quarter of an hour before it says so."""
+    import tensorflow_datasets as tfds
+
+    if (Path(tfds.builder(DATA).data_dir) / "dataset_info.json").exists():
+        return
+    try:
+        urllib.request.urlopen(SOURCE, timeout=PATIENCE).close()
+    except urllib.error.HTTPError:
+        pass  # it answers
+    except OSError as error:
+        raise UserError(
+            f"{DATA} is not prepared here, and {SOURCE}, where it comes from, can't be reached ({error})."
+        ) from None
 
 
 def present_examples(folder: Path) -> list[Path]:

@@ -1,7 +1,11 @@
+import urllib.error
+import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from conftest import draw_photo
 
 from mobilevit_core.bundle import Bundle
@@ -66,9 +70,21 @@ def test_examples_are_written_with_their_photographers(tf_flowers: PhotoDataset,
         assert example.photographer in credits and example.url.startswith("https://www.flickr.com/")
 
 
+def test_without_network_the_examples_say_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*arguments: object, **options: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(tfds, "builder", lambda name: SimpleNamespace(data_dir=tmp_path))
+    with pytest.raises(UserError, match="tf_flowers is not prepared here, and .*can't be reached"):
+        write_examples(tmp_path / "examples")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_examples_of_another_data_set_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     empty = PhotoDataset("tf_flowers", "default", ("a", "b"), {"test": (LabelledPhoto("a", 0, b"a"),)})
     monkeypatch.setattr("mobilevit_core.examples.load_dataset", lambda name: empty)
+    monkeypatch.setattr("mobilevit_core.examples._check_source", lambda: None)
     with pytest.raises(UserError, match="lacks the photographs dandelion-"):
         write_examples(tmp_path / "examples")
     assert list(tmp_path.iterdir()) == []
