@@ -1,8 +1,9 @@
 """What the page and its API compute: one photograph through several runtimes of one bundle."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -15,7 +16,7 @@ from mobilevit_core.classifier import rank
 from mobilevit_core.errors import UserError
 from mobilevit_core.explanation import Explainer
 from mobilevit_core.formats import FORMATS
-from mobilevit_core.latency import Latency, measure_runtimes
+from mobilevit_core.latency import Latency, measure_runtimes, random_picture
 from mobilevit_core.photos import PhotoSource
 from mobilevit_core.preprocessing import preprocess
 from mobilevit_core.runtimes import Runtime, load_runtime
@@ -42,7 +43,7 @@ class Answer:
     latency: Latency
     engine: str
     size_bytes: int
-    first_call_ms: float = 0.0
+    first_call_ms: float
 
     def to_json(self) -> dict[str, Any]:
         """As `/classify` returns it."""
@@ -87,9 +88,9 @@ class Comparison:
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self.bundle = bundle
-        self.waiting = 0  # visitors whose measurement is running or has to wait
+        self.waiting = 0  # requests whose networks are running or have to wait
         self._counting = threading.Lock()
-        self._measuring = threading.Lock()  # two measurements at once would slow each other
+        self._measuring = threading.Lock()  # two at once would slow each other
         pool = ThreadPoolExecutor(1, thread_name_prefix="load")
         # LiteRT first: it is there in a fraction of a second, TensorFlow takes several.
         order = sorted(bundle.present, key=lambda name: FORMATS[name].engine == "keras")
@@ -140,12 +141,13 @@ class Comparison:
     def classify(self, photo: PhotoSource, name: str) -> np.ndarray:
         """Probabilities of one photograph by one runtime, untimed: float32 (classes,)."""
         image = preprocess(photo, self.bundle.contract.rule, "The photograph")
-        return self._loaded([name])[name].probabilities(image)
+        runtime = self._loaded([name])[name]
+        with self._alone():
+            return runtime.probabilities(image)
 
     def benchmark(self, runs: int) -> dict[str, Latency]:
         """Latencies of all runtimes on a random picture."""
-        size = self.bundle.contract.rule.image_size
-        image = np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype(np.float32)
+        image = random_picture(self.bundle.contract.rule.image_size)
         return self._measure(self._loaded(self.names), image, runs)
 
     def explain(self, photo: PhotoSource) -> tuple[Image.Image, str]:
@@ -156,14 +158,22 @@ class Comparison:
         """
         if self._explainer is None:
             raise UserError("The map needs the Keras weights, and this bundle has none.")
-        return self._explainer.result().explain(photo, "The photograph")
+        explainer = self._explainer.result()
+        with self._alone():
+            return explainer.explain(photo, "The photograph")
 
     def _measure(self, runtimes: Mapping[str, Runtime], image: np.ndarray, runs: int) -> dict[str, Latency]:
+        with self._alone():
+            return measure_runtimes(runtimes, image, runs, rest=0)  # a visitor waits
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Networks run one after the other, whoever asks: a neighbour's would spoil a measurement."""
         with self._counting:
             self.waiting += 1
         try:
             with self._measuring:
-                return measure_runtimes(runtimes, image, runs, rest=0)  # a visitor waits
+                yield
         finally:
             with self._counting:
                 self.waiting -= 1

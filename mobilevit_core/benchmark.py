@@ -10,18 +10,16 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mobilevit_core.bundle import Bundle, open_bundle
 from mobilevit_core.errors import UserError
-from mobilevit_core.latency import TURN, WARMUP, Latency, processor, take_turns, timed
+from mobilevit_core.latency import TURN, WARMUP, Latency, processor, random_picture, take_turns, timed
 from mobilevit_core.runtimes import MOST_THREADS, default_threads, load_runtime
 
 PROTOCOL = (
@@ -82,8 +80,7 @@ def _serve(pipe: Connection, folder: str, name: str, threads: int) -> None:
     """What a worker's process does: loads, then one answer for every request until the pipe closes."""
     try:
         bundle = open_bundle(folder)
-        size = bundle.contract.rule.image_size
-        image = np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype(np.float32)
+        image = random_picture(bundle.contract.rule.image_size)
         start = time.perf_counter()
         runtime = load_runtime(bundle, name, threads)
         load_ms = (time.perf_counter() - start) * 1e3
@@ -114,6 +111,15 @@ def _peak_memory_mb() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def _versions() -> dict[str, str]:
+    """Of what is installed: a bundle of .tflite files runs without TensorFlow."""
+    versions = {}
+    for package in VERSIONS_OF:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
+
+
 def benchmark_bundle(bundle: Bundle, runs: int = 50, threads: Sequence[int] = (1, 2)) -> dict[str, Any]:
     """Latency, load time and memory of every weight format that the bundle has.
 
@@ -142,7 +148,7 @@ def benchmark_bundle(bundle: Bundle, runs: int = 50, threads: Sequence[int] = (1
     return {
         "processor": f"{processor()}, {default_threads()} of its processors",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": {package: version(package) for package in VERSIONS_OF},
+        "versions": _versions(),
         "protocol": PROTOCOL.format(warmup=WARMUP, runs=runs, turn=TURN),
         "image_size": bundle.contract.rule.image_size,
         "threads": list(threads),

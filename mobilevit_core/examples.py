@@ -86,7 +86,7 @@ def _check_source() -> None:
     """Without network, tensorflow-datasets would try for a quarter of an hour before it says so."""
     import tensorflow_datasets as tfds
 
-    if (Path(tfds.builder(DATA).data_dir) / "dataset_info.json").exists():
+    if tfds.builder(DATA).is_prepared():
         return
     try:
         urllib.request.urlopen(SOURCE, timeout=PATIENCE).close()

@@ -14,6 +14,7 @@ from mobilevit_core.bundle import Bundle
 from mobilevit_core.errors import UserError
 from mobilevit_core.photos import PhotoSource, read_photo
 from mobilevit_core.preprocessing import ResizeRule, crop_box, preprocess, shrink
+from mobilevit_core.runtimes import load_keras
 
 SHOWN_SIDE = 480  # shorter side of the picture with the map, pixels
 COLOR = np.array([255.0, 60.0, 0.0])
@@ -34,8 +35,6 @@ class Explainer:
     def __init__(self, bundle: Bundle) -> None:
         import keras
         import tensorflow as tf
-
-        from mobilevit_core.export import load_keras
 
         self.bundle = bundle
         model = load_keras(bundle.weights("keras"))

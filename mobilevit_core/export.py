@@ -28,7 +28,7 @@ from mobilevit_core.formats import FORMATS
 from mobilevit_core.photo_dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.preprocessing import ResizeRule, preprocess
 from mobilevit_core.recipes import Recipe
-from mobilevit_core.runtimes import LiteRTRuntime, default_threads
+from mobilevit_core.runtimes import LiteRTRuntime, default_threads, load_keras
 from mobilevit_core.saved_model import EXTRA, save_saved_model
 from mobilevit_core.seen import Seen
 from mobilevit_core.tflite_metadata import LABELS, describe
@@ -243,18 +243,6 @@ def _write(
         )
 
     return write_bundle(folder, fill), refused
-
-
-def load_keras(weights: Path) -> keras.Model:
-    """Loads a model.keras.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    try:
-        return keras.models.load_model(weights, compile=False)
-    except Exception as error:  # Keras meets damaged files with many kinds of errors
-        raise UserError(f"{weights} can't be loaded: {error}") from error
 
 
 def drawn_pictures(count: int, size: int) -> np.ndarray:

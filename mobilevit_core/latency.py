@@ -1,4 +1,4 @@
-"""Latency of several runtimes, measured so that they can be compared: warmed up and interleaved."""
+"""Latency of several runtimes, measured so that they can be compared: warmed up, in turns."""
 
 import platform
 import time
@@ -111,6 +111,11 @@ def measure_runtimes(
         runs,
         rest,
     )
+
+
+def random_picture(size: int) -> np.ndarray:
+    """What latencies are measured on where no photograph is given: float32 (size, size, 3), RGB 0..255."""
+    return np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype(np.float32)
 
 
 def processor() -> str:

@@ -6,13 +6,16 @@ TensorFlow is imported only when Keras weights are asked for.
 import os
 import threading
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.errors import UserError
 from mobilevit_core.formats import FORMATS
+
+if TYPE_CHECKING:
+    import keras
 
 MAX_THREADS = 4  # by default: more helps none of our networks
 MOST_THREADS = 256
@@ -77,13 +80,26 @@ class LiteRTRuntime:
         return {"engine": f"LiteRT {version('ai-edge-litert')}", "threads": self._threads}
 
 
+def load_keras(weights: Path) -> "keras.Model":
+    """Loads a model.keras.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    import keras
+
+    try:
+        return keras.models.load_model(weights, compile=False)
+    except Exception as error:  # Keras meets damaged files with many kinds of errors
+        raise UserError(f"{weights} can't be loaded: {error}") from error
+
+
 class KerasRuntime:
     """model.keras as a compiled TensorFlow graph with a batch of 1."""
 
     @classmethod
     def load(cls, weights: Path, threads: int) -> "KerasRuntime":
         """Opens the file; see `Runtime.load`. TensorFlow's threads are set once a process, by the first."""
-        import keras
         import tensorflow as tf
 
         try:
@@ -91,7 +107,7 @@ class KerasRuntime:
         except RuntimeError:
             pass  # TensorFlow is running already; `describe` says with how many
         runtime = cls()
-        model = keras.models.load_model(weights, compile=False)
+        model = load_keras(weights)
         signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
         runtime._run = tf.function(
             lambda image: model(image, training=False), input_signature=[signature], jit_compile=False
@@ -144,6 +160,8 @@ def load_runtime(bundle: Bundle, name: str, threads: int | None = None) -> Runti
         raise UserError(
             f"{weights.name} needs {error.name}, which is not installed: pip install -r requirements.txt"
         ) from error
+    except UserError:
+        raise
     except Exception as error:  # both engines raise many kinds of errors for damaged files
         raise UserError(f"{weights} can't be loaded: {error}") from error
     size, classes = bundle.contract.rule.image_size, len(bundle.contract.class_names)

@@ -8,8 +8,8 @@ import keras
 
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.errors import UserError
-from mobilevit_core.export import load_keras
 from mobilevit_core.recipes import Recipe
+from mobilevit_core.runtimes import load_keras
 from mobilevit_core.seen import Seen
 
 HEAD = "logits"

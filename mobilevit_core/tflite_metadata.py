@@ -15,7 +15,6 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_bytes
 
 INPUT, OUTPUT = "image", "probabilities"
@@ -72,19 +71,6 @@ def attach(path: Path, contract: dict[str, Any]) -> None:
             # A fixed date, so that the same weights make the same file; stored, as MediaPipe reads them.
             archive.writestr(zipfile.ZipInfo(name), member.encode(errors="backslashreplace"))
     write_bytes(path, content.getvalue())
-
-
-def read_contract(path: Path) -> dict[str, Any]:
-    """The contract that a .tflite file carries.
-
-    Raises:
-        UserError: it carries none.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(CONTRACT))
-    except (KeyError, ValueError, zipfile.BadZipFile):
-        raise UserError(f"{path} carries no {CONTRACT}; it was not exported by this project.") from None
 
 
 def _without_zip(content: bytes) -> bytes:

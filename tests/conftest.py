@@ -1,7 +1,10 @@
 """Shared by all tests: drawn photographs, a small trained bundle, the shipped one, the real data set."""
 
+import json
 import os
+import zipfile
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -40,6 +43,12 @@ def draw_folder(folder: Path, photos_per_class: int = 10) -> Path:
         for index in range(photos_per_class):
             draw_photo(color, 100 * number + index).save(folder / name / f"{index:02}.jpg", quality=90)
     return folder
+
+
+def read_contract(path: Path) -> dict[str, Any]:
+    """What lies behind a .tflite file, read as any zip tool reads it."""
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("bundle.json"))
 
 
 @pytest.fixture(scope="session")

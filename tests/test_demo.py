@@ -147,7 +147,7 @@ except Exception as error:
 def test_a_picture_of_something_else_is_called_so(best: float, said: bool) -> None:
     probabilities = np.array([best, 1 - best - 0.3, 0.3], np.float32)
     latency = measure({"float32": lambda: None}, {"float32": 1}, runs=2)["float32"]
-    answer = Answer(probabilities, rank(probabilities, ("a", "b", "c"), 3), latency, "LiteRT", 1)
+    answer = Answer(probabilities, rank(probabilities, ("a", "b", "c"), 3), latency, "LiteRT", 1, 1.0)
     text = summary(Result({"float32": answer}, 1.0), UnknownRule(0.5, 0.05, 367))
     assert ("Probably none of these (best: a, 41%)" in text) == said
     assert ("### a, 60%" in text) != said

@@ -9,7 +9,7 @@ import tensorflow as tf
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.distillation import Teachers
 from mobilevit_core.errors import UserError
-from mobilevit_core.export import load_keras
+from mobilevit_core.runtimes import load_keras
 
 
 def test_labels_are_blended_with_the_teachers_answers(small_bundle: Bundle) -> None:

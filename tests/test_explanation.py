@@ -75,7 +75,7 @@ def test_without_network_the_examples_say_so_at_once(tmp_path: Path, monkeypatch
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    monkeypatch.setattr(tfds, "builder", lambda name: SimpleNamespace(data_dir=tmp_path))
+    monkeypatch.setattr(tfds, "builder", lambda name: SimpleNamespace(is_prepared=lambda: False))
     with pytest.raises(UserError, match="tf_flowers is not prepared here, and .*can't be reached"):
         write_examples(tmp_path / "examples")
     assert list(tmp_path.iterdir()) == []

@@ -18,11 +18,11 @@ from mobilevit_core.export import (
     drawn_pictures,
     export_again,
     export_saved_model,
-    load_keras,
     write_tflite_formats,
 )
 from mobilevit_core.formats import FORMATS, tflite_formats
 from mobilevit_core.photo_dataset import PhotoDataset
+from mobilevit_core.runtimes import load_keras
 
 
 @pytest.mark.parametrize("name", tflite_formats())
@@ -92,6 +92,10 @@ def test_agreement_counts_and_measures() -> None:
     broken = np.full((4, 2), np.nan)
     with pytest.raises(UserError, match="float32 is refused"):
         Agreement.between(broken, broken).require("float32")
+
+
+def test_every_format_is_converted_by_one_of_the_tables() -> None:
+    assert sorted([*conversion.TENSORFLOW, *conversion.QUANTIZER]) == sorted(tflite_formats())
 
 
 def test_floors_are_whole_photographs() -> None:

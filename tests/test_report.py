@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_folder
+from conftest import draw_folder, read_contract
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -18,7 +18,6 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation import separation
 from mobilevit_core.formats import FORMATS
 from mobilevit_core.robustness import DISTORTIONS
-from mobilevit_core.tflite_metadata import read_contract
 from mobilevit_core.unknown import UnknownRule
 from mobilevit_core.unknown_pictures import unknown_pictures
 

@@ -12,9 +12,9 @@ from mobilevit_core.architecture import create_mobilevit
 from mobilevit_core.bundle import Bundle
 from mobilevit_core.datasets import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.export import load_keras
 from mobilevit_core.recipes import Recipe
 from mobilevit_core.run_folder import RunFolder
+from mobilevit_core.runtimes import load_keras
 from mobilevit_core.starting_weights import StartingWeights
 from mobilevit_core.training import train_bundle
 

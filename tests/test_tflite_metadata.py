@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from conftest import read_contract
 
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle import Bundle, open_bundle
-from mobilevit_core.errors import UserError
 from mobilevit_core.formats import tflite_formats
-from mobilevit_core.tflite_metadata import attach, read_contract
+from mobilevit_core.tflite_metadata import attach
 
 
 def metadata_of(path: Path) -> bytes:
@@ -50,9 +50,3 @@ def test_attaching_again_replaces_and_leaves_the_network(small_bundle: Bundle, t
     attach(path, contract)
     assert path.stat().st_size == before and read_contract(path) == contract
     assert np.array_equal(load_classifier(folder, "float32").probabilities(image), expected)
-
-
-def test_a_foreign_file_is_told(tmp_path: Path) -> None:
-    (tmp_path / "other.tflite").write_bytes(b"no network")
-    with pytest.raises(UserError, match="other.tflite carries no bundle.json"):
-        read_contract(tmp_path / "other.tflite")
