@@ -6,7 +6,7 @@ from pathlib import Path
 
 from demo.comparison import Comparison
 from demo.interface import LAUNCH, build
-from mobilevit_core.bundle import open_bundle
+from mobilevit_core.bundle.bundle import open_bundle
 from mobilevit_core.errors import UserError
 
 parser = argparse.ArgumentParser(description="MobileViT demo: top-5 and latencies, side by side.")

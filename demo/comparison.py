@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilevit_core.bundle import Bundle
-from mobilevit_core.classifier import rank
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
-from mobilevit_core.explanation import Explainer
-from mobilevit_core.formats import FORMATS
-from mobilevit_core.latency import Latency, measure_runtimes, random_picture
-from mobilevit_core.photos import PhotoSource
-from mobilevit_core.preprocessing import preprocess
-from mobilevit_core.runtimes import Runtime, load_runtime
+from mobilevit_core.images.preprocessing import preprocess
+from mobilevit_core.images.reading import PhotoSource
+from mobilevit_core.inference.cam import Explainer
+from mobilevit_core.inference.classifier import rank
+from mobilevit_core.inference.latency import Latency, measure_runtimes, random_picture
+from mobilevit_core.inference.runtimes import Runtime, load_runtime
 
 TOP = 5
 FIRST = ("keras", "dynamic_int8")  # what the page compares at first: the original and the usual small file

@@ -6,8 +6,8 @@ from urllib.parse import quote, urlencode
 
 import gradio as gr
 
-from mobilevit_core.bundle import CONTRACT, Bundle
-from mobilevit_core.formats import FORMATS
+from mobilevit_core.bundle.bundle import CONTRACT, Bundle
+from mobilevit_core.bundle.weight_formats import FORMATS
 
 FOLDER = Path(__file__).parent / "device"
 

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from mobilevit_core.bundle import Bundle
+from mobilevit_core.bundle.bundle import Bundle
 
 REPORT = "report/index.html"
 

@@ -7,8 +7,14 @@ from typing import Any
 
 import gradio as gr
 
+from mobilevit_core.data.tf_flowers.examples import (
+    DOWNLOAD_MB,
+    LICENCE,
+    examples,
+    present_examples,
+    write_examples,
+)
 from mobilevit_core.errors import UserError
-from mobilevit_core.examples import DOWNLOAD_MB, LICENCE, examples, present_examples, write_examples
 
 FOLDER = Path(__file__).parent / "examples"
 PACKAGED = {"flower.jpg": "a dahlia", "china.jpg": "a palace"}

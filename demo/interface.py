@@ -7,9 +7,9 @@ import gradio as gr
 
 from demo import device, evidence, many_photos, one_photo, service
 from demo.comparison import Comparison
-from mobilevit_core.bundle import Contract
-from mobilevit_core.formats import FORMATS
-from mobilevit_core.photos import MAX_FILE_BYTES
+from mobilevit_core.bundle.bundle import Contract
+from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.images.reading import MAX_FILE_BYTES
 
 TITLE = "MobileViT: from photographs to a phone"
 MAX_WAITING = 16  # visitors in the queue for measuring; the next one is told to come again

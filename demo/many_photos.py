@@ -9,10 +9,10 @@ import gradio as gr
 import pandas as pd
 
 from demo.comparison import Comparison
-from mobilevit_core.classifier import rank
+from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
-from mobilevit_core.formats import FORMATS
-from mobilevit_core.photos import SUFFIXES
+from mobilevit_core.images.reading import SUFFIXES
+from mobilevit_core.inference.classifier import rank
 
 MOST = 500
 COLUMNS = ["photograph", "answer", "probability", "second", "its probability", "note"]

@@ -10,10 +10,10 @@ import pandas as pd
 from demo import device, examples
 from demo.comparison import TOP, Answer, Comparison, Result
 from demo.photo_field import PhotoField
+from mobilevit_core.bundle.rejection import UnknownRule
+from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
-from mobilevit_core.formats import FORMATS
-from mobilevit_core.latency import processor
-from mobilevit_core.unknown import UnknownRule
+from mobilevit_core.inference.latency import processor
 
 PLACEHOLDER = "### No photograph yet\n\nGive it one: the answers and the time that each takes appear here."
 LOADING = "loading ..."

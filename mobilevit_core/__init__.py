@@ -8,19 +8,19 @@ Both are imported on first use: a program that only runs a .tflite file never im
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mobilevit_core.architecture import create_mobilevit
-    from mobilevit_core.classifier import load_classifier
+    from mobilevit_core.inference.classifier import load_classifier
+    from mobilevit_core.models.create import create_mobilevit
 
 __all__ = ["create_mobilevit", "load_classifier"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "create_mobilevit":
-        from mobilevit_core.architecture import create_mobilevit
+        from mobilevit_core.models.create import create_mobilevit
 
         return create_mobilevit
     if name == "load_classifier":
-        from mobilevit_core.classifier import load_classifier
+        from mobilevit_core.inference.classifier import load_classifier
 
         return load_classifier
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,11 +16,11 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from mobilevit_core.datasets import load_dataset
+from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.data.dataset import ALL, PARTS, PhotoDataset
+from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.formats import FORMATS
-from mobilevit_core.photo_dataset import ALL, PARTS, PhotoDataset
-from mobilevit_core.recipes import RECIPES, make_recipe
+from mobilevit_core.training.recipes import RECIPES, make_recipe
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes say nothing about a run
 
@@ -108,8 +108,8 @@ def train(
     overrides = dict(_name_and_value(value) for value in values or [])
     chosen = make_recipe(recipe, overrides)
     folder = run or Path("runs") / recipe
-    from mobilevit_core.bundle import open_bundle
-    from mobilevit_core.starting_weights import StartingWeights
+    from mobilevit_core.bundle.bundle import open_bundle
+    from mobilevit_core.training.transfer import StartingWeights
 
     start = StartingWeights(open_bundle(weights)) if weights else None
     if start:
@@ -117,9 +117,9 @@ def train(
     teacher_bundles = [open_bundle(path) for path in teacher or []]
     dataset = _load(data, chosen.to_json(), leave_out, without or ())
 
-    from mobilevit_core.distillation import Teachers
-    from mobilevit_core.run_folder import RunFolder
-    from mobilevit_core.training import train_bundle
+    from mobilevit_core.training.distillation import Teachers
+    from mobilevit_core.training.run_folder import RunFolder
+    from mobilevit_core.training.trainer import train_bundle
 
     teachers = Teachers(teacher_bundles, dataset.class_names) if teacher_bundles else None
     bundle, refused = train_bundle(dataset, chosen, RunFolder(folder), start, teachers)
@@ -161,7 +161,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy with its 95 % interval, and per class, on one named part of a data set."""
-    from mobilevit_core.bundle import open_bundle
+    from mobilevit_core.bundle.bundle import open_bundle
 
     if part not in EVALUATED:
         raise UserError(f"Unknown part {part!r}. There are: {', '.join(EVALUATED)}.")
@@ -176,7 +176,12 @@ def evaluate(
             "the figures for other data with --json."
         )
     if all_variants:
-        from mobilevit_core.variants import check_markers, compare_variants, markdown, write_between
+        from mobilevit_core.evaluation.format_comparison import (
+            check_markers,
+            compare_variants,
+            markdown,
+            write_between,
+        )
     if readme:
         check_markers(readme)
     opened = open_bundle(bundle)
@@ -187,7 +192,7 @@ def evaluate(
     without = () if data else source.get("without", ())
     recipe = {**recipe, "split": split or recipe["split"]}
     dataset = _load(data or source["name"], recipe, without=without)
-    from mobilevit_core.evaluation import evaluate_runtimes, figures_of
+    from mobilevit_core.evaluation.metrics import evaluate_runtimes, figures_of
 
     evaluations = evaluate_runtimes(opened, dataset, part, names)
     figures = figures_of(evaluations, dataset, part, opened.seen)
@@ -205,7 +210,7 @@ def evaluate(
     if readme:
         write_between(readme, markdown(figures))
     if record:
-        from mobilevit_core.report import write_report
+        from mobilevit_core.evaluation.report import write_report
 
         messages.print("Measuring robustness and pictures of something else for the report ...")
         page = write_report(opened, dataset, part, evaluations, figures)
@@ -222,9 +227,9 @@ def unknown(
     as_json: JsonOption = False,
 ) -> None:
     """How well photographs of classes that the bundle never saw are told from those that it knows."""
-    from mobilevit_core.bundle import open_bundle
-    from mobilevit_core.classifier import load_classifier
-    from mobilevit_core.evaluation import unknown_classes
+    from mobilevit_core.bundle.bundle import open_bundle
+    from mobilevit_core.evaluation.metrics import unknown_classes
+    from mobilevit_core.inference.classifier import load_classifier
 
     recipe = open_bundle(bundle).contract.recipe
     dataset = _load(data, recipe)
@@ -250,7 +255,7 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """The most probable classes of photographs."""
-    from mobilevit_core.classifier import load_classifier
+    from mobilevit_core.inference.classifier import load_classifier
 
     classifier = load_classifier(bundle, runtime)
     answers = {str(photo): classifier.predict(photo, top) for photo in photos}
@@ -281,14 +286,14 @@ def export(
     ] = None,
 ) -> None:
     """Convert a bundle's Keras weights anew: the bundle with all TFLite formats, or a SavedModel."""
-    from mobilevit_core.bundle import open_bundle
+    from mobilevit_core.bundle.bundle import open_bundle
 
     opened = open_bundle(bundle)
     opened.weights("keras")
     if to.exists():
         raise UserError(f"{to} exists already. Name a new folder with --to.")
 
-    from mobilevit_core.export import export_again, export_saved_model
+    from mobilevit_core.export.export import export_again, export_saved_model
 
     if saved_model:
         export_saved_model(opened, to)
@@ -319,13 +324,13 @@ def benchmark(
     as_json: JsonOption = False,
 ) -> None:
     """Latency, load time and memory of every runtime of a bundle, each in a process of its own."""
-    from mobilevit_core.benchmark import benchmark_bundle
-    from mobilevit_core.bundle import open_bundle
+    from mobilevit_core.bundle.bundle import open_bundle
+    from mobilevit_core.inference.benchmark import benchmark_bundle
 
     figures = benchmark_bundle(open_bundle(bundle), runs, _numbers(threads))
     if plot:
+        from mobilevit_core.evaluation.plots import latencies
         from mobilevit_core.files import write_bytes
-        from mobilevit_core.report_plots import latencies
 
         write_bytes(plot, latencies(figures["runtimes"], FORMATS).encode())
         messages.print(f"Plot: {plot}", markup=False, soft_wrap=True)
@@ -366,7 +371,7 @@ def write_example_photos(
     ),
 ) -> None:
     """Write ten test photographs of tf_flowers, with their photographers, for the demo's gallery."""
-    from mobilevit_core.examples import CREDITS, LICENCE, write_examples
+    from mobilevit_core.data.tf_flowers.examples import CREDITS, LICENCE, write_examples
 
     written = write_examples(to)
     console.print(

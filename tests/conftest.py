@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilevit_core.bundle import Bundle, open_bundle
-from mobilevit_core.datasets import load_dataset
-from mobilevit_core.photo_dataset import PhotoDataset
-from mobilevit_core.preprocessing import preprocess
-from mobilevit_core.recipes import Recipe, make_recipe
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.loading import load_dataset
+from mobilevit_core.images.preprocessing import preprocess
+from mobilevit_core.training.recipes import Recipe, make_recipe
 
 SHIPPED = Path(__file__).parents[1] / "demo" / "weights"
 GET_PHOTOGRAPHS = "python -c \"import tensorflow_datasets as tfds; tfds.load('tf_flowers')\""
@@ -73,10 +73,10 @@ def small_bundle(
     photo_folder: Path, small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
 ) -> Bundle:
     """The shipped network with a classifier of its own: decided answers within seconds."""
-    from mobilevit_core.architecture import create_mobilevit
-    from mobilevit_core.export import bundle_model
-    from mobilevit_core.seen import Seen
-    from mobilevit_core.starting_weights import StartingWeights
+    from mobilevit_core.data.provenance import Seen
+    from mobilevit_core.export.export import bundle_model
+    from mobilevit_core.models.create import create_mobilevit
+    from mobilevit_core.training.transfer import StartingWeights
 
     dataset = load_dataset(str(photo_folder))
     keras.utils.set_random_seed(0)

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 import transformers
 
-from mobilevit_core.architecture.mobilevit import VARIANTS
+from mobilevit_core.models.mobilevit import VARIANTS
 
 MV2 = {"expand": "expand_1x1", "depthwise": "conv_3x3", "reduce": "reduce_1x1"}
 LOCAL = {"local": "conv_kxk", "project_in": "conv_1x1", "project_out": "conv_projection", "fusion": "fusion"}

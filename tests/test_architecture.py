@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mobilevit_core import create_mobilevit
-from mobilevit_core.architecture import logits_model
-from mobilevit_core.architecture.blocks import fold, unfold
 from mobilevit_core.errors import UserError
+from mobilevit_core.models.blocks import fold, unfold
+from mobilevit_core.models.create import logits_model
 
 
 def trainable(model: keras.Model) -> int:

@@ -12,9 +12,9 @@ import pytest
 from demo.comparison import Comparison
 from demo.interface import LAUNCH, build
 from mobilevit_core import load_classifier
-from mobilevit_core.bundle import Bundle
-from mobilevit_core.formats import FORMATS
-from mobilevit_core.photo_dataset import PhotoDataset
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.data.dataset import PhotoDataset
 
 if TYPE_CHECKING:
     from typing import Literal

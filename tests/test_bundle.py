@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from mobilevit_core import load_classifier
-from mobilevit_core.bundle import Bundle, Contract, open_bundle, write_bundle
+from mobilevit_core.bundle.bundle import Bundle, Contract, open_bundle, write_bundle
+from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
-from mobilevit_core.formats import FORMATS
 
 
 def copied(bundle: Bundle, to: Path) -> Path:

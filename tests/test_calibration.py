@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from mobilevit_core.architecture import create_mobilevit
-from mobilevit_core.calibration import (
+from mobilevit_core.evaluation.calibration import (
     expected_calibration_error,
     fit_temperature,
     fold_temperature,
     reliability,
     with_temperature,
 )
+from mobilevit_core.models.create import create_mobilevit
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -8,9 +8,9 @@ import pytest
 from conftest import draw_folder
 from typer.testing import CliRunner, Result
 
-from mobilevit_core.bundle import Bundle
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
-from mobilevit_core.formats import FORMATS
 
 
 def run(*arguments: object) -> Result:

@@ -8,11 +8,11 @@ import pytest
 from conftest import draw_folder, draw_photo
 from PIL import Image
 
-from mobilevit_core.datasets import load_dataset
+from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.loading import load_dataset
+from mobilevit_core.data.tfds import _tfds_slices
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_json
-from mobilevit_core.photo_dataset import PhotoDataset
-from mobilevit_core.tfds_source import _tfds_slices
 
 
 def names(dataset: PhotoDataset, part: str) -> set[str]:

@@ -16,11 +16,11 @@ from demo.comparison import Answer, Comparison, Result
 from demo.interface import LAUNCH, build
 from demo.one_photo import summary
 from mobilevit_core import load_classifier
-from mobilevit_core.bundle import Bundle, open_bundle
-from mobilevit_core.classifier import rank
-from mobilevit_core.formats import FORMATS, tflite_formats
-from mobilevit_core.latency import measure
-from mobilevit_core.unknown import UnknownRule
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.rejection import UnknownRule
+from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
+from mobilevit_core.inference.classifier import rank
+from mobilevit_core.inference.latency import measure
 
 APP = Path(__file__).parents[1] / "app.py"
 
@@ -124,7 +124,7 @@ for name in ("tensorflow", "keras", "tensorflow_datasets"):
     sys.modules[name] = None  # as if it were not installed
 from demo.comparison import Comparison
 from demo.interface import build
-from mobilevit_core.bundle import open_bundle
+from mobilevit_core.bundle.bundle import open_bundle
 comparison = Comparison(open_bundle(sys.argv[1]))
 build(comparison)
 print(*comparison.run(sys.argv[2], 1).answers)

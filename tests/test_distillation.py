@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mobilevit_core.bundle import Bundle
-from mobilevit_core.distillation import Teachers
+from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.errors import UserError
-from mobilevit_core.runtimes import load_keras
+from mobilevit_core.inference.runtimes import load_keras
+from mobilevit_core.training.distillation import Teachers
 
 
 def test_labels_are_blended_with_the_teachers_answers(small_bundle: Bundle) -> None:

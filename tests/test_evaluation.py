@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from mobilevit_core import load_classifier
-from mobilevit_core.bundle import Bundle
-from mobilevit_core.datasets import load_dataset
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation import Evaluation, evaluate
-from mobilevit_core.latency import TURN, WARMUP, measure
-from mobilevit_core.photo_dataset import PhotoDataset
+from mobilevit_core.evaluation.metrics import Evaluation, evaluate
+from mobilevit_core.inference.latency import TURN, WARMUP, measure
 
 
 def test_figures_of_a_known_case() -> None:

@@ -8,12 +8,12 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import draw_photo
 
-from mobilevit_core.bundle import Bundle
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.tf_flowers.examples import examples, present_examples, write_examples
 from mobilevit_core.errors import UserError
-from mobilevit_core.examples import examples, present_examples, write_examples
-from mobilevit_core.explanation import Explainer, overlay
-from mobilevit_core.photo_dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.preprocessing import ResizeRule
+from mobilevit_core.images.preprocessing import ResizeRule
+from mobilevit_core.inference.cam import Explainer, overlay
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,8 @@ def test_without_network_the_examples_say_so_at_once(tmp_path: Path, monkeypatch
 
 def test_examples_of_another_data_set_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     empty = PhotoDataset("tf_flowers", "default", ("a", "b"), {"test": (LabelledPhoto("a", 0, b"a"),)})
-    monkeypatch.setattr("mobilevit_core.examples.load_dataset", lambda name: empty)
-    monkeypatch.setattr("mobilevit_core.examples._check_source", lambda: None)
+    monkeypatch.setattr("mobilevit_core.data.tf_flowers.examples.load_dataset", lambda name: empty)
+    monkeypatch.setattr("mobilevit_core.data.tf_flowers.examples._check_source", lambda: None)
     with pytest.raises(UserError, match="lacks the photographs dandelion-"):
         write_examples(tmp_path / "examples")
     assert list(tmp_path.iterdir()) == []

@@ -7,22 +7,23 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from mobilevit_core import conversion, load_classifier
-from mobilevit_core.agreement import Agreement
-from mobilevit_core.architecture import create_mobilevit
-from mobilevit_core.bundle import Bundle
+from mobilevit_core import load_classifier
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
+from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation import evaluate
-from mobilevit_core.export import (
+from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.evaluation.parity import Agreement
+from mobilevit_core.export import tflite as conversion
+from mobilevit_core.export.export import (
     Pictures,
     drawn_pictures,
     export_again,
     export_saved_model,
     write_tflite_formats,
 )
-from mobilevit_core.formats import FORMATS, tflite_formats
-from mobilevit_core.photo_dataset import PhotoDataset
-from mobilevit_core.runtimes import load_keras
+from mobilevit_core.inference.runtimes import load_keras
+from mobilevit_core.models.create import create_mobilevit
 
 
 @pytest.mark.parametrize("name", tflite_formats())
@@ -72,7 +73,7 @@ def test_a_file_under_its_floor_is_refused(tmp_path: Path, monkeypatch: pytest.M
         kernel.assign(kernel * 1e3)
     right = conversion.convert(model, None)
     wrong = conversion.convert(other, None)["dynamic_int8"]
-    monkeypatch.setattr("mobilevit_core.export.convert", lambda *_: {**right, "dynamic_int8": wrong})
+    monkeypatch.setattr("mobilevit_core.export.export.convert", lambda *_: {**right, "dynamic_int8": wrong})
     pictures = Pictures.drawn(64)
     agreements, refused = write_tflite_formats(model, tmp_path, ("a", "b", "c"), pictures)
     assert len(refused) == 1

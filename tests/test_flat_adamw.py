@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mobilevit_core.flat_adamw import FlatAdamW
+from mobilevit_core.training.flat_adamw import FlatAdamW
 
 SHAPES = [(3, 4), (4,), (3, 3, 2, 5), (2, 6)]
 NAMES = ["kernel", "gamma", "kernel", "bias"]  # attention has biases of rank 2

@@ -10,13 +10,13 @@ from conftest import draw_photo
 from PIL import Image
 
 from demo.comparison import Comparison
-from mobilevit_core.bundle import Bundle
-from mobilevit_core.classifier import Classifier
-from mobilevit_core.evaluation import evaluate
-from mobilevit_core.photo_dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.pipeline import validation_batches
-from mobilevit_core.preprocessing import preprocess
-from mobilevit_core.runtimes import LiteRTRuntime, load_runtime
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.images.preprocessing import preprocess
+from mobilevit_core.inference.classifier import Classifier
+from mobilevit_core.inference.runtimes import LiteRTRuntime, load_runtime
+from mobilevit_core.training.input_pipeline import validation_batches
 
 
 def photo_bytes(size: tuple[int, int], orientation: int, mode: str, format: str) -> bytes:

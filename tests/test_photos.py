@@ -6,9 +6,9 @@ import pytest
 from conftest import draw_photo
 from PIL import Image
 
-from mobilevit_core import photos
 from mobilevit_core.errors import UserError
-from mobilevit_core.photos import read_photo
+from mobilevit_core.images import reading as photos
+from mobilevit_core.images.reading import read_photo
 
 PHOTO = draw_photo((200, 60, 40), seed=1, size=(53, 37))
 

@@ -4,7 +4,7 @@ from conftest import draw_photo
 from PIL import Image
 
 from mobilevit_core.errors import UserError
-from mobilevit_core.preprocessing import ResizeRule, preprocess, shrink
+from mobilevit_core.images.preprocessing import ResizeRule, preprocess, shrink
 
 
 @pytest.mark.parametrize("size", [(91, 67), (67, 91), (64, 64), (13, 500)])

@@ -7,8 +7,8 @@ so it is no requirement of the tests; where it is missing, this file skips.
 import numpy as np
 import pytest
 
-from mobilevit_core.architecture import create_mobilevit, logits_model
-from mobilevit_core.architecture.mobilevit import VARIANTS
+from mobilevit_core.models.create import create_mobilevit, logits_model
+from mobilevit_core.models.mobilevit import VARIANTS
 
 MISSING = "the reference is not installed. To get it: pip install torch transformers"
 torch = pytest.importorskip("torch", reason=MISSING)

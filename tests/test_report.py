@@ -10,16 +10,16 @@ from conftest import draw_folder, read_contract
 from PIL import Image
 from typer.testing import CliRunner
 
-from mobilevit_core import report_plots
-from mobilevit_core.bundle import Bundle
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.rejection import UnknownRule
+from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
-from mobilevit_core.datasets import load_dataset
+from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation import separation
-from mobilevit_core.formats import FORMATS
-from mobilevit_core.robustness import DISTORTIONS
-from mobilevit_core.unknown import UnknownRule
-from mobilevit_core.unknown_pictures import unknown_pictures
+from mobilevit_core.evaluation import plots as report_plots
+from mobilevit_core.evaluation.metrics import separation
+from mobilevit_core.evaluation.ood_images import unknown_pictures
+from mobilevit_core.evaluation.robustness import DISTORTIONS
 
 
 def run(*arguments: object) -> str:

@@ -11,11 +11,11 @@ from conftest import draw_photo
 from PIL import Image
 
 from mobilevit_core import load_classifier
-from mobilevit_core.bundle import Bundle
-from mobilevit_core.export import export_saved_model
-from mobilevit_core.photo_dataset import PhotoDataset
-from mobilevit_core.photo_graph import photo_to_image
-from mobilevit_core.preprocessing import ResizeRule, preprocess
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.export.export import export_saved_model
+from mobilevit_core.images.preprocessing import ResizeRule, preprocess
+from mobilevit_core.images.tf_preprocessing import photo_to_image
 
 RULES = [ResizeRule(64), ResizeRule(64, "center_crop", 0.875)]
 

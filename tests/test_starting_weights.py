@@ -8,15 +8,15 @@ import pytest
 from conftest import draw_folder
 from PIL import Image
 
-from mobilevit_core.architecture import create_mobilevit
-from mobilevit_core.bundle import Bundle
-from mobilevit_core.datasets import load_dataset
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.recipes import Recipe
-from mobilevit_core.run_folder import RunFolder
-from mobilevit_core.runtimes import load_keras
-from mobilevit_core.starting_weights import StartingWeights
-from mobilevit_core.training import train_bundle
+from mobilevit_core.inference.runtimes import load_keras
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.training.recipes import Recipe
+from mobilevit_core.training.run_folder import RunFolder
+from mobilevit_core.training.trainer import train_bundle
+from mobilevit_core.training.transfer import StartingWeights
 
 
 def test_a_classifier_of_the_same_classes_in_another_order_is_taken_over(small_bundle: Bundle) -> None:

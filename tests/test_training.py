@@ -8,17 +8,18 @@ import tensorflow as tf
 from conftest import draw_folder
 from typer.testing import CliRunner
 
-from mobilevit_core import load_classifier, training
-from mobilevit_core.augmentation import mix
-from mobilevit_core.averaging import Averages
+from mobilevit_core import load_classifier
+from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
-from mobilevit_core.datasets import load_dataset
+from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.formats import FORMATS
-from mobilevit_core.photos import read_photo
-from mobilevit_core.pipeline import PhotoCache, steps_per_epoch, training_batches
-from mobilevit_core.recipes import RECIPES, Recipe, make_recipe
-from mobilevit_core.run_folder import RunFolder
+from mobilevit_core.images.reading import read_photo
+from mobilevit_core.training import trainer as training
+from mobilevit_core.training.augmentation import mix
+from mobilevit_core.training.ema import Averages
+from mobilevit_core.training.input_pipeline import PhotoCache, steps_per_epoch, training_batches
+from mobilevit_core.training.recipes import RECIPES, Recipe, make_recipe
+from mobilevit_core.training.run_folder import RunFolder
 
 
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(

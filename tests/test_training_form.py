@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mobilevit_core.architecture import create_mobilevit, logits_model, training_layers
-from mobilevit_core.architecture.training_form import TRAINING_LAYERS, training_form
-from mobilevit_core.architecture.training_layers import FusedSiLU
+from mobilevit_core.models.create import create_mobilevit, logits_model, training_layers
+from mobilevit_core.training.fused_layers import FusedSiLU
+from mobilevit_core.training.fused_model import TRAINING_LAYERS, training_form
 
 
 def without_dropout(model: keras.Model) -> keras.Model:

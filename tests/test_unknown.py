@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mobilevit_core.unknown import UnknownRule
+from mobilevit_core.bundle.rejection import UnknownRule
 
 
 def test_the_threshold_calls_one_in_twenty_known_photographs_unknown() -> None:

@@ -42,9 +42,9 @@ def make_files(folder: Path, size: int) -> None:
     import tensorflow as tf
     import torch
 
-    from mobilevit_core.architecture import create_mobilevit
-    from mobilevit_core.conversion import convert
-    from mobilevit_core.export import drawn_pictures
+    from mobilevit_core.export.export import drawn_pictures
+    from mobilevit_core.export.tflite import convert
+    from mobilevit_core.models.create import create_mobilevit
     from tests.hf_reference import copy_weights, reference
 
     theirs, ours = reference("xxs", CLASSES), create_mobilevit("xxs", CLASSES, size)
@@ -145,7 +145,7 @@ def _peak(threads: int) -> float:
     import torch
     from threadpoolctl import threadpool_limits
 
-    from mobilevit_core.latency import timed
+    from mobilevit_core.inference.latency import timed
 
     side = 1024
     matrix = np.random.default_rng(0).random((side, side), np.float32)
@@ -173,7 +173,7 @@ def main() -> None:
 
 
 def _print(results: dict[int, dict[str, Any]], size: int, runs: int) -> None:
-    from mobilevit_core.latency import processor
+    from mobilevit_core.inference.latency import processor
 
     versions = {name: version(name) for name in ("tensorflow", "ai-edge-litert", "onnxruntime", "torch")}
     print(f"{processor()}, {size} px, batch 1, {runs} runs in turns of 10 after a warm-up, {versions}\n")

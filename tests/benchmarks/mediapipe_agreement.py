@@ -16,13 +16,13 @@ from mediapipe.tasks.python.components.containers.rect import RectF
 from mediapipe.tasks.python.vision import ImageClassifier, ImageClassifierOptions
 from mediapipe.tasks.python.vision.core.image_processing_options import ImageProcessingOptions
 
-from mobilevit_core.bundle import open_bundle
-from mobilevit_core.classifier import Classifier
-from mobilevit_core.datasets import load_dataset
-from mobilevit_core.formats import FORMATS, tflite_formats
-from mobilevit_core.photos import read_photo
-from mobilevit_core.preprocessing import ResizeRule
-from mobilevit_core.runtimes import load_runtime
+from mobilevit_core.bundle.bundle import open_bundle
+from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
+from mobilevit_core.data.loading import load_dataset
+from mobilevit_core.images.preprocessing import ResizeRule
+from mobilevit_core.images.reading import read_photo
+from mobilevit_core.inference.classifier import Classifier
+from mobilevit_core.inference.runtimes import load_runtime
 
 
 def answers(

@@ -21,10 +21,10 @@ from PIL import Image
 
 from demo.comparison import Comparison
 from demo.interface import LAUNCH, build
-from mobilevit_core.bundle import open_bundle
-from mobilevit_core.latency import processor
-from mobilevit_core.photos import read_photo
-from mobilevit_core.runtimes import ENGINES
+from mobilevit_core.bundle.bundle import open_bundle
+from mobilevit_core.images.reading import read_photo
+from mobilevit_core.inference.latency import processor
+from mobilevit_core.inference.runtimes import ENGINES
 
 SIZES = {"640 x 427": (640, 427), "4000 x 3000": (4000, 3000)}
 WEIGHTS = ["keras", "dynamic_int8"]

@@ -27,11 +27,11 @@ import tensorflow as tf
 import torch
 from transformers import MobileViTConfig, MobileViTForImageClassification
 
-from mobilevit_core.architecture import create_mobilevit, logits_model
-from mobilevit_core.architecture.training_form import training_form
-from mobilevit_core.flat_adamw import FlatAdamW
-from mobilevit_core.latency import processor
-from mobilevit_core.runtimes import default_threads
+from mobilevit_core.inference.latency import processor
+from mobilevit_core.inference.runtimes import default_threads
+from mobilevit_core.models.create import create_mobilevit, logits_model
+from mobilevit_core.training.flat_adamw import FlatAdamW
+from mobilevit_core.training.fused_model import training_form
 
 CLASSES, BATCH, STEPS = 5, 32, 3  # steps timed at a time, after one untimed
 RATE, DECAY, CLIP = 1e-4, 0.05, 1.0

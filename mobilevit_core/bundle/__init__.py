@@ -1,0 +1,1 @@
+"""The artefact on disk and its manifest."""

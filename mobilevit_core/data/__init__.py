@@ -1,0 +1,1 @@
+"""Labelled photographs, splits, curation."""

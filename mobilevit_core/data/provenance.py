@@ -1,0 +1,62 @@
+"""Which photographs a bundle has seen, so that no evaluation can pass for more than it is.
+
+`seen_photographs.txt` in the bundle has a line a photograph: the part it stood in and the start of its
+digest. Bundles that training started from, and teachers, hand theirs on.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+
+FILE = "seen_photographs.txt"
+DIGITS = 16  # of the SHA-256, hexadecimal: enough to tell any two photographs apart
+SEEN_PARTS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Digests of photographs.
+
+    Attributes:
+        train: the weights were fitted to them.
+        validation: something was chosen by them, such as temperature, threshold or epoch.
+    """
+
+    train: frozenset[str] = frozenset()
+    validation: frozenset[str] = frozenset()
+
+    @classmethod
+    def by_training(cls, dataset: PhotoDataset, before: Iterable["Seen"] = ()) -> "Seen":
+        """What a training on this data set sees, with what its starting weights and teachers had seen."""
+        own = (
+            frozenset(photo.sha256[:DIGITS] for photo in dataset.parts.get(part, ())) for part in SEEN_PARTS
+        )
+        train, validation = own
+        for seen in before:
+            train, validation = train | seen.train, validation | seen.validation
+        return cls(train, validation)
+
+    @classmethod
+    def read(cls, bundle_folder: Path) -> "Seen | None":
+        """A bundle's; None where it has no such file."""
+        path = bundle_folder / FILE
+        if not path.is_file():
+            return None
+        pairs = [line.split() for line in path.read_text(encoding="ascii", errors="replace").splitlines()]
+        return cls(*(frozenset(pair[1] for pair in pairs if pair[0] == part) for part in SEEN_PARTS))
+
+    def write(self, bundle_folder: Path) -> None:
+        """Adds the file to a bundle that is being written."""
+        lines = [f"train {digest}" for digest in sorted(self.train)]
+        lines += [f"validation {digest}" for digest in sorted(self.validation)]
+        (bundle_folder / FILE).write_text("\n".join(lines) + "\n", encoding="ascii")
+
+    def among(self, photos: Sequence[LabelledPhoto]) -> dict[str, int]:
+        """How many of these photographs were trained on, and how many something was chosen by."""
+        digests = [photo.sha256[:DIGITS] for photo in photos]
+        return {
+            "trained_on": sum(digest in self.train for digest in digests),
+            "chosen_by": sum(digest in self.validation for digest in digests),
+        }

@@ -1,0 +1,190 @@
+"""Accuracy of a bundle's weights on one named part of a data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
+
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.rejection import UnknownRule, score
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.provenance import Seen
+from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation.calibration import expected_calibration_error
+from mobilevit_core.inference.classifier import Classifier
+from mobilevit_core.inference.runtimes import load_runtime
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the weights did with some labelled photographs.
+
+    Attributes:
+        class_names: in the order of the columns below.
+        labels: int (photos,).
+        probabilities: float (photos, classes).
+    """
+
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def answers(self) -> np.ndarray:
+        """Index of the most probable class: int (photos,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float((self.answers == self.labels).mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy."""
+        right = int((self.answers == self.labels).sum())
+        interval = binomtest(right, len(self.labels)).proportion_ci(0.95, method="wilson")
+        return float(interval.low), float(interval.high)
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures: accuracy, interval, calibration, per class, confusion matrix (rows: true classes)."""
+        indices = list(range(len(self.class_names)))
+        precision, recall, _, count = precision_recall_fscore_support(
+            self.labels, self.answers, labels=indices, zero_division=0
+        )
+        return {
+            "photos": len(self.labels),
+            "accuracy": self.accuracy,
+            "interval_95": list(self.interval),
+            "expected_calibration_error": expected_calibration_error(self.probabilities, self.labels),
+            "per_class": {
+                name: {"precision": float(p), "recall": float(r), "photos": int(n)}
+                for name, p, r, n in zip(self.class_names, precision, recall, count, strict=True)
+            },
+            "confusion": confusion_matrix(self.labels, self.answers, labels=indices).tolist(),
+        }
+
+
+def labels_for(dataset: PhotoDataset, class_names: tuple[str, ...]) -> dict[int, int]:
+    """Translates a data set's labels into a bundle's, by the names of the classes.
+
+    Raises:
+        UserError: the data set has a class that the bundle does not know.
+    """
+    unknown = sorted(set(dataset.class_names) - set(class_names))
+    if unknown:
+        raise UserError(
+            f"{dataset.name} has classes that the bundle does not know: {', '.join(unknown)}. "
+            f"It knows: {', '.join(class_names)}."
+        )
+    return {label: class_names.index(name) for label, name in enumerate(dataset.class_names)}
+
+
+def evaluate(classifier: Classifier, dataset: PhotoDataset, part: str) -> Evaluation:
+    """Runs every photograph of a part through the classifier.
+
+    Args:
+        classifier: a loaded bundle.
+        dataset: with the same classes by name, in any order.
+        part: "train", "validation" or "test".
+
+    Raises:
+        UserError: other classes, or no such part.
+    """
+    class_names = classifier.bundle.contract.class_names
+    translate = labels_for(dataset, class_names)
+    photos: Sequence[LabelledPhoto] = dataset.part(part)
+    return Evaluation(
+        class_names,
+        np.array([translate[photo.label] for photo in photos]),
+        np.stack([classifier.probabilities(photo.source, photo.name) for photo in photos]),
+    )
+
+
+def separation(rule: UnknownRule, known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
+    """How well the score tells pictures of known classes from others.
+
+    Args:
+        rule: the bundle's.
+        known: probabilities for pictures of the classes, (photos, classes).
+        unknown: probabilities for pictures of something else, (pictures, classes).
+
+    Returns:
+        auroc: probability that a known picture scores over an unknown one, 0.5 for no separation;
+        found: share of the unknown pictures under the threshold; false_alarms: share of the known ones;
+        pictures: number of unknown ones.
+    """
+    truth = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])
+    return {
+        "auroc": float(roc_auc_score(truth, np.concatenate([score(known), score(unknown)]))),
+        "found": float(rule.is_unknown(unknown).mean()),
+        "false_alarms": float(rule.is_unknown(known).mean()),
+        "pictures": len(unknown),
+    }
+
+
+def unknown_classes(classifier: Classifier, dataset: PhotoDataset, part: str) -> dict[str, dict[str, float]]:
+    """How well photographs of classes that the bundle does not know are told from those that it knows.
+
+    Args:
+        classifier: a loaded bundle with a rule for unknown pictures.
+        dataset: has classes that the bundle knows and others, by name.
+        part: "train", "validation" or "test".
+
+    Returns:
+        Unknown class -> figures of `separation`.
+
+    Raises:
+        UserError: the bundle has no such rule, or the data set has no class of one of the two kinds.
+    """
+    names, rule = classifier.bundle.contract.class_names, classifier.bundle.contract.unknown
+    if not rule:
+        raise UserError(f"{classifier.bundle.folder} has no rule for unknown pictures; train it anew.")
+    photos = dataset.part(part)
+    answers = {
+        name: np.stack(
+            [classifier.probabilities(photo.source, photo.name) for photo in photos if photo.label == label]
+        )
+        for label, name in enumerate(dataset.class_names)
+        if label in {photo.label for photo in photos}
+    }
+    known = [rows for name, rows in answers.items() if name in names]
+    unknown = {name: rows for name, rows in answers.items() if name not in names}
+    if not known or not unknown:
+        raise UserError(
+            f"{dataset.name} has {'only' if known else 'no'} classes that the bundle knows "
+            f"({', '.join(names)}); give a data set with known and unknown ones. A bundle that knows fewer "
+            "comes from: python -m mobilevit_core train --without CLASS"
+        )
+    return {name: separation(rule, np.concatenate(known), rows) for name, rows in unknown.items()}
+
+
+def evaluate_runtimes(
+    bundle: Bundle, dataset: PhotoDataset, part: str, names: Sequence[str]
+) -> dict[str, Evaluation]:
+    """Every named weight format on the same photographs.
+
+    Args:
+        bundle: an opened bundle.
+        dataset: with the same classes by name.
+        part: "train", "validation" or "test".
+        names: keys of `formats.FORMATS`.
+    """
+    classifiers = [Classifier(bundle, name, load_runtime(bundle, name)) for name in names]
+    return {classifier.name: evaluate(classifier, dataset, part) for classifier in classifiers}
+
+
+def figures_of(
+    evaluations: dict[str, Evaluation], dataset: PhotoDataset, part: str, seen: Seen | None
+) -> dict[str, Any]:
+    """What `bundle.json` records of an evaluation, with how many of its photographs the bundle had seen."""
+    return {
+        "data": dataset.name,
+        "split": dataset.split,
+        "part": part,
+        "seen": seen.among(dataset.part(part)) if seen else None,
+        "runtimes": {name: evaluation.to_json() for name, evaluation in evaluations.items()},
+    }

@@ -1,0 +1,191 @@
+"""The evidence about a bundle: one page with plots, one JSON, in the bundle's `report/`.
+
+report/report.json     every figure
+report/index.html      the same for people; no script, nothing from elsewhere
+report/photographs/    the most confident mistakes, drawn from the data set where it is; not for publishing
+"""
+
+import csv
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.evaluation import plots as report_plots
+from mobilevit_core.evaluation.calibration import expected_calibration_error, reliability, with_temperature
+from mobilevit_core.evaluation.metrics import Evaluation, separation
+from mobilevit_core.evaluation.ood_images import unknown_pictures
+from mobilevit_core.evaluation.robustness import evaluate_robustness
+from mobilevit_core.files import write_bytes, write_json
+from mobilevit_core.images.reading import read_photo
+from mobilevit_core.inference.classifier import Classifier
+from mobilevit_core.inference.runtimes import load_runtime
+
+FOLDER, PAGE, FIGURES, PHOTOGRAPHS = "report", "index.html", "report.json", "photographs"
+ROBUSTNESS_PART = "validation"  # the recipe may be chosen with it in mind, so never the test part
+MISTAKES = 24
+THUMBNAIL = 320
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+
+
+def write_report(
+    bundle: Bundle,
+    dataset: PhotoDataset,
+    part: str,
+    evaluations: dict[str, Evaluation],
+    figures: dict[str, Any],
+) -> Path:
+    """Measures what is still missing and writes the report.
+
+    Args:
+        bundle: an opened bundle.
+        dataset: what the evaluations were made on; its validation part is used for robustness.
+        part: of the evaluations.
+        evaluations: weight format -> what it did with every photograph of the part.
+        figures: `figures_of` these, with the comparison of the variants if it was made.
+
+    Returns:
+        The page.
+    """
+    folder = bundle.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    report = collect(bundle, dataset, part, evaluations, figures)
+    page = render(report, bundle.contract.origins())
+    _draw_mistakes(folder / PHOTOGRAPHS, report["mistakes"], dataset, part)
+    write_json(folder / FIGURES, report)
+    write_bytes(folder / PAGE, page.encode(errors="replace"))
+    return folder / PAGE
+
+
+def collect(
+    bundle: Bundle,
+    dataset: PhotoDataset,
+    part: str,
+    evaluations: dict[str, Evaluation],
+    figures: dict[str, Any],
+) -> dict[str, Any]:
+    """Every figure of the report; the first of the evaluations stands for the bundle's weights."""
+    contract = bundle.contract
+    main, evaluation = next(iter(evaluations.items()))
+    classifier = Classifier(bundle, main, load_runtime(bundle, main))
+    return {
+        "bundle": {key: value for key, value in contract.to_json().items() if key != "metrics"},
+        "figures": figures,
+        "main": main,
+        "calibration": _calibration(contract.calibration, evaluation),
+        "robustness": {
+            "part": ROBUSTNESS_PART,
+            "photos": len(dataset.part(ROBUSTNESS_PART)),
+            "accuracy": evaluate_robustness(classifier, dataset, ROBUSTNESS_PART),
+        },
+        "unknown": _unknown(classifier, evaluation),
+        "mistakes": _mistakes(evaluation, dataset, part),
+        "history": _history(bundle),
+    }
+
+
+def render(report: dict[str, Any], origins: Sequence[str]) -> str:
+    """The page of a report, with the bundle's `origins`."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["percent"] = lambda value, digits=1: f"{value * 100:.{digits}f} %"
+    main = report["figures"]["runtimes"][report["main"]]
+    plots = {
+        "confusion": report_plots.confusion(main["confusion"], report["bundle"]["class_names"]),
+        "robustness": report_plots.robustness(report["robustness"]["accuracy"]),
+    }
+    if report["calibration"]:
+        steps = (report["calibration"][when]["bins"] for when in ("before", "after"))
+        plots["reliability"] = report_plots.reliability(*steps)
+    if report["history"]:
+        plots["training"] = report_plots.training_curves(report["history"])
+    if report["figures"].get("variants"):
+        plots["latencies"] = report_plots.latencies(report["figures"]["variants"]["rows"], FORMATS)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        report=report, main=main, plots=plots, origins=origins, formats=FORMATS, photographs=PHOTOGRAPHS
+    )
+
+
+def _calibration(recorded: dict[str, Any] | None, evaluation: Evaluation) -> dict[str, Any] | None:
+    """Before and after the temperature; the first by undoing what the classifier carries."""
+    if not recorded:
+        return None
+    temperature, labels = recorded["temperature"], evaluation.labels
+    steps = {
+        "before": with_temperature(evaluation.probabilities, 1 / temperature),
+        "after": evaluation.probabilities,
+    }
+    return {
+        "temperature": temperature,
+        "fitted_on": recorded["fitted_on"],
+        **{
+            name: {
+                "expected_calibration_error": expected_calibration_error(probabilities, labels),
+                "bins": reliability(probabilities, labels),
+            }
+            for name, probabilities in steps.items()
+        },
+    }
+
+
+def _unknown(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] | None:
+    rule = classifier.bundle.contract.unknown
+    if not rule:
+        return None
+    answers = {
+        kind: np.stack([classifier.probabilities(picture) for picture in pictures])
+        for kind, pictures in unknown_pictures().items()
+        if pictures
+    }
+    return {
+        "rule": rule.to_json(),
+        "kinds": {kind: separation(rule, evaluation.probabilities, rows) for kind, rows in answers.items()},
+        "all": separation(rule, evaluation.probabilities, np.concatenate(list(answers.values()))),
+    }
+
+
+def _mistakes(evaluation: Evaluation, dataset: PhotoDataset, part: str) -> list[dict[str, Any]]:
+    """The wrong answers that were given with the highest probability."""
+    confidence = evaluation.probabilities.max(axis=1)
+    wrong = np.flatnonzero(evaluation.answers != evaluation.labels)
+    order = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    photos, names = dataset.part(part), evaluation.class_names
+    return [
+        {
+            "photo": photos[index].name,
+            "sha256": photos[index].sha256,
+            "position": int(index),
+            "class": names[evaluation.labels[index]],
+            "answer": names[evaluation.answers[index]],
+            "probability": round(float(confidence[index]), 4),
+        }
+        for index in order
+    ]
+
+
+def _draw_mistakes(folder: Path, mistakes: list[dict[str, Any]], dataset: PhotoDataset, part: str) -> None:
+    beside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    for mistake in mistakes:
+        photo = dataset.part(part)[mistake["position"]]
+        image = Image.fromarray(read_photo(photo.source, photo.name))
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        image.save(beside / f"{mistake['position']}.jpg", quality=85)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(beside, folder)
+
+
+def _history(bundle: Bundle) -> list[dict[str, str]]:
+    if not bundle.history.exists():
+        return []
+    with bundle.history.open(newline="") as file:
+        return list(csv.DictReader(file))

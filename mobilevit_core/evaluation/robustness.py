@@ -1,0 +1,108 @@
+"""How accuracy holds up on photographs as phones take them: other framing, light, sharpness, compression.
+
+Every distortion is made from a photograph as it was read, before the resize rule, and is the same every
+time.
+"""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.evaluation.metrics import Evaluation, labels_for
+from mobilevit_core.images.preprocessing import shrink
+from mobilevit_core.images.reading import read_photo
+from mobilevit_core.inference.classifier import Classifier
+
+Picture = Image.Image
+SHORTER_SIDE = 512  # larger photographs are shrunk first, else noise and compression would average away
+
+
+def _centre(picture: Picture, share: float) -> Picture:
+    """The central part of so much of the area."""
+    width, height = (side * share**0.5 for side in picture.size)
+    left, top = (picture.width - width) / 2, (picture.height - height) / 2
+    return picture.crop((round(left), round(top), round(left + width), round(top + height)))
+
+
+def _corner(picture: Picture) -> Picture:
+    """The upper left three quarters of each side."""
+    return picture.crop((0, 0, picture.width * 3 // 4, picture.height * 3 // 4))
+
+
+def _small(picture: Picture) -> Picture:
+    """Half as wide and high, on a ground of its own colours out of focus."""
+    ground = picture.filter(ImageFilter.GaussianBlur(max(picture.size) / 12))
+    half = picture.resize((max(picture.width // 2, 1), max(picture.height // 2, 1)))
+    ground.paste(half, (picture.width // 4, picture.height // 4))
+    return ground
+
+
+def _blurred(picture: Picture, share: float) -> Picture:
+    return picture.filter(ImageFilter.GaussianBlur(min(picture.size) * share))
+
+
+def _times(picture: Picture, factors: tuple[float, float, float]) -> Picture:
+    pixels = np.asarray(picture, np.float32) * np.array(factors, np.float32)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def _noisy(picture: Picture) -> Picture:
+    noise = np.random.default_rng(0).normal(0, 25, (picture.height, picture.width, 3))
+    return Image.fromarray((np.asarray(picture) + noise).clip(0, 255).astype(np.uint8))
+
+
+def _compressed(picture: Picture) -> Picture:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=10)
+    return Image.open(buffer).convert("RGB")
+
+
+def _turned(picture: Picture, degrees: float) -> Picture:
+    return picture.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=(128, 128, 128))
+
+
+DISTORTIONS: dict[str, Callable[[Picture], Picture]] = {
+    "as it is": lambda picture: picture,
+    "mirrored": lambda picture: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "central half of the area": lambda picture: _centre(picture, 0.5),
+    "upper left corner, 3/4 of each side": _corner,
+    "small: half the width and height": _small,
+    "turned by 20 degrees": lambda picture: _turned(picture, 20),
+    "slightly out of focus (blur 1 % of the side)": lambda picture: _blurred(picture, 0.01),
+    "out of focus (blur 3 % of the side)": lambda picture: _blurred(picture, 0.03),
+    "dark (x 0.3)": lambda picture: _times(picture, (0.3, 0.3, 0.3)),
+    "overexposed (x 1.8)": lambda picture: _times(picture, (1.8, 1.8, 1.8)),
+    "warm light (red x 1.25, blue x 0.7)": lambda picture: _times(picture, (1.25, 1.0, 0.7)),
+    "noise (deviation 25 of 255)": _noisy,
+    "JPEG quality 10": _compressed,
+    "black and white": lambda picture: picture.convert("L").convert("RGB"),
+}
+
+
+def evaluate_robustness(classifier: Classifier, dataset: PhotoDataset, part: str) -> dict[str, float]:
+    """Accuracy under each distortion.
+
+    Args:
+        classifier: a loaded bundle.
+        dataset: with the same classes by name.
+        part: the validation part, if something is to be chosen by the result.
+
+    Returns:
+        Distortion -> accuracy, in the table's order.
+
+    Raises:
+        UserError: other classes, or no such part.
+    """
+    names = classifier.bundle.contract.class_names
+    translate = labels_for(dataset, names)
+    photos = dataset.part(part)
+    labels = np.array([translate[photo.label] for photo in photos])
+    answers: dict[str, list[np.ndarray]] = {name: [] for name in DISTORTIONS}
+    for photo in photos:
+        picture = Image.fromarray(shrink(read_photo(photo.source, photo.name), SHORTER_SIDE))
+        for name, distort in DISTORTIONS.items():
+            answers[name].append(classifier.probabilities(distort(picture)))
+    return {name: Evaluation(names, labels, np.stack(rows)).accuracy for name, rows in answers.items()}

@@ -1,0 +1,252 @@
+"""Turns a trained model into a bundle's weight formats, and accepts none that answers differently."""
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from mobilevit_core.bundle.bundle import CONTRACT, HISTORY, Bundle, Contract, write_bundle
+from mobilevit_core.bundle.rejection import UnknownRule
+from mobilevit_core.bundle.tflite_metadata import LABELS, describe
+from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.provenance import Seen
+from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    fold_temperature,
+    with_temperature,
+)
+from mobilevit_core.evaluation.parity import Agreement
+from mobilevit_core.export.saved_model import EXTRA, save_saved_model
+from mobilevit_core.export.tflite import convert
+from mobilevit_core.files import write_bytes, write_json
+from mobilevit_core.images.preprocessing import ResizeRule, preprocess
+from mobilevit_core.inference.runtimes import LiteRTRuntime, default_threads, load_keras
+from mobilevit_core.training.recipes import Recipe
+
+CHECK_PHOTOS = 400  # how many photographs an export is compared on, at the most
+DRAWN_PICTURES = 100  # the same, where there are no photographs
+CALIBRATION_PHOTOS = 100  # how many training photographs int8 finds its scales with, about
+VERSIONS_OF = ("tensorflow", "keras", "ai-edge-litert", "ai-edge-quantizer", "pillow", "numpy")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What converted files are made and accepted with; all float32 (pictures, size, size, 3), RGB 0..255.
+
+    Attributes:
+        checked: pictures that Keras and the converted files must answer alike.
+        calibration: training photographs for the scales of full integer arithmetic, the same number of
+            every class; None for none, and no such format.
+    """
+
+    checked: np.ndarray
+    calibration: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, dataset: PhotoDataset, rule: ResizeRule) -> "Pictures":
+        """From a data set: validation photographs are compared on, then training ones; never test ones."""
+        training = dataset.part("train")
+        each = math.ceil(CALIBRATION_PHOTOS / len(dataset.class_names))
+        calibration = [
+            photo
+            for label in range(len(dataset.class_names))
+            for photo in [photo for photo in training if photo.label == label][:each]
+        ]
+        checked = [*dataset.part("validation"), *training][:CHECK_PHOTOS]
+        return cls(tensors(checked, rule), tensors(calibration, rule))
+
+    @classmethod
+    def drawn(cls, size: int) -> "Pictures":
+        """Without any photographs."""
+        return cls(drawn_pictures(DRAWN_PICTURES, size))
+
+
+def tensors(photos: Sequence[LabelledPhoto], rule: ResizeRule) -> np.ndarray:
+    """The network's input for photographs: float32 (photos, size, size, 3), RGB 0..255."""
+    return np.stack([preprocess(photo.source, rule, photo.name) for photo in photos])
+
+
+def export_saved_model(bundle: Bundle, folder: Path) -> None:
+    """Writes a bundle's Keras weights as a SavedModel that takes tensors and encoded photographs.
+
+    Labels and contract go into its `assets.extra`. All is written beside its place first.
+    """
+    beside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    contract = bundle.contract
+    try:
+        save_saved_model(load_keras(bundle.weights("keras")), beside, rule=contract.rule)
+        (beside / EXTRA).mkdir()
+        write_json(beside / EXTRA / CONTRACT, contract.to_json())
+        write_bytes(beside / EXTRA / LABELS, "\n".join(contract.class_names).encode())
+        os.replace(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_tflite(expected: np.ndarray, name: str, content: bytes, images: np.ndarray) -> Agreement:
+    """Runs a converted file and compares it with Keras.
+
+    Args:
+        expected: Keras's probabilities for the images, (pictures, classes).
+        name: a LiteRT key of `formats.FORMATS`.
+        content: of the .tflite file.
+        images: float32 (pictures, size, size, 3), RGB 0..255.
+
+    Raises:
+        UserError: the agreement is under the format's floor.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        candidate = Path(temporary) / FORMATS[name].file
+        candidate.write_bytes(content)
+        runtime = LiteRTRuntime.load(candidate, default_threads())
+        answers = np.stack([runtime.probabilities(image) for image in images])
+    agreement = Agreement.between(expected, answers)
+    agreement.require(name)
+    return agreement
+
+
+def write_tflite_formats(
+    model: keras.Model, folder: Path, class_names: Sequence[str], pictures: Pictures
+) -> tuple[dict[str, Agreement], list[str]]:
+    """Converts to every TFLite format, compares with Keras and writes what agrees.
+
+    Args:
+        model: a model of `create_mobilevit`.
+        folder: of the bundle.
+        class_names: in the order of the model's output.
+        pictures: to compare on and to find scales with.
+
+    Returns:
+        Written format -> how far it agrees, and one sentence for every format that was refused.
+    """
+    agreements, refused = {}, []
+    expected = model.predict(pictures.checked, batch_size=16, verbose=0)
+    for name, content in convert(model, pictures.calibration).items():
+        content = describe(content, class_names, model.input_shape[1])
+        try:
+            agreements[name] = check_tflite(expected, name, content, pictures.checked)
+        except UserError as error:
+            refused.append(str(error))
+        else:
+            write_bytes(folder / FORMATS[name].file, content)
+    return agreements, refused
+
+
+def bundle_model(
+    folder: Path,
+    model: keras.Model,
+    dataset: PhotoDataset,
+    recipe: Recipe,
+    seen: Seen,
+    origin: Mapping[str, Any] | None = None,
+    history: Path | None = None,
+) -> tuple[Bundle, list[str]]:
+    """Makes the bundle of a trained model: calibrates it on the validation part, converts, compares.
+
+    Args:
+        folder: where; must not exist.
+        model: the trained model at the recipe's image size; its classifier is scaled by the temperature.
+        dataset: what it was trained on; its validation part is what temperature and threshold are fitted
+            on and exports are compared on.
+        recipe: of the run.
+        seen: the photographs that went into the weights.
+        origin: `start` and `teachers` of the contract: what other trainings went into the weights.
+        history: CSV of the training, copied into the bundle.
+
+    Returns:
+        The bundle, and one sentence for every format that was refused.
+    """
+    rule, photos = recipe.rule, dataset.part("validation")
+    images = tensors(photos, rule)
+    labels = np.array([photo.label for photo in photos])
+    before = model.predict(images, batch_size=16, verbose=0)
+    temperature = fit_temperature(before, labels)
+    fold_temperature(model, temperature)
+    after = with_temperature(before, temperature)
+    contract = Contract(
+        class_names=dataset.class_names,
+        rule=rule,
+        architecture=recipe.architecture,
+        variant=recipe.variant,
+        recipe=recipe.to_json(),
+        data=dataset.describe(),
+        **(origin or {}),
+        calibration={
+            "temperature": temperature,
+            "fitted_on": f"{len(photos)} photographs of the validation part",
+            "expected_calibration_error": {
+                "before": expected_calibration_error(before, labels),
+                "after": expected_calibration_error(after, labels),
+            },
+        },
+        unknown=UnknownRule.fit(after),
+    )
+    return _write(folder, model, contract, Pictures.of(dataset, rule), history, seen)
+
+
+def export_again(
+    bundle: Bundle, folder: Path, dataset: PhotoDataset | None = None
+) -> tuple[Bundle, list[str]]:
+    """Converts a bundle's Keras weights anew into a bundle of its own.
+
+    Args:
+        bundle: has model.keras.
+        folder: of the new bundle; must not exist.
+        dataset: its photographs are what exports are compared on and int8 finds its scales with; without
+            it, drawn pictures are compared, and there is no int8.
+
+    Returns:
+        The new bundle, and one sentence for every format that was refused.
+    """
+    rule = bundle.contract.rule
+    pictures = Pictures.of(dataset, rule) if dataset else Pictures.drawn(rule.image_size)
+    contract = replace(bundle.contract, metrics={})  # nothing was measured on the new files
+    model = load_keras(bundle.weights("keras"))
+    return _write(folder, model, contract, pictures, bundle.history, bundle.seen)
+
+
+def _write(
+    folder: Path,
+    model: keras.Model,
+    contract: Contract,
+    pictures: Pictures,
+    history: Path | None,
+    seen: Seen | None,
+) -> tuple[Bundle, list[str]]:
+    refused: list[str] = []
+
+    def fill(beside: Path) -> Contract:
+        model.save(beside / FORMATS["keras"].file)
+        if history and history.is_file():
+            shutil.copyfile(history, beside / HISTORY)
+        if seen:
+            seen.write(beside)
+        agreements, sentences = write_tflite_formats(model, beside, contract.class_names, pictures)
+        refused.extend(sentences)
+        return replace(
+            contract,
+            formats=("keras", *agreements),
+            versions={package: version(package) for package in VERSIONS_OF},
+            agreement={name: asdict(agreement) for name, agreement in agreements.items()},
+        )
+
+    return write_bundle(folder, fill), refused
+
+
+def drawn_pictures(count: int, size: int) -> np.ndarray:
+    """Smooth random colour fields: float32 (count, size, size, 3), RGB 0..255, the same every time."""
+    coarse = np.random.default_rng(0).uniform(0, 255, (count, 6, 6, 3))
+    scaled = keras.ops.image.resize(coarse.astype(np.float32), (size, size), "bicubic")
+    return keras.ops.convert_to_numpy(scaled).clip(0, 255)

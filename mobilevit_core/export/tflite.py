@@ -1,0 +1,94 @@
+"""From a Keras model to the bytes of the TFLite formats: static batch of 1, built-in operators only."""
+
+import contextlib
+import io
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ai_edge_quantizer import recipe as recipes
+from ai_edge_quantizer.qtyping import TFLOperationName
+from ai_edge_quantizer.quantizer import Quantizer
+
+from mobilevit_core.bundle.weight_formats import tflite_formats
+from mobilevit_core.export.saved_model import save_saved_model
+
+# What the full integer format leaves in float32: their results have too wide a range for eight bits, and
+# XNNPACK has no integer kernels for most of them.
+FLOAT_OPERATORS = ("INPUT", "OUTPUT", "MEAN", "SQUARED_DIFFERENCE", "RSQRT", "SOFTMAX", "BATCH_MATMUL")
+
+Settings = Callable[[tf.lite.TFLiteConverter], None]
+
+
+def convert(model: keras.Model, calibration: np.ndarray | None) -> dict[str, bytes]:
+    """Converts to every TFLite format of `formats.FORMATS`.
+
+    Args:
+        model: a model of `create_mobilevit`.
+        calibration: float32 (pictures, size, size, 3), RGB 0..255; what the scales of int8 are found on.
+            Without it there is no int8.
+
+    Returns:
+        Name of the format -> content of its file.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "saved_model"
+        save_saved_model(model, folder, batch=1)
+        files = {name: _by_tensorflow(folder, settings) for name, settings in TENSORFLOW.items()}
+    for name, (recipe, float_operators) in QUANTIZER.items():
+        work = _quantizer(files["float32"], recipe, float_operators)
+        if calibration is not None or not work.need_calibration:
+            files[name] = _quantized(work, calibration)
+    return {name: files[name] for name in tflite_formats() if name in files}
+
+
+def _float16(converter: tf.lite.TFLiteConverter) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+
+
+def _dynamic_int8(converter: tf.lite.TFLiteConverter) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+
+
+# Format -> settings of TensorFlow's converter, or recipe of ai-edge-quantizer and what it leaves in float32.
+TENSORFLOW: dict[str, Settings] = {
+    "float32": lambda converter: None,
+    "float16": _float16,
+    "dynamic_int8": _dynamic_int8,
+}
+QUANTIZER: dict[str, tuple[str, tuple[str, ...]]] = {
+    "int8_weights": ("weight_only_wi8_afp32", ()),
+    "int8": ("static_wi8_ai8", FLOAT_OPERATORS),
+}
+
+
+def _by_tensorflow(saved_model: Path, settings: Settings) -> bytes:
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    settings(converter)
+    return converter.convert()
+
+
+def _quantizer(float32: bytes, recipe: str, float_operators: tuple[str, ...]) -> Quantizer:
+    work = Quantizer(float32, getattr(recipes, recipe)())
+    for name in float_operators:
+        work.update_quantization_recipe(
+            regex=".*", operation_name=TFLOperationName(name), algorithm_key="no_quantize"
+        )
+    return work
+
+
+def _quantized(work: Quantizer, calibration: np.ndarray | None) -> bytes:
+    """Quantizes; what the quantizer prints and warns of meanwhile is no one's business."""
+    quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with quiet[0], quiet[1], warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
+        ranges = None
+        if work.need_calibration:
+            ranges = work.calibrate({"serving_default": [{"image": image[None]} for image in calibration]})
+        return bytes(work.quantize(ranges).quantized_model)

@@ -1,0 +1,94 @@
+"""From a photograph to the tensor that the network takes: one rule, recorded in the bundle.
+
+Pillow and NumPy only. Validation, evaluation, export checks, predict and the demo all call `preprocess`.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mobilevit_core.errors import UserError
+from mobilevit_core.images.reading import PhotoSource, read_photo
+
+RESIZE_MODES = {
+    "squash": "the whole photograph, its sides scaled independently to a square",
+    "center_crop": "the largest central square (a fraction of it, if so recorded), scaled",
+}
+
+
+@dataclass(frozen=True)
+class ResizeRule:
+    """How a photograph becomes a square.
+
+    Attributes:
+        image_size: side of the square in pixels.
+        mode: a key of `RESIZE_MODES`.
+        crop_fraction: for center_crop, side of the crop over the photograph's shorter side.
+    """
+
+    image_size: int
+    mode: str = "squash"
+    crop_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in RESIZE_MODES:
+            raise UserError(f"Unknown resize mode {self.mode!r}. There are: {', '.join(RESIZE_MODES)}.")
+        if not 0 < self.crop_fraction <= 1:
+            raise UserError(f"crop_fraction is {self.crop_fraction}; it must be over 0 and at most 1.")
+
+    def to_json(self) -> dict[str, Any]:
+        """The rule as the bundle records it."""
+        return {**asdict(self), "interpolation": "Pillow bilinear, antialiased", "range": "RGB 0..255"}
+
+
+def preprocess(photo: PhotoSource, rule: ResizeRule, name: str | None = None) -> np.ndarray:
+    """Reads and resizes one photograph.
+
+    Args:
+        photo: anything that `read_photo` takes.
+        rule: the bundle's resize rule.
+        name: what to call the photograph in an error.
+
+    Returns:
+        float32 array (image_size, image_size, 3), RGB 0..255, whole numbers.
+
+    Raises:
+        UserError: as `read_photo`.
+    """
+    pixels = read_photo(photo, name)
+    box = crop_box(pixels.shape[1], pixels.shape[0], rule)
+    return np.asarray(resize(pixels, rule.image_size, rule.image_size, box), np.float32)
+
+
+def crop_box(width: int, height: int, rule: ResizeRule) -> tuple[float, float, float, float]:
+    """The region of a photograph that becomes the square: left, top, right, bottom in pixels."""
+    if rule.mode != "center_crop":
+        return 0.0, 0.0, float(width), float(height)
+    side = min(height, width) * rule.crop_fraction
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def shrink(pixels: np.ndarray, shorter_side: int) -> np.ndarray:
+    """Scales a photograph down until its shorter side fits; a smaller one stays as it is.
+
+    Args:
+        pixels: uint8 (height, width, 3).
+        shorter_side: in pixels.
+
+    Returns:
+        uint8 (height, width, 3) of the same aspect ratio.
+    """
+    height, width = pixels.shape[:2]
+    scale = shorter_side / min(height, width)
+    if scale >= 1:
+        return pixels
+    return resize(pixels, round(width * scale), round(height * scale), (0, 0, width, height))
+
+
+def resize(pixels: np.ndarray, width: int, height: int, box: tuple[float, float, float, float]) -> np.ndarray:
+    """Pillow's antialiased bilinear resize of one region (left, top, right, bottom)."""
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))

@@ -1,0 +1,113 @@
+"""What the network looked at: a class activation map over the photograph.
+
+The networks end in a global average and one dense layer. For these, Grad-CAM (Selvaraju et al. 2017) is the
+class activation map (Zhou et al. 2016): the last feature map weighted by the class's column of the dense
+layer, without a gradient to compute.
+"""
+
+import threading
+
+import numpy as np
+from PIL import Image
+
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.errors import UserError
+from mobilevit_core.images.preprocessing import ResizeRule, crop_box, preprocess, shrink
+from mobilevit_core.images.reading import PhotoSource, read_photo
+from mobilevit_core.inference.runtimes import load_keras
+
+SHOWN_SIDE = 480  # shorter side of the picture with the map, pixels
+COLOR = np.array([255.0, 60.0, 0.0])
+STRONGEST = 0.65  # how much of the colour covers the photograph where the map is highest
+OUTSIDE = 0.35  # brightness of what the crop leaves out
+
+
+class Explainer:
+    """Maps from a bundle's Keras weights; safe to call from several threads.
+
+    Args:
+        bundle: an opened bundle.
+
+    Raises:
+        UserError: the bundle has no Keras weights, or they are damaged.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        import keras
+        import tensorflow as tf
+
+        self.bundle = bundle
+        model = load_keras(bundle.weights("keras"))
+        inner = keras.Model(model.input, [model.get_layer("pool").input, model.output])
+        signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
+        self._run = tf.function(lambda image: inner(image, training=False), [signature], jit_compile=False)
+        self._kernel = model.get_layer("logits").get_weights()[0]
+        self._lock = threading.Lock()
+        self.map(np.zeros(model.input_shape[1:], np.float32))
+
+    @classmethod
+    def load(cls, bundle: Bundle) -> "Explainer":
+        """The explainer of a bundle.
+
+        Raises:
+            UserError: TensorFlow is not installed; otherwise as the constructor.
+        """
+        try:
+            return cls(bundle)
+        except ImportError as error:
+            raise UserError(
+                f"The map needs {error.name}, which is not installed: pip install -r requirements.txt"
+            ) from error
+
+    def map(self, image: np.ndarray, label: int | None = None) -> tuple[np.ndarray, int]:
+        """The map of one class.
+
+        Args:
+            image: float32 (size, size, 3), RGB 0..255.
+            label: of the class; default: the most probable one.
+
+        Returns:
+            float32 (size / 32, size / 32), 0..1, 1 at its highest unless nothing speaks for the class; and
+            the class's label.
+        """
+        with self._lock:
+            features, probabilities = (result.numpy()[0] for result in self._run(image[None]))
+        label = int(probabilities.argmax()) if label is None else label
+        heat = np.maximum(features @ self._kernel[:, label], 0)
+        return heat / max(float(heat.max()), 1e-6), label
+
+    def explain(self, photo: PhotoSource, name: str | None = None) -> tuple[Image.Image, str]:
+        """A photograph with the map of its most probable class laid over it.
+
+        Args:
+            photo: anything that `read_photo` takes.
+            name: what to call it in an error.
+
+        Returns:
+            The picture, at most about 480 px on its shorter side, and the class's name. What the bundle's
+            rule crops away is darkened.
+
+        Raises:
+            UserError: as `read_photo`.
+        """
+        pixels, rule = read_photo(photo, name), self.bundle.contract.rule
+        heat, label = self.map(preprocess(pixels, rule))
+        return overlay(shrink(pixels, SHOWN_SIDE), heat, rule), self.bundle.contract.class_names[label]
+
+
+def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Image:
+    """Lays a map over the part of a photograph that the network saw.
+
+    Args:
+        pixels: uint8 (height, width, 3).
+        heat: float32 (rows, columns), 0..1.
+        rule: the bundle's ResizeRule.
+    """
+    left, top, right, bottom = (round(side) for side in crop_box(pixels.shape[1], pixels.shape[0], rule))
+    scaled = Image.fromarray((heat * 255).astype(np.uint8)).resize(
+        (right - left, bottom - top), Image.Resampling.BICUBIC
+    )
+    shown = pixels.astype(np.float32) * OUTSIDE
+    share = (np.asarray(scaled, np.float32) / 255 * STRONGEST)[..., None]
+    shown[top:bottom, left:right] = pixels[top:bottom, left:right] * (1 - share) + COLOR * share
+    return Image.fromarray(shown.astype(np.uint8))

@@ -1,0 +1,128 @@
+"""Latency of several runtimes, measured so that they can be compared: warmed up, in turns."""
+
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevit_core.inference.runtimes import Runtime
+
+WARMUP = 3  # untimed calls before a turn
+TURN = 10  # timed calls before it is the next one's turn
+REST = 0.02  # seconds before a turn
+
+Timed = Callable[[int], list[float]]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one runtime.
+
+    Attributes:
+        p50: median.
+        p95: 95th percentile.
+        runs: how many were timed.
+        threads: that the runtime used.
+    """
+
+    p50: float
+    p95: float
+    runs: int
+    threads: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, milliseconds with three decimals."""
+        return {**asdict(self), "p50": round(self.p50, 3), "p95": round(self.p95, 3)}
+
+    @classmethod
+    def of(cls, milliseconds: Sequence[float], threads: int) -> "Latency":
+        """From the times of single runs."""
+        p50, p95 = np.percentile(milliseconds, [50, 95])
+        return cls(float(p50), float(p95), len(milliseconds), threads)
+
+
+def take_turns(functions: Mapping[Any, Timed], runs: int, rest: float = REST) -> dict[Any, list[float]]:
+    """Runs functions in turns of a few calls, A A A B B B A A A ...
+
+    Turns, so that a drift of the machine's speed meets all alike; a rest and untimed calls before each,
+    because the threads of the one before keep spinning for a while, the caches hold its weights, and the
+    own threads have gone to sleep.
+
+    Args:
+        functions: name -> a function made by `timed`, or one like it.
+        runs: timed calls of each.
+        rest: seconds before every turn.
+
+    Returns:
+        name -> milliseconds of the timed calls.
+    """
+    times: dict[Any, list[float]] = {name: [] for name in functions}
+    for start in range(0, runs, TURN):
+        for name, function in functions.items():
+            time.sleep(rest)
+            times[name] += function(WARMUP + min(TURN, runs - start))[WARMUP:]
+    return times
+
+
+def timed(function: Callable[[], Any]) -> Timed:
+    """A function that calls another one so many times and returns the milliseconds of each call."""
+
+    def run(calls: int) -> list[float]:
+        milliseconds = []
+        for _ in range(calls):
+            start = time.perf_counter()
+            function()
+            milliseconds.append((time.perf_counter() - start) * 1e3)
+        return milliseconds
+
+    return run
+
+
+def measure(
+    functions: Mapping[str, Callable[[], Any]], threads: Mapping[str, int], runs: int, rest: float = REST
+) -> dict[str, Latency]:
+    """Times functions in turns.
+
+    Args:
+        functions: name -> what to time.
+        threads: name -> threads that it uses, for the record.
+        runs: timed calls of each.
+        rest: seconds before every turn.
+
+    Returns:
+        name -> latency.
+    """
+    times = take_turns({name: timed(function) for name, function in functions.items()}, runs, rest)
+    return {name: Latency.of(milliseconds, threads[name]) for name, milliseconds in times.items()}
+
+
+def measure_runtimes(
+    runtimes: Mapping[str, Runtime], image: np.ndarray, runs: int, rest: float = REST
+) -> dict[str, Latency]:
+    """`measure` for runtimes on one input tensor, float32 (size, size, 3)."""
+    return measure(
+        {name: partial(runtime.probabilities, image) for name, runtime in runtimes.items()},
+        {name: runtime.describe()["threads"] for name, runtime in runtimes.items()},
+        runs,
+        rest,
+    )
+
+
+def random_picture(size: int) -> np.ndarray:
+    """What latencies are measured on where no photograph is given: float32 (size, size, 3), RGB 0..255."""
+    return np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype(np.float32)
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

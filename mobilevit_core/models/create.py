@@ -1,0 +1,61 @@
+"""Networks: one entry, `create_mobilevit`, and one table of what it can build."""
+
+import keras
+from keras import layers
+
+from mobilevit_core.errors import UserError
+from mobilevit_core.models.create import keras_example, mobilevit
+from mobilevit_core.models.image_size import check_image_size
+
+# architecture -> (variants, function from image to logits)
+ARCHITECTURES = {
+    "paper": (tuple(mobilevit.VARIANTS), mobilevit.paper_logits),
+    "keras_example": (keras_example.VARIANTS, keras_example.keras_example_logits),
+}
+
+
+def create_mobilevit(
+    variant: str = "xxs",
+    num_classes: int = 5,
+    image_size: int = 256,
+    architecture: str = "paper",
+) -> keras.Model:
+    """Builds a MobileViT with fresh weights.
+
+    Args:
+        variant: "xxs", "xs" or "s" ("keras_example" has "xxs" only).
+        num_classes: number of classes, at least 2.
+        image_size: side of the square input in pixels, a multiple of 64.
+        architecture: "paper" or "keras_example".
+
+    Returns:
+        A functional model from RGB 0..255, float32 (batch, image_size, image_size, 3), to class
+        probabilities (batch, num_classes). `logits_model` gives the same network before the softmax.
+
+    Raises:
+        UserError: for a value outside of the tables, or an image size that the unfold does not allow.
+    """
+    check_variant(architecture, variant)
+    if num_classes < 2:
+        raise UserError(f"num_classes is {num_classes}: a classifier needs at least 2 classes.")
+    check_image_size(image_size)
+    image = layers.Input((image_size, image_size, 3), name="image")
+    x = ARCHITECTURES[architecture][1](image, variant, num_classes)
+    probabilities = layers.Softmax(name="probabilities")(x)
+    return keras.Model(image, probabilities, name=f"mobilevit_{variant}_{architecture}")
+
+
+def logits_model(model: keras.Model) -> keras.Model:
+    """The same network, sharing its weights, up to the logits (batch, num_classes)."""
+    return keras.Model(model.input, model.get_layer("logits").output, name=f"{model.name}_logits")
+
+
+def check_variant(architecture: str, variant: str) -> None:
+    """Raises a UserError unless there is such an architecture and it has such a variant."""
+    if architecture not in ARCHITECTURES:
+        raise UserError(f"Unknown architecture {architecture!r}. There are: {', '.join(ARCHITECTURES)}.")
+    variants, _ = ARCHITECTURES[architecture]
+    if variant not in variants:
+        raise UserError(
+            f"Architecture {architecture!r} has no variant {variant!r}. It has: {', '.join(variants)}."
+        )

@@ -1,0 +1,74 @@
+"""MobileViT v1 as its authors released it (Mehta and Rastegari, ICLR 2022; apple/ml-cvnets)."""
+
+from dataclasses import dataclass
+
+import keras
+from keras import KerasTensor, layers
+
+from mobilevit_core.models.blocks import conv_layer, inverted_residual, mobilevit_block
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs between the members of the family.
+
+    Attributes:
+        expansion: hidden width of every inverted residual over its input width.
+        channels: output channels of stages 1 to 5 (the stem always has 16).
+        dims: transformer width in stages 3, 4, 5.
+        dropout: rate after the attention's output and after the FFN.
+    """
+
+    expansion: int
+    channels: tuple[int, int, int, int, int]
+    dims: tuple[int, int, int]
+    dropout: float
+
+
+VARIANTS = {
+    "xxs": Variant(expansion=2, channels=(16, 24, 48, 64, 80), dims=(64, 80, 96), dropout=0.05),
+    "xs": Variant(expansion=4, channels=(32, 48, 64, 80, 96), dims=(96, 120, 144), dropout=0.1),
+    "s": Variant(expansion=4, channels=(32, 64, 96, 128, 160), dims=(144, 192, 240), dropout=0.1),
+}
+
+STEM_CHANNELS = 16
+DEPTHS = (2, 4, 3)  # transformer layers in stages 3, 4, 5
+HEADS = 4
+CLASSIFIER_DROPOUT = 0.1
+
+
+def paper_logits(image: KerasTensor, variant: str, num_classes: int) -> KerasTensor:
+    """The network from pixels to logits.
+
+    Args:
+        image: RGB 0..255 (B, size, size, 3).
+        variant: a key of `VARIANTS`.
+        num_classes: width of the classifier.
+
+    Returns:
+        Logits (B, num_classes).
+    """
+    spec = VARIANTS[variant]
+    x = layers.Rescaling(1 / 255, name="rescaling")(image)
+    x = conv_layer(x, STEM_CHANNELS, 3, stride=2, name="stem")  # size/2
+    x = inverted_residual(x, spec.channels[0], expansion=spec.expansion, name="stage1_mv0")
+    for index in range(3):  # size/4
+        x = inverted_residual(
+            x,
+            spec.channels[1],
+            expansion=spec.expansion,
+            stride=2 if index == 0 else 1,
+            name=f"stage2_mv{index}",
+        )
+    stages = zip((3, 4, 5), spec.channels[2:], spec.dims, DEPTHS, strict=True)
+    for stage, channels, dim, depth in stages:  # size/8, size/16, size/32
+        x = inverted_residual(x, channels, expansion=spec.expansion, stride=2, name=f"stage{stage}_mv0")
+        x = mobilevit_block(
+            x, dim=dim, depth=depth, heads=HEADS, dropout=spec.dropout, name=f"stage{stage}_vit"
+        )
+    x = conv_layer(x, min(4 * spec.channels[4], 960), 1, name="last")
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dropout(CLASSIFIER_DROPOUT, name="classifier_drop")(x)
+    # The authors' initial classifier: a small normal, so that training starts at even odds.
+    initial = keras.initializers.TruncatedNormal(stddev=0.02)
+    return layers.Dense(num_classes, kernel_initializer=initial, name="logits")(x)
