@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import device, evidence, many_photos, one_photo, service
+from demo import device_panel, evidence, many_photos, one_photo, service
 from demo.comparison import Comparison
 from mobilevit_core.bundle.bundle import Contract
 from mobilevit_core.bundle.weight_formats import FORMATS
@@ -18,7 +18,7 @@ CACHE_SECONDS = 3600  # uploaded photographs are deleted after an hour
 LAUNCH: dict[str, Any] = {
     "theme": gr.themes.Default(primary_hue="green", font=["system-ui", "sans-serif"]),
     "css_paths": str(Path(__file__).with_name("page.css")),
-    "head": device.HEAD,
+    "head": device_panel.HEAD,
     "max_file_size": MAX_FILE_BYTES,
     "ssr_mode": False,
     "enable_monitoring": False,

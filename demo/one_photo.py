@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from demo import device, examples
+from demo import device_panel, gallery
 from demo.comparison import TOP, Answer, Comparison, Result
 from demo.photo_field import PhotoField
 from mobilevit_core.bundle.rejection import UnknownRule
@@ -37,7 +37,7 @@ def build(comparison: Comparison) -> None:
             looked = gr.Image(
                 label="What it looked at", visible=False, height=260, interactive=False, buttons=[]
             )
-            examples.build(photo)
+            gallery.build(photo)
         with gr.Column(scale=3, min_width=300, elem_classes="answer"):
             summary = gr.Markdown(PLACEHOLDER, elem_id="summary")
             with gr.Row():
@@ -51,7 +51,7 @@ def build(comparison: Comparison) -> None:
                     x="weights", y="milliseconds", color="figure", title="Latency", height=220, sort=None
                 )
         with gr.Column(scale=2, min_width=300, elem_classes="own"):
-            device.build(comparison.bundle)
+            device_panel.build(comparison.bundle)
     outputs = [summary, plot, *(component for column in columns for component in column)]
     gr.on(
         [start.click, photo.change, chosen.change],
@@ -71,7 +71,7 @@ def build(comparison: Comparison) -> None:
         api_visibility="private",
         trigger_mode="always_last",
     )
-    photo.change(None, photo, js=device.TELL_PHOTO, api_visibility="private")
+    photo.change(None, photo, js=device_panel.TELL_PHOTO, api_visibility="private")
 
 
 def _runtime_column(name: str, visible: bool) -> tuple[gr.Column, gr.Label, gr.Markdown]:

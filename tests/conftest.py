@@ -1,54 +1,23 @@
 """Shared by all tests: drawn photographs, a small trained bundle, the shipped one, the real data set."""
 
-import json
 import os
-import zipfile
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 import pytest
-from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.training.recipes import Recipe, make_recipe
+from tests.drawing import draw_folder
 
 SHIPPED = Path(__file__).parents[1] / "demo" / "weights"
 GET_PHOTOGRAPHS = "python -c \"import tensorflow_datasets as tfds; tfds.load('tf_flowers')\""
-COLORS = {"blue": (30, 60, 200), "green": (40, 180, 60), "red": (210, 40, 30)}
-
-
-def draw_photo(color: tuple[int, int, int], seed: int, size: tuple[int, int] = (90, 70)) -> Image.Image:
-    """A coloured disc on a noisy background; (width, height)."""
-    random = np.random.default_rng(seed)
-    width, height = size
-    pixels = random.integers(90, 160, (height, width, 3))
-    y, x = np.mgrid[:height, :width]
-    centre, radius = random.uniform(0.35, 0.65, 2), random.uniform(0.2, 0.35)
-    inside = (y / height - centre[0]) ** 2 + (x / width - centre[1]) ** 2 < radius**2
-    pixels[inside] = np.array(color) + random.integers(-25, 25, 3)
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-
-
-def draw_folder(folder: Path, photos_per_class: int = 10) -> Path:
-    """A folder with one subfolder a class."""
-    for number, (name, color) in enumerate(COLORS.items()):
-        (folder / name).mkdir(parents=True)
-        for index in range(photos_per_class):
-            draw_photo(color, 100 * number + index).save(folder / name / f"{index:02}.jpg", quality=90)
-    return folder
-
-
-def read_contract(path: Path) -> dict[str, Any]:
-    """What lies behind a .tflite file, read as any zip tool reads it."""
-    with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read("bundle.json"))
 
 
 @pytest.fixture(scope="session")
@@ -74,8 +43,8 @@ def small_bundle(
 ) -> Bundle:
     """The shipped network with a classifier of its own: decided answers within seconds."""
     from mobilevit_core.data.provenance import Seen
-    from mobilevit_core.export.export import bundle_model
     from mobilevit_core.models.create import create_mobilevit
+    from mobilevit_core.training.finalize import bundle_model
     from mobilevit_core.training.transfer import StartingWeights
 
     dataset = load_dataset(str(photo_folder))

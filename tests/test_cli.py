@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import draw_folder
 from typer.testing import CliRunner, Result
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
+from tests.drawing import draw_folder
 
 
 def run(*arguments: object) -> Result:

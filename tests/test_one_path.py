@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import draw_photo
 from PIL import Image
 
 from demo.comparison import Comparison
@@ -17,6 +16,7 @@ from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.inference.classifier import Classifier
 from mobilevit_core.inference.runtimes import LiteRTRuntime, load_runtime
 from mobilevit_core.training.input_pipeline import validation_batches
+from tests.drawing import draw_photo
 
 
 def photo_bytes(size: tuple[int, int], orientation: int, mode: str, format: str) -> bytes:

@@ -1,4 +1,4 @@
-// The bundle's resize rule in the browser: what mobilevit_core/preprocessing.py does with Pillow.
+// The bundle's resize rule in the browser: what mobilevit_core/images/preprocessing.py does with Pillow.
 //
 // Pillow's antialiased bilinear resize: a triangle as wide as the scale, first along the rows, then along
 // the columns, rounded to whole numbers after each.

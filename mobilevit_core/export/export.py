@@ -4,35 +4,26 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from mobilevit_core.bundle.bundle import CONTRACT, HISTORY, Bundle, Contract, write_bundle
-from mobilevit_core.bundle.rejection import UnknownRule
 from mobilevit_core.bundle.tflite_metadata import LABELS, describe
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Seen
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.calibration import (
-    expected_calibration_error,
-    fit_temperature,
-    fold_temperature,
-    with_temperature,
-)
 from mobilevit_core.evaluation.parity import Agreement
 from mobilevit_core.export.saved_model import EXTRA, save_saved_model
 from mobilevit_core.export.tflite import convert
 from mobilevit_core.files import write_bytes, write_json
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.runtimes import LiteRTRuntime, default_threads, load_keras
-from mobilevit_core.training.recipes import Recipe
 
 CHECK_PHOTOS = 400  # how many photographs an export is compared on, at the most
 DRAWN_PICTURES = 100  # the same, where there are no photographs
@@ -144,58 +135,6 @@ def write_tflite_formats(
     return agreements, refused
 
 
-def bundle_model(
-    folder: Path,
-    model: keras.Model,
-    dataset: PhotoDataset,
-    recipe: Recipe,
-    seen: Seen,
-    origin: Mapping[str, Any] | None = None,
-    history: Path | None = None,
-) -> tuple[Bundle, list[str]]:
-    """Makes the bundle of a trained model: calibrates it on the validation part, converts, compares.
-
-    Args:
-        folder: where; must not exist.
-        model: the trained model at the recipe's image size; its classifier is scaled by the temperature.
-        dataset: what it was trained on; its validation part is what temperature and threshold are fitted
-            on and exports are compared on.
-        recipe: of the run.
-        seen: the photographs that went into the weights.
-        origin: `start` and `teachers` of the contract: what other trainings went into the weights.
-        history: CSV of the training, copied into the bundle.
-
-    Returns:
-        The bundle, and one sentence for every format that was refused.
-    """
-    rule, photos = recipe.rule, dataset.part("validation")
-    images = tensors(photos, rule)
-    labels = np.array([photo.label for photo in photos])
-    before = model.predict(images, batch_size=16, verbose=0)
-    temperature = fit_temperature(before, labels)
-    fold_temperature(model, temperature)
-    after = with_temperature(before, temperature)
-    contract = Contract(
-        class_names=dataset.class_names,
-        rule=rule,
-        architecture=recipe.architecture,
-        variant=recipe.variant,
-        recipe=recipe.to_json(),
-        data=dataset.describe(),
-        **(origin or {}),
-        calibration={
-            "temperature": temperature,
-            "fitted_on": f"{len(photos)} photographs of the validation part",
-            "expected_calibration_error": {
-                "before": expected_calibration_error(before, labels),
-                "after": expected_calibration_error(after, labels),
-            },
-        },
-        unknown=UnknownRule.fit(after),
-    )
-    return _write(folder, model, contract, Pictures.of(dataset, rule), history, seen)
-
-
 def export_again(
     bundle: Bundle, folder: Path, dataset: PhotoDataset | None = None
 ) -> tuple[Bundle, list[str]]:
@@ -214,10 +153,10 @@ def export_again(
     pictures = Pictures.of(dataset, rule) if dataset else Pictures.drawn(rule.image_size)
     contract = replace(bundle.contract, metrics={})  # nothing was measured on the new files
     model = load_keras(bundle.weights("keras"))
-    return _write(folder, model, contract, pictures, bundle.history, bundle.seen)
+    return write_exported(folder, model, contract, pictures, bundle.history, bundle.seen)
 
 
-def _write(
+def write_exported(
     folder: Path,
     model: keras.Model,
     contract: Contract,
@@ -225,6 +164,19 @@ def _write(
     history: Path | None,
     seen: Seen | None,
 ) -> tuple[Bundle, list[str]]:
+    """Saves a Keras model, converts it to every format, and writes all of it as one bundle.
+
+    Args:
+        folder: of the new bundle; must not exist.
+        model: a model of `create_mobilevit`.
+        contract: of the bundle; formats, versions and agreement are filled in.
+        pictures: to compare on and to find scales with.
+        history: CSV of the training, copied if it is there.
+        seen: the photographs that went into the weights, where known.
+
+    Returns:
+        The bundle, and one sentence for every format that was refused.
+    """
     refused: list[str] = []
 
     def fill(beside: Path) -> Contract:

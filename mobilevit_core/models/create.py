@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from mobilevit_core.errors import UserError
-from mobilevit_core.models.create import keras_example, mobilevit
+from mobilevit_core.models import keras_example, mobilevit
 from mobilevit_core.models.image_size import check_image_size
 
 # architecture -> (variants, function from image to logits)

@@ -21,10 +21,10 @@ from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.provenance import Seen
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import evaluate_runtimes, figures_of
-from mobilevit_core.export.export import bundle_model
 from mobilevit_core.models.create import check_variant, create_mobilevit, logits_model
 from mobilevit_core.training.distillation import Teachers
 from mobilevit_core.training.ema import Averages, AverageWeights
+from mobilevit_core.training.finalize import bundle_model
 from mobilevit_core.training.flat_adamw import FlatAdamW
 from mobilevit_core.training.fused_model import training_form
 from mobilevit_core.training.input_pipeline import (

@@ -45,7 +45,7 @@ def make_files(folder: Path, size: int) -> None:
     from mobilevit_core.export.export import drawn_pictures
     from mobilevit_core.export.tflite import convert
     from mobilevit_core.models.create import create_mobilevit
-    from tests.hf_reference import copy_weights, reference
+    from tests.models.hf_reference import copy_weights, reference
 
     theirs, ours = reference("xxs", CLASSES), create_mobilevit("xxs", CLASSES, size)
     copy_weights(theirs, ours)
@@ -96,7 +96,7 @@ def measure(folder: str, size: int, runs: int, threads: int) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from mobilevit_core import latency
-    from tests.hf_reference import reference
+    from tests.models.hf_reference import reference
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     torch.set_num_threads(threads)

@@ -14,7 +14,7 @@ MISSING = "the reference is not installed. To get it: pip install torch transfor
 torch = pytest.importorskip("torch", reason=MISSING)
 pytest.importorskip("transformers", reason=MISSING)
 
-from hf_reference import copy_weights, reference  # noqa: E402 (needs what may be missing)
+from tests.models.hf_reference import copy_weights, reference  # noqa: E402 (needs what may be missing)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_folder
 from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle
@@ -17,6 +16,7 @@ from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder
 from mobilevit_core.training.trainer import train_bundle
 from mobilevit_core.training.transfer import StartingWeights
+from tests.drawing import draw_folder
 
 
 def test_a_classifier_of_the_same_classes_in_another_order_is_taken_over(small_bundle: Bundle) -> None:

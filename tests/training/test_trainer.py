@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import draw_folder
 from typer.testing import CliRunner
 
 from mobilevit_core import load_classifier
@@ -20,6 +19,7 @@ from mobilevit_core.training.ema import Averages
 from mobilevit_core.training.input_pipeline import PhotoCache, steps_per_epoch, training_batches
 from mobilevit_core.training.recipes import RECIPES, Recipe, make_recipe
 from mobilevit_core.training.run_folder import RunFolder
+from tests.drawing import draw_folder
 
 
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(

@@ -112,7 +112,7 @@ def test_a_text_file_gets_a_sentence_and_the_page_goes_on(
     page.close()
 
 
-PANEL = Path(__file__).parents[1] / "demo" / "device"
+PANEL = Path(__file__).parents[2] / "demo" / "device"
 READY = "() => window.device !== undefined"
 ASK = """async (encoded) => {
   const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_photo
 from PIL import Image
 
 from mobilevit_core.errors import UserError
 from mobilevit_core.images import reading as photos
 from mobilevit_core.images.reading import read_photo
+from tests.drawing import draw_photo
 
 PHOTO = draw_photo((200, 60, 40), seed=1, size=(53, 37))
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_folder, draw_photo
 from PIL import Image
 
 from mobilevit_core.data.dataset import PhotoDataset
@@ -13,6 +12,7 @@ from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.data.tfds import _tfds_slices
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_json
+from tests.drawing import draw_folder, draw_photo
 
 
 def names(dataset: PhotoDataset, part: str) -> set[str]:

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from conftest import draw_photo
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
@@ -14,6 +13,7 @@ from mobilevit_core.data.tf_flowers.examples import examples, present_examples, 
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import ResizeRule
 from mobilevit_core.inference.cam import Explainer, overlay
+from tests.drawing import draw_photo
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from conftest import draw_photo
 from PIL import Image
 
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess, shrink
+from tests.drawing import draw_photo
 
 
 @pytest.mark.parametrize("size", [(91, 67), (67, 91), (64, 64), (13, 500)])

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_folder, read_contract
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,6 +19,7 @@ from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.metrics import separation
 from mobilevit_core.evaluation.ood_images import unknown_pictures
 from mobilevit_core.evaluation.robustness import DISTORTIONS
+from tests.drawing import draw_folder, read_contract
 
 
 def run(*arguments: object) -> str:

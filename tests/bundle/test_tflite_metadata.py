@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from conftest import read_contract
 
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.tflite_metadata import attach
 from mobilevit_core.bundle.weight_formats import tflite_formats
+from tests.drawing import read_contract
 
 
 def metadata_of(path: Path) -> bytes:

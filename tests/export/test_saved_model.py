@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import draw_photo
 from PIL import Image
 
 from mobilevit_core import load_classifier
@@ -16,6 +15,7 @@ from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.export.export import export_saved_model
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.tf_preprocessing import photo_to_image
+from tests.drawing import draw_photo
 
 RULES = [ResizeRule(64), ResizeRule(64, "center_crop", 0.875)]
 

@@ -22,7 +22,7 @@ from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.inference.classifier import rank
 from mobilevit_core.inference.latency import measure
 
-APP = Path(__file__).parents[1] / "app.py"
+APP = Path(__file__).parents[2] / "app.py"
 
 
 @pytest.fixture(scope="module")
