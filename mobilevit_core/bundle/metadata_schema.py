@@ -147,10 +147,8 @@ def _offset(builder: flatbuffers.Builder, value: Any) -> int:
 def _table(builder: flatbuffers.Builder, table: Table) -> int:
     values = [getattr(table, field.name) for field in fields(table)]
     # What a table refers to has to be written before the table itself.
-    values = [
-        value if value is None or isinstance(value, np.generic) else _offset(builder, value)
-        for value in values
-    ]
+    inline = (np.generic, type(None))
+    values = [value if isinstance(value, inline) else _offset(builder, value) for value in values]
     builder.StartObject(len(values))
     for place, value in enumerate(values):
         match value:

@@ -120,8 +120,10 @@ def embedded_manifest(manifest: Manifest, name: str) -> dict[str, Any]:
         name: of the file's weight format.
     """
     whole = manifest.to_json()
-    keys = ("class_names", "input", "rejection", "architecture", "variant", "data", "versions")
-    return {VERSION: MANIFEST_VERSION, "format": name, **{key: whole[key] for key in keys}}
+    keys = ("class_names", "input", "rejection", "architecture", "variant", "versions")
+    # Without its notes, which may name the files of whoever trained it.
+    data = {key: item for key, item in manifest.data.items() if key != "notes"}
+    return {VERSION: MANIFEST_VERSION, "format": name, **{key: whole[key] for key in keys}, "data": data}
 
 
 def attach(path: Path, manifest: Manifest, name: str) -> None:
