@@ -59,7 +59,7 @@ class Bundle:
         path = self._present_path(name)
         if not self._is_intact(name):
             raise UserError(
-                f"{path} is not the file that this bundle was written with: copy the whole bundle again."
+                f"{path.name} is not the file that this bundle was written with: copy the whole bundle again."
             )
         return path
 

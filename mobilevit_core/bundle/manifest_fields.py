@@ -14,12 +14,12 @@ from typing_extensions import TypedDict
 
 from mobilevit_core.bundle.rejection import Share
 from mobilevit_core.bundle.weight_formats import FORMATS
-from mobilevit_core.data.class_names import check_class_names
+from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import ResizeRule
 from mobilevit_core.models.image_size import check_image_size
 
-LONGEST_TEXT = 4096
+LONGEST_TEXT = 10_000  # a note may name a file by its whole path
 LONGEST_LABEL = 64
 SECTION = ConfigDict(extra="allow")
 
@@ -31,6 +31,13 @@ def _text(value: Any) -> str:
     if len(value) > LONGEST_TEXT:
         raise ValueError(f"it must have at most {LONGEST_TEXT} characters")
     return value
+
+
+def _data_name(value: Any) -> str:
+    text = _text(value)
+    if not 1 <= len(text) <= LONGEST_DATA_NAME:
+        raise ValueError(f"it must be 1 to {LONGEST_DATA_NAME} characters")
+    return text
 
 
 def _label(value: Any) -> str:
@@ -68,6 +75,7 @@ def _class_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Text = Annotated[str, PlainValidator(_text)]
+DataName = Annotated[str, PlainValidator(_data_name)]
 Label = Annotated[str, PlainValidator(_label)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", strict=True)]
 Count = Annotated[int, Field(ge=0, le=10**12, strict=True)]
@@ -122,7 +130,7 @@ class DataSection(TypedDict):
     """What the weights were trained on."""
 
     __pydantic_config__ = SECTION
-    name: Text
+    name: DataName
     digest: Text
     photos: NotRequired[Photos]
     notes: NotRequired[list[Text]]
@@ -158,7 +166,7 @@ class SplitFigures(TypedDict):
     """What was measured on one split."""
 
     __pydantic_config__ = SECTION
-    data: Text
+    data: DataName
     part: Text
     runtimes: Annotated[dict[Text, FormatFigures], Field(min_length=1)]
 

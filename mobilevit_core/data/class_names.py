@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mobilevit_core.errors import UserError
 
 MOST_CLASSES = 100_000
+LONGEST_DATA_NAME = 1024  # characters of a data set's folder or name
 LONGEST = 255  # characters; no file system has longer folder names
 # Unicode categories: control characters and line ends break labels.txt, lone surrogates are no UTF-8.
 UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mobilevit_core.data.class_names import check_class_names
+from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
 from mobilevit_core.data.dataset import SPLITS, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.folder import load_folder
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
@@ -57,6 +57,8 @@ def load_dataset(
     """
     if split not in SPLITS:
         raise UserError(f"Unknown split {split!r}. There are: {', '.join(SPLITS)}.")
+    if len(data) > LONGEST_DATA_NAME:
+        raise UserError(f"The data set's name {data[:40]!r}... has over {LONGEST_DATA_NAME} characters.")
     folder = Path(data)
     if folder.is_dir():
         return _prepared(load_folder(folder, split, seed), leave_out, without, keep_suspects)

@@ -13,4 +13,5 @@ def test_the_threshold_calls_one_in_twenty_known_photographs_unknown() -> None:
     assert rule.false_alarms == pytest.approx(0.05)
     assert rule.rejects(answers).sum() == 20
     assert rule.rejects(np.array([0.51, 0.49])) and not rule.rejects(np.array([0.6, 0.4]))
-    assert RejectionRule.from_json(rule.to_json()) == rule
+    with pytest.raises(ValueError, match="finite number"):
+        RejectionRule(float("nan"), 0.05, 367)

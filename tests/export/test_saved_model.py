@@ -78,7 +78,7 @@ def served(shipped: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_labels_and_contract_come_along(served: Path, shipped: Bundle) -> None:
+def test_labels_and_manifest_come_along(served: Path, shipped: Bundle) -> None:
     names = (served / "assets.extra" / "labels.txt").read_text().split("\n")
     assert tuple(names) == shipped.manifest.class_names
     manifest = json.loads((served / "assets.extra" / "bundle.json").read_text())
