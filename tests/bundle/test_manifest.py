@@ -230,6 +230,7 @@ def test_a_newer_manifest_is_called_that(key: str, folder: Path) -> None:
     )
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_what_is_not_a_file_is_not_read(folder: Path) -> None:
     os.mkfifo(folder / "bundle.json")
     assert "it has no bundle.json" in message_of(lambda: open_bundle(folder))

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,9 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.metrics import separation
 from mobilevit_core.evaluation.ood_images import unknown_pictures
+from mobilevit_core.evaluation.report import render
 from mobilevit_core.evaluation.robustness import DISTORTIONS
+from tests.conftest import SHIPPED
 from tests.drawing import draw_folder, read_manifest
 
 
@@ -144,3 +148,67 @@ def test_classes_that_the_bundle_does_not_know(small_bundle: Bundle, tmp_path: P
     assert set(figures) == {"violet"} and 0 <= figures["violet"]["auroc"] <= 1
     result = CliRunner().invoke(app, ["unknown", str(small_bundle.folder), "--data", str(tmp_path / "no")])
     assert result.exit_code == 2
+
+
+class Tags(HTMLParser):
+    """What a page consists of: its elements with their attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+
+HOSTILE = "<script>a()</script><img src=x onerror='a()'>"
+
+
+def spoiled(value: Any) -> Any:
+    """The same with markup in the place of every text."""
+    if isinstance(value, dict):
+        return {key: spoiled(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [spoiled(item) for item in value]
+    return HOSTILE if isinstance(value, str) else value
+
+
+def hostile_report() -> dict[str, Any]:
+    """The shipped bundle's report with markup in every text, and in the names of classes and values."""
+    report = json.loads((SHIPPED / "report" / "report.json").read_text())
+    spoilt = {**spoiled(report), "main": report["main"], "history": report["history"]}
+    main = spoilt["figures"]["runtimes"][report["main"]]
+    for section, key in (
+        (main, "per_class"),
+        (spoilt["bundle"], "recipe"),
+        (spoilt["robustness"], "accuracy"),
+    ):
+        section[key] = {f"{HOSTILE} {name}": value for name, value in section[key].items()}
+    return spoilt
+
+
+def test_a_report_runs_nothing_and_loads_nothing() -> None:
+    report = hostile_report()
+    page = render(report, [HOSTILE])
+    assert page.count("&lt;script&gt;a()") > 30
+    elements = Tags(page).elements
+    tags = {tag for tag, _ in elements}
+    assert not tags & {"script", "iframe", "object", "embed", "link", "base", "form", "foreignobject"}
+    for tag, attributes in elements:
+        assert not [name for name in attributes if name.startswith("on")], tag
+        for name in ("href", "xlink:href"):  # parts of the same drawing, and the confusion matrix's cells
+            assert str(attributes.get(name, "#")).startswith(("#", "data:image/png")), tag
+    mistakes = [f"photographs/{mistake['position']}.jpg" for mistake in report["mistakes"]]
+    assert [attributes["src"] for _, attributes in elements if "src" in attributes] == mistakes
+    policies = [a["content"] for tag, a in elements if tag == "meta" and a.get("http-equiv")]
+    (policy,) = policies
+    assert dict(part.split(" ", 1) for part in policy.split("; ")) == {
+        "default-src": "'none'",
+        "style-src": "'unsafe-inline'",
+        "img-src": "'self' data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    assert page.index("Content-Security-Policy") < page.index("<style>")
+    assert policy in (SHIPPED / "report" / "index.html").read_text()
