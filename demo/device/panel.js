@@ -47,7 +47,7 @@ async function loadModel() {
   state.manifest ??= await getJson(new URL("bundle.json", bundle));
   state.litert ??= await loadRuntime();
   const format = element("format").value;
-  const file = state.manifest.files?.[format].file ?? state.manifest.formats[format]; // version 1: formats
+  const file = state.manifest.files?.[format]?.file ?? state.manifest.formats[format]; // version 1: formats
   const response = await fetch(new URL(file, bundle));
   if (!response.ok) throw new Error(`${file} is not there (${response.status})`);
   const content = new Uint8Array(await response.arrayBuffer());
