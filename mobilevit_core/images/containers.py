@@ -182,7 +182,7 @@ def _scan(walk: _Jpeg, start: int, kept_from: int) -> int:
 
 
 def _check_amount(walk: _Jpeg, code: int, header: bytes) -> None:
-    """Refuses a size in the header that the data can't belong to; libjpeg would only warn and fill in grey."""
+    """Refuses a size that the data can't belong to; libjpeg would only warn and fill in grey."""
     height, width = struct.unpack_from(">HH", header, 1)
     sampling = [(header[7 + 3 * i] >> 4, header[7 + 3 * i] & 15) for i in range(header[5])]
     widest, highest = max(h for h, _ in sampling), max(v for _, v in sampling)

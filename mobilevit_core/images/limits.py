@@ -14,6 +14,13 @@ MAX_PARTS = 100_000  # segments of a JPEG, chunks of a PNG
 FULL_SIZE_PIXELS = 16_000_000
 FACTORS = (1, 2, 4, 8)
 
+QUICK_BYTES = 192 * 2**20  # what takes more memory to decode waits for its turn
+
+
+def is_large(width: int, height: int, decoding_bytes: int) -> bool:
+    """Whether decoding a picture takes so much that one at a time is enough."""
+    return width * height > FULL_SIZE_PIXELS or decoding_bytes > QUICK_BYTES
+
 
 def reduction(width: int, height: int) -> int:
     """By which factor a photograph's sides are divided while it is decoded: 1, 2, 4 or 8."""
