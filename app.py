@@ -4,6 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from demo.comparison import Comparison
+from demo.interface import LAUNCH, build
+from mobilevit_core.bundle.bundle import open_bundle
+from mobilevit_core.errors import UserError
+
 parser = argparse.ArgumentParser(description="MobileViT demo: top-5 and latencies, side by side.")
 parser.add_argument("--bundle", default=Path(__file__).parent / "demo" / "weights", help="bundle folder")
 parser.add_argument("--port", type=int, help="default: 7860 or the next free one")
@@ -11,12 +16,6 @@ parser.add_argument("--no-mcp", action="store_true", help="do not offer the func
 parser.add_argument("--threads", type=int, help="of each runtime; default: processors, at most 4")
 
 if __name__ == "__main__":
-    # Here, because the processes that read photographs import this file and need none of it.
-    from demo.comparison import Comparison
-    from demo.interface import LAUNCH, build
-    from mobilevit_core.bundle.bundle import open_bundle
-    from mobilevit_core.errors import UserError
-
     arguments = parser.parse_args()
     try:
         page = build(Comparison(open_bundle(arguments.bundle), arguments.threads))

@@ -125,11 +125,11 @@ def _jpeg(encoded: bytes, name: str) -> Picture:
     code, header = walk.frame
     height, width = struct.unpack_from(">HH", header, 1)
     limits.check_size(width, height, 0, name)
-    _check_amount(walk, code, header)
-    factor = limits.reduction(width, height)
-    decoding_bytes = 4 * width * height // factor**2
+    planes = _planes(header, name)
+    _check_amount(walk, code, planes)
+    decoding_bytes = 4 * width * height // limits.reduction(width, height) ** 2
     if code not in (0xC0, 0xC1) or len(walk.scan_ends) > 1:  # all coefficients are kept till the last scan
-        decoding_bytes += 2 * header[5] * width * height
+        decoding_bytes += 2 * sum(w * h for w, h in planes)
     orientation = read_orientation(walk.exif, walk.xmp)
     return Picture("JPEG", b"".join(walk.kept), orientation, width, height, decoding_bytes, walk.scan_ends)
 
@@ -181,21 +181,24 @@ def _scan(walk: _Jpeg, start: int, kept_from: int) -> int:
     return end
 
 
-def _check_amount(walk: _Jpeg, code: int, header: bytes) -> None:
-    """Refuses a size that the data can't belong to; libjpeg would only warn and fill in grey."""
+def _planes(header: bytes, name: str) -> list[tuple[int, int]]:
+    """Width and height of each component: colours are often stored at half the size."""
     height, width = struct.unpack_from(">HH", header, 1)
     sampling = [(header[7 + 3 * i] >> 4, header[7 + 3 * i] & 15) for i in range(header[5])]
     widest, highest = max(h for h, _ in sampling), max(v for _, v in sampling)
     if not widest or not highest:
-        raise UserError(f"{walk.name} is damaged: its header makes no sense.")
-    sizes = [(width * h // widest, height * v // highest) for h, v in sampling]
-    blocks = sum((w // 8) * (h // 8) for w, h in sizes)
+        raise UserError(f"{name} is damaged: its header makes no sense.")
+    return [(width * h // widest, height * v // highest) for h, v in sampling]
+
+
+def _check_amount(walk: _Jpeg, code: int, planes: list[tuple[int, int]]) -> None:
+    """Refuses a size that the data can't belong to; libjpeg would only warn and fill in grey."""
     bits = 8 * walk.data_bytes
-    if bits < LEAST_BITS.get(code, 0) * blocks:
-        raise UserError(f"{walk.name} is damaged: it holds too little data for {width} x {height} pixels.")
-    whole_blocks = sum((w + 16) * (h + 16) for w, h in sizes)  # thin and tiny pictures are padded to blocks
-    if bits > MOST_BITS_PER_SAMPLE * whole_blocks * max(1, len(walk.scan_ends) // 4):
-        raise UserError(f"{walk.name} is damaged: it holds too much data for {width} x {height} pixels.")
+    if bits < LEAST_BITS.get(code, 0) * sum((w // 8) * (h // 8) for w, h in planes):
+        raise UserError(f"{walk.name} is damaged: it holds too little data for the size in its header.")
+    samples = sum((w + 16) * (h + 16) for w, h in planes)  # thin and tiny pictures are padded to blocks
+    if bits > MOST_BITS_PER_SAMPLE * samples * max(1, len(walk.scan_ends) // 4):
+        raise UserError(f"{walk.name} is damaged: it holds too much data for the size in its header.")
 
 
 # PNG

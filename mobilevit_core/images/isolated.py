@@ -8,7 +8,6 @@ lane of its own, one at a time, so that ordinary ones never wait behind it.
 """
 
 import atexit
-import multiprocessing
 import os
 import threading
 from concurrent.futures.process import BrokenProcessPool
@@ -102,15 +101,11 @@ class IsolatedReader:
 
     def _read_slowly(self, photo: str | bytes, rule: ResizeRule, name: str, shown: bool) -> Any:
         if not self._places.acquire(blocking=False):
-            raise UserError(
-                f"The server is busy with other large photographs. Send {name} again in a minute."
-            )
+            raise UserError(f"{name} has to wait: the server is busy with large photographs. Try again soon.")
         try:
             return self.slow.run(worker.read, photo, rule, name, shown, False)
         except TimeoutError:
-            raise UserError(
-                f"{name} takes too long to decode. Save it as a smaller, ordinary JPEG."
-            ) from None
+            raise UserError(f"{name} takes too long to decode. Save it as a smaller JPEG.") from None
         except (ProcessExpired, MemoryError):
             raise _fatal(name) from None
         finally:
@@ -166,10 +161,7 @@ class Lane:
     def _running(self) -> ProcessPool:
         with self._lock:
             if self._pool is None:
-                # Spawned: a fork of a server with threads and TensorFlow in it isn't safe.
-                self._pool = ProcessPool(
-                    self._workers, self._max_tasks, worker.start, context=multiprocessing.get_context("spawn")
-                )
+                self._pool = ProcessPool(self._workers, self._max_tasks, worker.start, context=worker.CONTEXT)
             return self._pool
 
     def _drop(self, pool: ProcessPool) -> None:

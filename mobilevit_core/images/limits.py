@@ -6,7 +6,7 @@ MAX_FILE_BYTES = 64 * 2**20
 MAX_PIXELS = 120_000_000  # a 108-megapixel phone picture passes
 MAX_SIDE = 32_000  # pixels
 MAX_ASPECT = 100  # longer side over shorter side
-MAX_DECODING_BYTES = 640 * 2**20  # memory that the decoder takes
+MAX_DECODING_BYTES = 700 * 2**20  # memory that the decoder takes
 MAX_SCANS = 100  # of a JPEG; each goes over the whole picture again, and ten are usual
 MAX_PARTS = 100_000  # segments of a JPEG, chunks of a PNG
 

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import sys
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
 from typing import Any
 
 # Of a worker: the interpreter with NumPy and Pillow takes about 300 MiB of addresses, the file and its copy
@@ -10,11 +13,32 @@ ADDRESS_BYTES = 1280 * 2**20
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
+class WorkerProcess(SpawnProcess):
+    """A process that doesn't import the program that starts it, which may take seconds and much memory."""
+
+    @staticmethod
+    def _Popen(process_obj: SpawnProcess) -> Any:  # noqa: N802 (the name is multiprocessing's)
+        # The new process is told to import what is found here.
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class WorkerContext(SpawnContext):
+    """Starts workers anew: a fork of a server with threads and TensorFlow in it isn't safe."""
+
+    Process = WorkerProcess
+
+
+CONTEXT = WorkerContext()
+
+
 def start(address_bytes: int = ADDRESS_BYTES) -> None:
     """Prepares a worker: one thread, limited memory, and the libraries loaded before a photograph comes."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl+C reaches the whole group; the server ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches workers as well; the server ends them
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # before NumPy is imported
     _limit_addresses(address_bytes)
     from mobilevit_core.images import preprocessing  # noqa: F401 (now, not while a visitor waits)
