@@ -9,7 +9,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mobilevit_core.errors import UserError
 from mobilevit_core.images import limits
@@ -31,7 +31,8 @@ class Picture:
         orientation: 1 to 8, as EXIF numbers them.
         width: in pixels, as stored.
         height: in pixels, as stored.
-        decoding_bytes: memory that decoding takes, about.
+        decoded_bytes: memory that the decoded picture takes.
+        working_bytes: memory that the decoder takes, with the decoded picture.
         scan_ends: for a JPEG, where each scan's data end in `encoded`.
     """
 
@@ -40,7 +41,8 @@ class Picture:
     orientation: int
     width: int
     height: int
-    decoding_bytes: int
+    decoded_bytes: int
+    working_bytes: int
     scan_ends: tuple[int, ...] = ()
 
 
@@ -55,7 +57,7 @@ def take_apart(encoded: bytes, name: str) -> Picture:
         UserError: another format, damaged, or over a limit.
     """
     picture = _parser(encoded, name)(encoded, name)
-    limits.check_size(picture.width, picture.height, picture.decoding_bytes, name)
+    limits.check_size(picture.width, picture.height, picture.decoded_bytes, name, picture.working_bytes)
     return picture
 
 
@@ -119,45 +121,54 @@ class _Jpeg:
 
 def _jpeg(encoded: bytes, name: str) -> Picture:
     walk = _Jpeg(encoded, name, [])
+    walk.keep(0, 2)
     _walk_jpeg(walk)
     if walk.frame is None or not walk.scan_ends:
         raise UserError(f"{name} is damaged: the file ends before the picture begins.")
     code, header = walk.frame
     height, width = struct.unpack_from(">HH", header, 1)
-    limits.check_size(width, height, 0, name)
+    limits.check_size(width, height, 0, name)  # before anything is computed with it
     planes = _planes(header, name)
     _check_amount(walk, code, planes)
-    decoding_bytes = 4 * width * height // limits.reduction(width, height) ** 2
+    decoded_bytes = 4 * width * height // limits.reduction(width, height) ** 2
+    working_bytes = decoded_bytes
     if code not in (0xC0, 0xC1) or len(walk.scan_ends) > 1:  # all coefficients are kept till the last scan
-        decoding_bytes += 2 * sum(w * h for w, h in planes)
+        working_bytes += 2 * sum(w * h for w, h in planes)
     orientation = read_orientation(walk.exif, walk.xmp)
-    return Picture("JPEG", b"".join(walk.kept), orientation, width, height, decoding_bytes, walk.scan_ends)
+    return Picture(
+        "JPEG",
+        b"".join(walk.kept),
+        orientation,
+        width,
+        height,
+        decoded_bytes,
+        working_bytes,
+        walk.scan_ends,
+    )
 
 
 def _walk_jpeg(walk: _Jpeg) -> None:
     """Goes from marker to marker as libjpeg does, up to the end of the first picture."""
-    encoded, position, kept_from = walk.encoded, 2, 0
+    encoded, position = walk.encoded, 2
     for _ in range(limits.MAX_PARTS):
         match = MARKER.search(encoded, position)
         if match is None:
-            walk.keep(kept_from, len(encoded))
             return
-        start, code = match.start(), encoded[match.start() + 1]
+        start, code, position = match.start(), encoded[match.start() + 1], match.end()
         if code == EOI:
-            walk.keep(kept_from, match.end())
+            walk.keep(start, position)
             return
-        position = match.end()
         if code in (SOI, TEM):
             continue
         position += int.from_bytes(encoded[position : position + 2], "big")
         if code in METADATA:
             walk.metadata(encoded[start + 4 : position])
-            walk.keep(kept_from, start)
-            kept_from = position
-        elif code in FRAMES and walk.frame is None:
+            continue
+        walk.keep(start, position)
+        if code in FRAMES and walk.frame is None:
             walk.frame = code, _frame_header(walk, encoded[start + 4 : position])
         elif code == SOS:
-            position = _scan(walk, position, kept_from)
+            position = _scan(walk, position)
     raise UserError(f"{walk.name} has more than {limits.MAX_PARTS} segments; it is damaged.")
 
 
@@ -167,8 +178,8 @@ def _frame_header(walk: _Jpeg, header: bytes) -> bytes:
     return header
 
 
-def _scan(walk: _Jpeg, start: int, kept_from: int) -> int:
-    """Counts a scan; returns where its data end."""
+def _scan(walk: _Jpeg, start: int) -> int:
+    """Keeps and counts a scan; returns where its data end."""
     if len(walk.scan_ends) == limits.MAX_SCANS:
         raise UserError(
             f"{walk.name} is a progressive JPEG of more than {limits.MAX_SCANS} scans, "
@@ -176,8 +187,9 @@ def _scan(walk: _Jpeg, start: int, kept_from: int) -> int:
         )
     match = MARKER.search(walk.encoded, start)
     end = match.start() if match else len(walk.encoded)
-    walk.data_bytes += max(end - start, 0)
-    walk.scan_ends += (walk.kept_bytes + end - kept_from,)
+    walk.keep(start, end)
+    walk.data_bytes += len(walk.kept[-1])
+    walk.scan_ends += (walk.kept_bytes,)
     return end
 
 
@@ -204,43 +216,66 @@ def _check_amount(walk: _Jpeg, code: int, planes: list[tuple[int, int]]) -> None
 # PNG
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 GREY, PALETTE = 0, 3  # colour types
 XMP_KEY = b"XML:com.adobe.xmp\0\0\0\0\0"  # uncompressed, no language
 
 
-def _png(encoded: bytes, name: str) -> Picture:
-    kept, exif, xmp = [PNG_SIGNATURE], b"", b""
-    position = len(PNG_SIGNATURE)
-    for number in range(limits.MAX_PARTS + 1):
-        if number == limits.MAX_PARTS:
-            raise UserError(f"{name} has more than {limits.MAX_PARTS} chunks; it is damaged.")
-        kind, content = encoded[position + 4 : position + 8], encoded[position + 8 :]
-        if len(kind) < 4:
-            break
-        length = int.from_bytes(encoded[position : position + 4], "big")
-        end = position + 12 + length
-        content = encoded[position + 8 : position + 8 + length]
-        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            _check_sum(kind + content, encoded[end - 4 : end], name)
-            kept.append(encoded[position:end])
+@dataclass
+class _Png:
+    """What the walk through a PNG's chunks gathers."""
+
+    header: bytes = b""
+    colors: bytes = b""  # the chunks with palette and transparency
+    data: list[bytes] = field(default_factory=list)
+    exif: bytes = b""
+    xmp: bytes = b""
+
+    def add(self, kind: bytes, content: bytes, whole: bytes) -> None:
+        """Sorts a chunk in."""
+        if kind == b"IHDR":
+            self.header = self.header or whole
+        elif kind in (b"PLTE", b"tRNS"):
+            self.colors += whole
+        elif kind == b"IDAT":
+            self.data.append(content)
         elif kind == b"eXIf":
-            exif = exif or content
+            self.exif = self.exif or content
         elif kind in (b"tEXt", b"zTXt"):
-            exif = exif or _raw_profile(kind, content)
+            self.exif = self.exif or _raw_profile(kind, content)
         elif kind == b"iTXt" and content.startswith(XMP_KEY):
-            xmp = xmp or content
-        position = end
-        if kind == b"IEND":
-            break
-    width, height, bytes_per_pixel = _png_header(kept, name)
-    return Picture(
-        "PNG",
-        b"".join(kept),
-        read_orientation(exif, xmp),
-        width,
-        height,
-        bytes_per_pixel * width * height,
+            self.xmp = self.xmp or content
+
+
+def _png(encoded: bytes, name: str) -> Picture:
+    walk = _Png()
+    _walk_png(encoded, walk, name)
+    width, height, bytes_per_pixel = _png_header(walk.header, name)
+    data = b"IDAT" + b"".join(walk.data)  # one chunk instead of many, which would cost a step each
+    size = bytes_per_pixel * width * height
+    parts = (
+        PNG_SIGNATURE,
+        walk.header,
+        walk.colors,
+        struct.pack(">L", len(data) - 4) + data + struct.pack(">L", zlib.crc32(data)),
+        PNG_END,
     )
+    return Picture("PNG", b"".join(parts), read_orientation(walk.exif, walk.xmp), width, height, size, size)
+
+
+def _walk_png(encoded: bytes, walk: _Png, name: str) -> None:
+    position = len(PNG_SIGNATURE)
+    for _ in range(limits.MAX_PARTS):
+        kind = encoded[position + 4 : position + 8]
+        if len(kind) < 4 or kind == b"IEND":
+            return
+        end = position + 12 + int.from_bytes(encoded[position : position + 4], "big")
+        content = encoded[position + 8 : end - 4]
+        if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT"):
+            _check_sum(kind + content, encoded[end - 4 : end], name)
+        walk.add(kind, content, encoded[position:end])
+        position = end
+    raise UserError(f"{name} has more than {limits.MAX_PARTS} chunks; it is damaged.")
 
 
 def _check_sum(content: bytes, expected: bytes, name: str) -> None:
@@ -248,11 +283,11 @@ def _check_sum(content: bytes, expected: bytes, name: str) -> None:
         raise UserError(f"{name} is damaged: a checksum in the file is wrong.")
 
 
-def _png_header(kept: list[bytes], name: str) -> tuple[int, int, int]:
+def _png_header(header: bytes, name: str) -> tuple[int, int, int]:
     """Width, height, and bytes per pixel as Pillow decodes it."""
-    if len(kept) < 2 or kept[1][4:8] != b"IHDR" or len(kept[1]) < 25:
+    if len(header) < 25:
         raise UserError(f"{name} is damaged: the file ends before the picture begins.")
-    width, height, depth, colors = struct.unpack_from(">LLBB", kept[1], 8)
+    width, height, depth, colors = struct.unpack_from(">LLBB", header, 8)
     if colors in (GREY, PALETTE):
         return width, height, 2 if depth == 16 else 1
     return width, height, 4
@@ -279,8 +314,9 @@ def _webp(encoded: bytes, name: str) -> Picture:
     if size is None:
         raise UserError(f"{name} is damaged: the file ends before the picture begins.")
     exif, xmp = _riff_chunk(encoded, b"EXIF"), _riff_chunk(encoded, b"XMP ")
-    decoding_bytes = WEBP_BYTES_PER_PIXEL * size[0] * size[1]
-    return Picture("WEBP", encoded, read_orientation(exif, xmp), *size, decoding_bytes)
+    pixels = size[0] * size[1]
+    orientation = read_orientation(exif, xmp)
+    return Picture("WEBP", encoded, orientation, *size, 4 * pixels, WEBP_BYTES_PER_PIXEL * pixels)
 
 
 def _webp_size(encoded: bytes) -> tuple[int, int] | None:

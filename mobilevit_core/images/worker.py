@@ -83,7 +83,7 @@ def read(source: str | bytes, rule: Any, name: str, shown: bool, quick: bool) ->
 
     encoded, name = reading.read_encoded(source, name)
     picture = containers.take_apart(encoded, name)
-    if quick and limits.is_large(picture.width, picture.height, picture.decoding_bytes):
+    if quick and limits.is_large(picture.width, picture.height, picture.working_bytes):
         return None
     pixels = reading.decode(picture, name)
     if not shown:

@@ -325,19 +325,17 @@ def sizes() -> Iterator[Entry]:
 
 def bombs() -> Iterator[Entry]:
     """Small files that become large."""
-    for kind, color, depth in (("rgba", 6, 8), ("grey-16-bit", 0, 16), ("rgb-16-bit", 2, 16), ("grey", 0, 8)):
-        yield Entry(f"bomb-{kind}.png", raw.png(10_900, 10_900, color, depth), EITHER, heavy=True)
-    yield Entry("bomb-interlaced.png", raw.png(10_900, 10_900, 6, interlaced=1), EITHER, heavy=True)
+    for kind, color, depth in (("rgba", 6, 8), ("rgb-16-bit", 2, 16)):
+        yield Entry(f"bomb-{kind}.png", raw.png(10_900, 10_900, color, depth), REFUSED)
+        yield Entry(f"large-{kind}.png", raw.png(8000, 8000, color, depth), EITHER, heavy=True)
+    for kind, depth in (("grey-16-bit", 16), ("grey", 8)):
+        yield Entry(f"bomb-{kind}.png", raw.png(10_900, 10_900, 0, depth), EITHER, heavy=True)
+    yield Entry("bomb-interlaced.png", raw.png(8000, 8000, 6, interlaced=1), EITHER, heavy=True)
     yield Entry("bomb-900-megapixels.png", raw.png(30_000, 30_000, 0, 1), REFUSED)
-    # 10,900 x 10,900 pixels of one colour in about 100 bytes.
-    solid = encoded(Image.new("RGB", (64, 64), (9, 9, 9)), "WEBP", lossless=True)
-    bits = int.from_bytes(solid[21:25], "little") & ~0xFFFFFFF | 10_899 | 10_899 << 14
-    yield Entry("bomb.webp", solid[:21] + bits.to_bytes(4, "little") + solid[25:], REFUSED)
-    fits = int.from_bytes(solid[21:25], "little") & ~0xFFFFFFF | 5900 | 5900 << 14
-    yield Entry(
-        "bomb-35-megapixels.webp", solid[:21] + fits.to_bytes(4, "little") + solid[25:], EITHER, heavy=True
-    )
-    packed = zlib.compress(b"\0" * 300_000_000, 9)
+    yield Entry("bomb-119-megapixels.webp", raw.solid_webp(10_900, 10_900), REFUSED)
+    black = raw.solid_webp(5900, 5900)
+    yield Entry("bomb-35-megapixels.webp", black, ANSWERED, np.zeros((2950, 2950, 3), np.uint8), heavy=True)
+    packed = raw.packed(b"\0" * 1_000_000, 300)
     pixels = np.asarray(PHOTO)
     for kind, chunk in {
         "ztxt": raw.chunk(b"zTXt", b"x\0\0" + packed),

@@ -12,6 +12,18 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">L", len(content)) + kind + content + struct.pack(">L", zlib.crc32(kind + content))
 
 
+def packed(block: bytes, count: int, rest: bytes = b"") -> bytes:
+    """zlib's stream for a block again and again and a rest, without compressing it again and again."""
+    packer = zlib.compressobj(9)
+    first, again = (packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    check = 1
+    for _ in range(count):
+        check = zlib.adler32(block, check)
+    tail = zlib.compressobj(9, wbits=-15)
+    end = tail.compress(rest) + tail.flush()
+    return first + again * (count - 1) + end + struct.pack(">L", zlib.adler32(rest, check))
+
+
 def png(
     width: int, height: int, color: int, depth: int = 8, extra: bytes = b"", interlaced: int = 0
 ) -> bytes:
@@ -27,16 +39,8 @@ def png(
     """
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
     row = b"\0" + b"\x50" * -(-width * channels * depth // 8)
-    block = row * min(ROWS, height)
-    packer = zlib.compressobj(9)
-    first, again = (packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
-    count, rest = divmod(height, len(block) // len(row))
-    check = 1
-    for _ in range(count):
-        check = zlib.adler32(block, check)
-    tail = zlib.compressobj(9, wbits=-15)
-    end = tail.compress(row * rest) + tail.flush()
-    data = first + again * (count - 1) + end + struct.pack(">L", zlib.adler32(row * rest, check))
+    rows = min(ROWS, height)
+    data = packed(row * rows, height // rows, row * (height % rows))
     header = struct.pack(">LLBBBBB", width, height, depth, color, 0, 0, interlaced)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
@@ -83,3 +87,11 @@ def riff(*chunks: tuple[bytes, bytes]) -> bytes:
         for kind, content in chunks
     )
     return b"RIFF" + struct.pack("<L", len(packed) + 4) + b"WEBP" + packed
+
+
+def solid_webp(width: int, height: int) -> bytes:
+    """A lossless WebP of one colour: 40 bytes for any size."""
+    size = (width - 1) | (height - 1) << 14
+    # No transform, no colour cache, no meta codes; then five codes of a single symbol, zero.
+    bits = sum(1 << 3 + 4 * code for code in range(5))
+    return riff((b"VP8L", b"\x2f" + struct.pack("<L", size) + struct.pack("<L", bits)))
