@@ -11,7 +11,8 @@ MAX_WORKING_BYTES = 700 * 2**20  # memory that the decoder takes
 MAX_SCANS = 100  # of a JPEG; each goes over the whole picture again, and ten are usual
 MAX_PARTS = 100_000  # segments of a JPEG, chunks of a PNG
 
-# A larger photograph is decoded at 1/2, 1/4 or 1/8 of its size: the largest of these that is not larger.
+# A larger photograph is decoded at the largest of 1/2, 1/4 or 1/8 of its size that is not larger. Resized for
+# the network, the result differs by 1 of 255 levels on average and by 8 at the most (tests/images).
 FULL_SIZE_PIXELS = 16_000_000
 FACTORS = (1, 2, 4, 8)
 
