@@ -22,6 +22,7 @@ from mobilevit_core.inference.latency import Latency, measure_runtimes, random_p
 from mobilevit_core.inference.runtimes import Runtime, load_runtime
 
 TOP = 5
+AT_ONCE = 8  # requests in work: networks run one by one, but nobody waits for a neighbour's photograph
 FIRST = ("keras", "dynamic_int8")  # what the page compares at first: the original and the usual small file
 
 

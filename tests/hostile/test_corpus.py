@@ -90,7 +90,7 @@ def test_predict_answers_or_says_why_not(shipped: Bundle, tmp_path: Path) -> Non
     files = {entry.name: path for path, entry in write(tmp_path)}
     for name in (*chosen, "line\nbreak.jpg", "bad\nname\x1b[31m.jpg"):
         entry = next(entry for entry in corpus() if entry.name == name)
-        result = CliRunner().invoke(app, ["predict", "--bundle", str(shipped.folder), "--", str(files[name])])
+        result = CliRunner().invoke(app, ["predict", str(shipped.folder), "--", str(files[name])])
         assert result.exit_code == (0 if entry.outcome == ANSWERED else 2), (name, result.output)
         assert "Traceback" not in result.output
 
