@@ -70,13 +70,14 @@ def _parser(encoded: bytes, name: str) -> Callable[[bytes, str], Picture]:
         return _webp
     if not encoded:
         raise UserError(f"{name} is empty.")
-    if encoded[4:8] == b"ftyp" and encoded[8:12] in HEIC_BRANDS:
+    brands = encoded[8:40] if encoded[4:8] == b"ftyp" else b""
+    if any(brand in brands for brand in AVIF_BRANDS):
+        raise UserError(f"{name} is an AVIF picture, which is not supported. Save it as JPEG or PNG first.")
+    if brands[:4] in HEIC_BRANDS:
         raise UserError(
             f"{name} is a HEIC photograph, which is not supported. Save it as JPEG first "
             "(an iPhone takes JPEG with Settings > Camera > Formats > Most Compatible)."
         )
-    if encoded[4:8] == b"ftyp" and encoded[8:12] in AVIF_BRANDS:
-        raise UserError(f"{name} is an AVIF picture, which is not supported. Save it as JPEG or PNG first.")
     raise UserError(f"{name} is not a JPEG, PNG or WebP picture.")
 
 

@@ -109,6 +109,30 @@ def test_what_is_no_photograph_is_named(content: bytes, tmp_path: Path) -> None:
         read_photo(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is a HEIC photograph.*Save it as JPEG"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "is an AVIF picture.*Save it as JPEG"),
+    ],
+)
+def test_formats_of_phones_and_browsers_are_named(content: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=f"holiday.jpg {message}"):
+        read_photo(content, "holiday.jpg")
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 3}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_grey_corner_is_not_taken_for_missing_data(options: dict[str, object], mode: str) -> None:
+    pixels = np.asarray(PHOTO.resize((120, 90))).copy()
+    pixels[-40:] = 128
+    content = encoded(Image.fromarray(pixels).convert(mode), "JPEG", quality=95, **options)
+    assert (np.abs(read_photo(content)[-1, -1].astype(int) - 128) <= 2).all()
+    if not options:  # the same without the last of its data
+        with pytest.raises(UserError, match="is damaged"):
+            read_photo(content[:-60] + b"\xff\xd9")
+
+
 def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing\.jpg"):
         read_photo(tmp_path / "nothing.jpg")
@@ -153,14 +177,14 @@ def test_reduced_reading_stays_near_the_whole(
     format: str, factor: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As stated in limits.py. The reduced picture is 10 times the network's side here, and more in use."""
-    grid = np.mgrid[:1500, :2000] / 500
+    grid = np.mgrid[:900, :1200] / 300
     waves = [np.sin(grid[0] * a + grid[1] * b) for a, b in ((9, 7), (31, -5), (4, 40))]
     scene = Image.fromarray((np.stack(waves, axis=-1) * 100 + 128).astype(np.uint8))
     content = encoded(scene, format, quality=92)
-    rule = ResizeRule(1500 // (10 * factor), "center_crop", 0.875)
+    rule = ResizeRule(900 // (10 * factor), "center_crop", 0.875)
     whole = preprocess(content, rule)
-    monkeypatch.setattr(limits, "FULL_SIZE_PIXELS", 2000 * 1500 / factor**2)
-    assert read_photo(content).shape == (-(-1500 // factor), 2000 // factor, 3)
+    monkeypatch.setattr(limits, "FULL_SIZE_PIXELS", 1200 * 900 / factor**2)
+    assert read_photo(content).shape == (-(-900 // factor), 1200 // factor, 3)
     difference = np.abs(preprocess(content, rule) - whole)
     assert 0 < difference.mean() <= 1 and difference.max() <= 8
 
