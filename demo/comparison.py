@@ -14,7 +14,7 @@ from PIL import Image
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
-from mobilevit_core.images.preprocessing import preprocess
+from mobilevit_core.images.isolated import shared_reader
 from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.inference.cam import Explainer
 from mobilevit_core.inference.classifier import rank
@@ -22,6 +22,7 @@ from mobilevit_core.inference.latency import Latency, measure_runtimes, random_p
 from mobilevit_core.inference.runtimes import Runtime, load_runtime
 
 TOP = 5
+AT_ONCE = 8  # requests in work: networks run one by one, but nobody waits for a neighbour's photograph
 FIRST = ("keras", "dynamic_int8")  # what the page compares at first: the original and the usual small file
 
 
@@ -88,6 +89,8 @@ class Comparison:
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self.bundle = bundle
+        self._reader = shared_reader()
+        self._reader.start()
         self.waiting = 0  # requests whose networks are running or have to wait
         self._counting = threading.Lock()
         self._measuring = threading.Lock()  # two at once would slow each other
@@ -131,7 +134,7 @@ class Comparison:
             UserError: the photograph can't be read, or none of the runtimes could be loaded.
         """
         start = perf_counter()
-        image = preprocess(photo, self.bundle.manifest.rule, "The photograph")
+        image = self._reader.preprocess(photo, self.bundle.manifest.rule, "The photograph")
         preprocessing_ms = (perf_counter() - start) * 1e3
         runtimes = self._loaded(self.names if names is None else names)
         latencies = self._measure(runtimes, image, runs)
@@ -140,7 +143,7 @@ class Comparison:
 
     def classify(self, photo: PhotoSource, name: str) -> np.ndarray:
         """Probabilities of one photograph by one runtime, untimed: float32 (classes,)."""
-        image = preprocess(photo, self.bundle.manifest.rule, "The photograph")
+        image = self._reader.preprocess(photo, self.bundle.manifest.rule, "The photograph")
         runtime = self._loaded([name])[name]
         with self._alone():
             return runtime.probabilities(image)
@@ -158,9 +161,10 @@ class Comparison:
         """
         if self._explainer is None:
             raise UserError("The map needs the Keras weights, and this bundle has none.")
+        prepared = self._reader.prepare(photo, self.bundle.manifest.rule, "The photograph")
         explainer = self._explainer.result()
         with self._alone():
-            return explainer.explain(photo, "The photograph")
+            return explainer.explain_prepared(prepared)
 
     def _measure(self, runtimes: Mapping[str, Runtime], image: np.ndarray, runs: int) -> dict[str, Latency]:
         with self._alone():

@@ -8,7 +8,7 @@ import gradio as gr
 import pandas as pd
 
 from demo import device_panel, gallery
-from demo.comparison import TOP, Answer, Comparison, Result
+from demo.comparison import AT_ONCE, TOP, Answer, Comparison, Result
 from demo.photo_field import PhotoField
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
@@ -61,7 +61,7 @@ def build(comparison: Comparison) -> None:
         api_visibility="private",
         trigger_mode="always_last",
         concurrency_id="measure",
-        concurrency_limit=1,
+        concurrency_limit=AT_ONCE,
     )
     gr.on(
         [photo.change, look.change],

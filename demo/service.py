@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from demo.comparison import Comparison
+from demo.comparison import AT_ONCE, Comparison
 from demo.one_photo import DEFAULT_RUNS, MAX_RUNS
 from demo.photo_field import PhotoField
 from mobilevit_core.errors import UserError
@@ -23,9 +23,11 @@ def build(comparison: Comparison) -> None:
         weights = gr.Dropdown(choices, value=[], multiselect=True, label="weights")
         measured = gr.JSON(label="latencies")
         buttons = [gr.Button() for _ in range(3)]
-    measuring: dict[str, Any] = {"concurrency_id": "measure", "concurrency_limit": 1}
+    measuring: dict[str, Any] = {"concurrency_id": "measure", "concurrency_limit": AT_ONCE}
     buttons[0].click(_classify(comparison), [photo, runs, weights], figures, api_name="classify", **measuring)
-    buttons[1].click(_explain(comparison), photo, [map_, about], api_name="explain")
+    buttons[1].click(
+        _explain(comparison), photo, [map_, about], api_name="explain", concurrency_limit=AT_ONCE
+    )
     buttons[2].click(_benchmark(comparison), runs, measured, api_name="benchmark", **measuring)
 
 

@@ -12,6 +12,9 @@ from PIL import Image
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import PhotoSource, read_photo
 
+SHOWN_SIDE = 480  # shorter side of a photograph that is shown, pixels
+SHOWN_LONGER_SIDE = 1600  # of a panorama
+
 RESIZE_MODES = {
     "squash": "the whole photograph, its sides scaled independently to a square",
     "center_crop": "the largest central square (a fraction of it, if so recorded), scaled",
@@ -43,6 +46,38 @@ class ResizeRule:
         return {**asdict(self), "interpolation": "Pillow bilinear, antialiased", "range": "RGB 0..255"}
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A photograph as the network takes it, and as a page shows it.
+
+    Attributes:
+        tensor: float32 (image_size, image_size, 3), RGB 0..255, whole numbers.
+        shown: uint8 (height, width, 3), RGB, upright, the whole photograph.
+    """
+
+    tensor: np.ndarray
+    shown: np.ndarray
+
+
+def prepare(photo: PhotoSource, rule: ResizeRule, name: str | None = None) -> Prepared:
+    """Reads one photograph for the network and for showing it.
+
+    Args:
+        photo: anything that `read_photo` takes.
+        rule: the bundle's resize rule.
+        name: what to call the photograph in an error.
+
+    Returns:
+        The input tensor, and the photograph of at most about 480 pixels on the shorter and 1,600 on the
+        longer side.
+
+    Raises:
+        UserError: as `read_photo`.
+    """
+    pixels = read_photo(photo, name)
+    return Prepared(preprocess(pixels, rule), shrink(pixels, SHOWN_SIDE, SHOWN_LONGER_SIDE))
+
+
 def preprocess(photo: PhotoSource, rule: ResizeRule, name: str | None = None) -> np.ndarray:
     """Reads and resizes one photograph.
 
@@ -71,21 +106,25 @@ def crop_box(width: int, height: int, rule: ResizeRule) -> tuple[float, float, f
     return left, top, left + side, top + side
 
 
-def shrink(pixels: np.ndarray, shorter_side: int) -> np.ndarray:
+def shrink(pixels: np.ndarray, shorter_side: int, longer_side: int | None = None) -> np.ndarray:
     """Scales a photograph down until its shorter side fits; a smaller one stays as it is.
 
     Args:
         pixels: uint8 (height, width, 3).
         shorter_side: in pixels.
+        longer_side: in pixels, which the longer side may have at most; default: any.
 
     Returns:
         uint8 (height, width, 3) of the same aspect ratio.
     """
     height, width = pixels.shape[:2]
     scale = shorter_side / min(height, width)
+    if longer_side is not None:
+        scale = min(scale, longer_side / max(height, width))
     if scale >= 1:
         return pixels
-    return resize(pixels, round(width * scale), round(height * scale), (0, 0, width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return resize(pixels, *size, (0, 0, width, height))
 
 
 def resize(pixels: np.ndarray, width: int, height: int, box: tuple[float, float, float, float]) -> np.ndarray:

@@ -5,27 +5,57 @@ Pillow decodes everywhere; TensorFlow's decoder gives other pixels, so it is not
 
 import io
 import os
-import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from mobilevit_core.errors import UserError
+from mobilevit_core.images.containers import Picture, take_apart
+from mobilevit_core.images.limits import MAX_FILE_BYTES, check_size, reduction
+from mobilevit_core.images.orientation import TAG, read_orientation
+from mobilevit_core.images.photo_file import check_length, read_file, shown_name
 
-FORMATS = ("JPEG", "PNG", "WEBP")
+__all__ = ["BACKGROUND", "MAX_FILE_BYTES", "SUFFIXES", "PhotoSource", "decode", "read_encoded", "read_photo"]
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-MAX_FILE_BYTES = 64 * 2**20
-MAX_PIXELS = 120_000_000  # a 108-megapixel phone picture passes; 3 bytes a pixel once decoded
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+STRIP_ROWS = 64  # of the reduced picture, converted at a time
+
+# The plugins themselves: `Image.open` asks for the MPF directory and warns about sizes through the process's
+# warning filters, which is not safe in threads; sizes are checked by `take_apart`.
+PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": PngImageFile,
+    "WEBP": WebPImageFile,
+}
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What libjpeg fills in where data are missing, and data to find out whether they are.
+MISSING = (127, 128)
+MORE_DATA = bytes(range(1, 255)) * 4
 
 PhotoSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+Result = TypeVar("Result")
 
 
 def read_photo(source: PhotoSource, name: str | None = None) -> np.ndarray:
     """Decodes a photograph, upright and in RGB.
 
-    Handles EXIF orientation, grey, CMYK, palette, alpha (laid over white) and 16 bits a channel.
+    Handles EXIF orientation, grey, CMYK, palette, alpha (laid over white) and 16 bits a channel. A photograph
+    of more than `limits.FULL_SIZE_PIXELS` comes with its sides divided by 2, 4 or 8.
 
     Args:
         source: path, encoded bytes, Pillow image, or uint8 array (height, width, 3), which is returned as
@@ -36,60 +66,133 @@ def read_photo(source: PhotoSource, name: str | None = None) -> np.ndarray:
         uint8 array (height, width, 3), RGB.
 
     Raises:
-        UserError: the file is missing, too large, of another format, or damaged; the message names it.
+        UserError: the file is missing, not a regular file, over a limit, of another format, or damaged; the
+            message names it.
     """
     if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-            raise UserError(
-                f"An array of {source.dtype} with shape {source.shape} is no photograph: "
-                "uint8 (height, width, 3) in RGB is expected."
-            )
-        return source
+        return _checked_array(source)
     if isinstance(source, Image.Image):
-        return _decode(source, name or "the image")
+        return _from_pillow(source, name or "the image")
+    encoded, name = read_encoded(source, name)
+    return decode(take_apart(encoded, name), name)
+
+
+def read_encoded(source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:
+    """The bytes of a photograph's file, and what to call it in an error.
+
+    Raises:
+        UserError: there is no such file, it is not a regular file, or it is too large.
+    """
     if isinstance(source, bytes):
-        name, encoded = name or "the photograph", source
-    else:
-        name, encoded = name or str(source), _read_file(Path(source))
-    if len(encoded) > MAX_FILE_BYTES:
+        name = shown_name(name or "the photograph")
+        check_length(len(source), name)
+        return source, name
+    name = shown_name(name or os.fspath(source))
+    return read_file(Path(source), name), name
+
+
+def decode(picture: Picture, name: str) -> np.ndarray:
+    """Decodes a picture that `take_apart` let through.
+
+    Args:
+        picture: its parts.
+        name: what to call it in an error.
+
+    Returns:
+        uint8 array (height, width, 3), RGB, upright.
+
+    Raises:
+        UserError: the picture is damaged, or memory runs out.
+    """
+    image = _guarded(lambda: _pixels(picture, name), name)
+    return np.asarray(_upright(image, picture.orientation))
+
+
+def _pixels(picture: Picture, name: str) -> Image.Image:
+    factor = reduction(picture.width, picture.height)
+    with _opened(picture, picture.encoded, factor) as image:
+        if image.size != (picture.width, picture.height) and factor == 1:
+            raise ValueError("its parts disagree about its size")
+        image.load()
+        if picture.format == "JPEG":
+            _check_complete(picture, image, factor)
+            return _to_rgb(image)
+        return _to_rgb(image) if factor == 1 else _reduced(image, factor)
+
+
+def _opened(picture: Picture, encoded: bytes, factor: int) -> Image.Image:
+    image = PLUGINS[picture.format](io.BytesIO(encoded))
+    if picture.format == "JPEG" and factor > 1:  # libjpeg leaves out what the smaller picture doesn't need
+        image.draft(None, (picture.width // factor, picture.height // factor))
+    return image
+
+
+def _check_complete(picture: Picture, image: Image.Image, factor: int) -> None:
+    """Notices a JPEG whose data end before the picture does: libjpeg fills the rest with grey in silence.
+
+    Where the last pixel has that grey, the picture is decoded a second time with more data at the end of each
+    scan. A decoder that had enough data takes no notice of them.
+    """
+    last = image.getpixel((image.width - 1, image.height - 1))
+    if not all(channel in MISSING for channel in (last if isinstance(last, tuple) else (last,))):
+        return
+    pieces, start = [], 0
+    for end in picture.scan_ends:
+        pieces += [picture.encoded[start:end], MORE_DATA]
+        start = end
+    longer = b"".join([*pieces, picture.encoded[start:]])
+    with _opened(picture, longer, factor) as again:
+        if again.tobytes() != image.tobytes():
+            raise ValueError("its data end before the picture does")
+
+
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """To RGB and smaller, strip by strip, so that the whole exists only once in memory."""
+    width, height = (-(-side // factor) for side in image.size)
+    reduced = Image.new("RGB", (width, height))
+    for top in range(0, height, STRIP_ROWS):
+        bottom = min((top + STRIP_ROWS) * factor, image.height)
+        strip = image.crop((0, top * factor, image.width, bottom))
+        reduced.paste(_to_rgb(strip).reduce(factor), (0, top))
+    return reduced
+
+
+def _checked_array(array: np.ndarray) -> np.ndarray:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise UserError(
-            f"{name} has {len(encoded) / 2**20:.0f} MiB; the limit is {MAX_FILE_BYTES // 2**20} MiB."
+            f"An array of {array.dtype} with shape {array.shape} is not a photograph: "
+            "uint8 (height, width, 3) in RGB is expected."
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked below
-        try:
-            image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-        except UnidentifiedImageError:
-            raise UserError(f"{name} is not a JPEG, PNG or WebP picture.") from None
-        except Exception as error:  # decoders meet damaged files with many kinds of errors
-            raise UserError(f"{name} can't be read: {error}") from error
-        return _decode(image, name)
+    return array
 
 
-def _read_file(path: Path) -> bytes:
+def _from_pillow(image: Image.Image, name: str) -> np.ndarray:
+    check_size(image.width, image.height, 0, name)
+    rgb = _guarded(lambda: _to_rgb(image), name)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise UserError(f"{path} is larger than the limit of {MAX_FILE_BYTES // 2**20} MiB.")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"There is no photograph {path}.") from None
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}.") from error
+        orientation = image.getexif().get(TAG, 1)
+    except Exception:  # Pillow reads the whole EXIF, and damage anywhere in it can raise anything
+        orientation = read_orientation(image.info.get("exif", b""))
+    return np.asarray(_upright(rgb, orientation))
 
 
-def _decode(image: Image.Image, name: str) -> np.ndarray:
-    """Pixels of an opened picture; refuses too many of them before any is decoded."""
-    if image.width * image.height > MAX_PIXELS:
-        raise UserError(
-            f"{name} has {image.width} x {image.height} pixels; "
-            f"the limit is {MAX_PIXELS // 1_000_000} million."
-        )
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+
+
+def _guarded(read: Callable[[], Result], name: str) -> Result:
     try:
-        # The orientation is applied to the picture as stored, before any change of mode loses it.
-        upright = ImageOps.exif_transpose(image)
-        return np.asarray(_to_rgb(upright))
+        return read()
+    except MemoryError:
+        raise UserError(f"{name} takes more memory to decode than there is. Make it smaller.") from None
     except Exception as error:  # decoders meet damaged files with many kinds of errors
-        raise UserError(f"{name} is damaged: {error}") from error
+        raise UserError(f"{name} is damaged: {_one_line(error)}.") from error
+
+
+def _one_line(error: Exception) -> str:
+    """A decoder's own words, without addresses and line breaks."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if text and len(text) < 120 and " at 0x" not in text else "it can't be decoded"
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,6 +1,6 @@
 """The photo-to-tensor path as TensorFlow operations, for a server that takes encoded photographs.
 
-A copy of the one path (`photos.read_photo`, `preprocessing.preprocess`) for where Python can't go; a test
+A copy of the one path (`reading.read_photo`, `preprocessing.preprocess`) for where Python can't go; a test
 holds the two together. JPEG and PNG, WebP without transparency, BMP and GIF's first frame; upright by the
 EXIF orientation of a JPEG, not by that of other formats; a PNG's transparent pixels over white.
 """

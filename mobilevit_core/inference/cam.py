@@ -12,11 +12,10 @@ from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.errors import UserError
-from mobilevit_core.images.preprocessing import ResizeRule, crop_box, preprocess, shrink
-from mobilevit_core.images.reading import PhotoSource, read_photo
+from mobilevit_core.images.preprocessing import Prepared, ResizeRule, crop_box, prepare
+from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.inference.runtimes import load_keras
 
-SHOWN_SIDE = 480  # shorter side of the picture with the map, pixels
 COLOR = np.array([255.0, 60.0, 0.0])
 STRONGEST = 0.65  # how much of the colour covers the photograph where the map is highest
 OUTSIDE = 0.35  # brightness of what the crop leaves out
@@ -84,15 +83,23 @@ class Explainer:
             name: what to call it in an error.
 
         Returns:
-            The picture, at most about 480 px on its shorter side, and the class's name. What the bundle's
-            rule crops away is darkened.
+            As `explain_prepared`.
 
         Raises:
             UserError: as `read_photo`.
         """
-        pixels, rule = read_photo(photo, name), self.bundle.manifest.rule
-        heat, label = self.map(preprocess(pixels, rule))
-        return overlay(shrink(pixels, SHOWN_SIDE), heat, rule), self.bundle.manifest.class_names[label]
+        return self.explain_prepared(prepare(photo, self.bundle.manifest.rule, name))
+
+    def explain_prepared(self, photo: Prepared) -> tuple[Image.Image, str]:
+        """A photograph that was read already, with the map of its most probable class laid over it.
+
+        Returns:
+            The picture, in the size of `photo.shown`, and the class's name. What the bundle's rule crops
+            away is darkened.
+        """
+        heat, label = self.map(photo.tensor)
+        picture = overlay(photo.shown, heat, self.bundle.manifest.rule)
+        return picture, self.bundle.manifest.class_names[label]
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Image:
@@ -102,8 +109,13 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Ima
         pixels: uint8 (height, width, 3).
         heat: float32 (rows, columns), 0..1.
         rule: the bundle's ResizeRule.
+
+    Returns:
+        A picture of the same size.
     """
-    left, top, right, bottom = (round(side) for side in crop_box(pixels.shape[1], pixels.shape[0], rule))
+    box = crop_box(pixels.shape[1], pixels.shape[0], rule)
+    left, right = _whole(box[0], box[2], pixels.shape[1])
+    top, bottom = _whole(box[1], box[3], pixels.shape[0])
     scaled = Image.fromarray((heat * 255).astype(np.uint8)).resize(
         (right - left, bottom - top), Image.Resampling.BICUBIC
     )
@@ -111,3 +123,9 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Ima
     share = (np.asarray(scaled, np.float32) / 255 * STRONGEST)[..., None]
     shown[top:bottom, left:right] = pixels[top:bottom, left:right] * (1 - share) + COLOR * share
     return Image.fromarray(shown.astype(np.uint8))
+
+
+def _whole(start: float, end: float, length: int) -> tuple[int, int]:
+    """A stretch in whole pixels, at least one, inside of the picture."""
+    first = min(round(start), length - 1)
+    return first, max(round(end), first + 1)

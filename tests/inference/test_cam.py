@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.tf_flowers.examples import examples, present_examples, write_examples
 from mobilevit_core.errors import UserError
-from mobilevit_core.images.preprocessing import ResizeRule
+from mobilevit_core.images.preprocessing import ResizeRule, crop_box
 from mobilevit_core.inference.cam import Explainer, overlay
 from tests.drawing import draw_photo
 
@@ -46,6 +47,25 @@ def test_what_is_cropped_away_is_dark() -> None:
     assert (shown[:, 50:150] == 200).all() and (shown[:, :50] < 80).all() and (shown[:, 150:] < 80).all()
     hot = np.asarray(overlay(pixels, np.ones((2, 2), np.float32), ResizeRule(64)))
     assert hot[50, 100, 0] > 220 > 100 > hot[50, 100, 2]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 2), (1, 20_000), (20_000, 1), (3, 250)])
+def test_thin_pictures_take_a_map(size: tuple[int, int]) -> None:
+    pixels = np.zeros((*size, 3), np.uint8)
+    for rule in (ResizeRule(64), ResizeRule(64, "center_crop", 0.875), ResizeRule(64, "center_crop", 0.01)):
+        assert overlay(pixels, np.ones((2, 2), np.float32), rule).size == size[::-1]
+
+
+def test_the_crop_is_right_on_the_smaller_copy(explainer: Explainer) -> None:
+    """The outline is drawn on the picture that is shown, not on the one that was read."""
+    rule = explainer.bundle.manifest.rule
+    photo = Image.new("RGB", (3000, 1500), (200, 200, 200))
+    picture = np.asarray(explainer.explain(photo)[0], int)
+    assert picture.shape == (480, 960, 3)
+    left, _, right, _ = crop_box(3000, 1500, rule)
+    dark = np.flatnonzero((picture[240] < 90).all(axis=-1))
+    inside = np.setdiff1d(np.arange(960), dark)
+    assert abs(inside.min() - left * 960 / 3000) <= 1 and abs(inside.max() + 1 - right * 960 / 3000) <= 1
 
 
 def test_a_photograph_keeps_its_shape(explainer: Explainer) -> None:

@@ -1,0 +1,1 @@
+"""Files that try to break the reading of photographs, and what tries them."""
