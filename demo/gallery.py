@@ -4,9 +4,15 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import BaseRoute, Route
 
+from demo.guard import is_loopback
 from mobilevit_core.data.tf_flowers.examples import (
     DOWNLOAD_MB,
     LICENCE,
@@ -23,10 +29,26 @@ FETCHED = "Test photographs of tf_flowers, the first two of each class, not pick
 UNFETCHED = "Pictures that scikit-learn ships. Neither shows one of these flowers: see what it makes of them."
 
 
-def build(photo: gr.Image) -> None:
-    """Places the gallery under the photograph; a click on a picture classifies it."""
+def routes() -> list[BaseRoute]:
+    """The pictures by their names, so that the page's description holds no path of this machine."""
+
+    async def send(request: Request) -> FileResponse:
+        files = {Path(path).name: path for path, _ in _pictures()}
+        if request.path_params["name"] not in files:
+            raise HTTPException(404)
+        return FileResponse(files[request.path_params["name"]])
+
+    return [Route("/examples/{name}", send)]
+
+
+def build(photo: gr.Image, local: bool) -> None:
+    """Places the gallery under the photograph; a click on a picture classifies it.
+
+    Args:
+        photo: the field that takes the picture.
+        local: the page is for the person at this machine alone, who may fetch more pictures.
+    """
     gallery = gr.Gallery(
-        _pictures(),
         label="To try it",
         show_label=False,
         columns=3,
@@ -36,13 +58,29 @@ def build(photo: gr.Image) -> None:
         buttons=[],
         elem_id="examples",
     )
+    gallery.value = _shown()
     credits = gr.Markdown(_credits(), elem_classes="credits")
-    gallery.select(_chosen, None, photo, api_visibility="private")
-    if not present_examples(FOLDER):
+    gallery.select(_chosen, None, photo, api_visibility="private", queue=False)
+    if local and not present_examples(FOLDER):
         offer = gr.Button(OFFER, size="sm", elem_classes="offer")
         offer.click(
             _fetched(), None, [gallery, credits, offer], api_visibility="private", concurrency_limit=1
         )
+
+
+def _shown() -> list[dict[str, Any]]:
+    """The pictures as Gradio's front end takes them, each by its route."""
+    return [
+        {
+            "image": {
+                "path": Path(path).name,
+                "url": f"/examples/{quote(Path(path).name)}",
+                "meta": {"_type": "gradio.FileData"},
+            },
+            "caption": caption,
+        }
+        for path, caption in _pictures()
+    ]
 
 
 def _packaged() -> list[tuple[str, str]]:
@@ -67,11 +105,19 @@ def _credits() -> str:
 
 
 def _chosen(event: gr.SelectData) -> str:
-    return _pictures()[event.index][0]
+    pictures = _pictures()
+    if not isinstance(event.index, int) or not 0 <= event.index < len(pictures):
+        raise UserError("There is no such picture.")
+    return pictures[event.index][0]
 
 
 def _fetched() -> Callable[..., tuple[Any, ...]]:
-    def fetch(progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008 (Gradio's way)
+    def fetch(
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way)
+    ) -> tuple[Any, ...]:
+        if not is_loopback(request.client.host):
+            raise UserError("Only the person at this machine can fetch photographs.")
         progress(0, desc="tensorflow-datasets fetches and prepares tf_flowers; this takes minutes")
         try:
             write_examples(FOLDER)

@@ -1,17 +1,28 @@
-"""The page's field for a photograph. (Gradio writes a .pyi file beside every component that is defined.)"""
+"""The page's fields for photographs. (Gradio writes a .pyi file beside every component that is defined.)
+
+Gradio's own fields open the file, or check its suffix, before a handler is called. These hand over the path
+that `demo.inputs` has admitted; reading it is our loader's business.
+"""
 
 import gradio as gr
-from gradio.data_classes import ImageData
+from gradio.data_classes import FileData, ImageData, ListFiles
 
 
 class PhotoField(gr.Image):
-    """An image field that hands over the file as it was uploaded; reading it is our loader's business.
-
-    Gradio's own field opens the file first, so a text file would end in an error of Pillow's.
-    """
+    """A field for one photograph."""
 
     is_template = True  # tells Gradio's front end to draw it as a plain Image
 
     def preprocess(self, payload: ImageData | None) -> str | None:
-        """Path of the uploaded file; a picture sent inside the request is stored by Gradio first."""
-        return payload.path if payload is not None and payload.path else super().preprocess(payload)
+        """Path of the uploaded file."""
+        return payload.path if payload is not None else None
+
+
+class PhotosField(gr.File):
+    """A field for many photographs."""
+
+    is_template = True
+
+    def preprocess(self, payload: ListFiles | FileData | None) -> list[str] | None:
+        """Paths of the uploaded files, whatever their suffix: one bad file does not refuse the others."""
+        return [file.path for file in payload] if isinstance(payload, ListFiles) else None
