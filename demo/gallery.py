@@ -73,7 +73,7 @@ def _shown() -> list[dict[str, Any]]:
     return [
         {
             "image": {
-                "path": Path(path).name,
+                "path": "",  # the front end goes by the address
                 "url": f"/examples/{quote(Path(path).name)}",
                 "meta": {"_type": "gradio.FileData"},
             },

@@ -18,21 +18,10 @@ from demo import uploads
 API = "/gradio_api/"
 # What the page, gradio_client and MCP use. Gradio has more: a proxy for web addresses, recordings, links that
 # store the page's state, a history, monitoring. What nobody needs is not there.
-PLACES = ("assets", "static", "svelte", "device", "bundle", "report", "examples", "config", "theme.css")
-PLACES += ("favicon.ico", "manifest.json", "pwa_icon", "robots.txt")
-CALLS = (
-    "app_id",
-    "call",
-    "cancel",
-    "heartbeat",
-    "info",
-    "login_check",
-    "mcp",
-    "openapi.json",
-    "queue",
-    "reset",
-)
-CALLS += ("run", "api", "startup-events", "theme.css", "token", "upload", "upload_progress", "user")
+PLACES = set("assets static svelte device bundle report examples config theme.css favicon.ico".split())
+PLACES |= {"manifest.json", "pwa_icon", "robots.txt"}
+CALLS = set("app_id call cancel heartbeat info login_check mcp openapi.json queue reset run api".split())
+CALLS |= {"startup-events", "theme.css", "token", "upload", "upload_progress", "user"}
 MAX_BODY_BYTES = 32 * 2**20  # of anything but an upload
 
 UNKNOWN_HOST = "This page is not served under that host name. Its owner can allow it: --allow-host NAME."
@@ -61,8 +50,8 @@ DEVICE_POLICY = (
 )
 # A bundle's report and a visitor's file are foreign: they are shown, and run nothing.
 FOREIGN_POLICY = (
-    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-    f"sandbox; {EMBEDDERS}"
+    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    f"form-action 'none'; sandbox; {EMBEDDERS}"
 )
 POLICIES = {"/device/": DEVICE_POLICY, "/report/": FOREIGN_POLICY, uploads.ROUTE: FOREIGN_POLICY}
 

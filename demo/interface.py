@@ -58,12 +58,10 @@ def build(comparison: Comparison, limits: Limits | None = None, local: bool = Fa
 
 
 def _heading(contract: Contract) -> str:
-    classes = plain(", ".join(contract.class_names[:12])) + (
-        ", ..." if len(contract.class_names) > 12 else ""
-    )
+    classes = ", ".join(contract.class_names[:12]) + (", ..." if len(contract.class_names) > 12 else "")
     text = (
         f"MobileViT-{plain(contract.variant.upper())} ({plain(contract.architecture.replace('_', ' '))}), "
-        f"{contract.rule.image_size} px, tells apart: **{classes}**. It knows nothing else."
+        f"{contract.rule.image_size} px, tells apart: **{plain(classes)}**. It knows nothing else."
     )
     measured = contract.metrics.get("test") or contract.metrics.get("validation")
     if measured:
@@ -71,8 +69,8 @@ def _heading(contract: Contract) -> str:
         low, high = result["interval_95"]
         text += (
             f" Accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on the "
-            f"{result['photos']} photographs of {plain(measured['data'])}'s {plain(measured['part'])} part, with "
-            f"{FORMATS[name].title}."
+            f"{result['photos']} photographs of {plain(measured['data'])}'s {plain(measured['part'])} "
+            f"part, with {FORMATS[name].title}."
         )
     return text + _origins(contract)
 

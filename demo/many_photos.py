@@ -75,7 +75,7 @@ def _row(comparison: Comparison, photo: Path, weights: str) -> list[Any]:
     try:
         probabilities = comparison.classify(photo, weights)
     except UserError as error:
-        return [photo.name, "", None, "", None, str(error)]
+        return [photo.name, "", None, "", None, uploads.without_path(str(error))]
     (best, first), (other, second) = rank(probabilities, contract.class_names, 2)
     unknown = contract.unknown is not None and bool(contract.unknown.is_unknown(probabilities))
     return [photo.name, best, round(first, 4), other, round(second, 4), NONE if unknown else ""]

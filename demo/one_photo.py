@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from demo import device_panel, gallery
+from demo import device_panel, gallery, uploads
 from demo.comparison import TOP, Answer, Comparison, Result
 from demo.escaping import plain
 from demo.photo_field import PhotoField
@@ -97,7 +97,11 @@ def _shown(comparison: Comparison) -> Callable[..., Iterator[list[Any]]]:
             yield _page(comparison, chosen, comparison.run(Path(photo), runs, chosen))
         except UserError as error:
             # In the answer's place, so that no older answer stands beside another photograph.
-            yield [f"### No answer\n\n{plain(str(error))}", None, *_columns(comparison, chosen, None)]
+            yield [
+                f"### No answer\n\n{plain(uploads.without_path(str(error)))}",
+                None,
+                *_columns(comparison, chosen, None),
+            ]
 
     return show
 
@@ -131,7 +135,7 @@ def _looked(comparison: Comparison) -> Callable[[str | None, bool], Any]:
         try:
             picture, name = comparison.explain(Path(photo))
         except UserError as error:
-            return gr.Image(None, visible=True, label=str(error))
+            return gr.Image(None, visible=True, label=uploads.without_path(str(error)))
         return gr.Image(picture, visible=True, label=f"What speaks for {name} (dark: cropped away)")
 
     return show

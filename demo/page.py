@@ -59,7 +59,7 @@ class Page(gr.Blocks):
         except gr.Error:
             raise
         except UserError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(uploads.without_path(str(error)), print_exception=False) from error
         except Exception as error:
             log.exception("A call failed.")
             raise gr.Error(UNEXPECTED, print_exception=False) from error
@@ -87,6 +87,8 @@ class Page(gr.Blocks):
     def queue(self, *arguments: Any, **named: Any) -> "Page":
         """A queue whose places are counted for each kind of call by itself, and that nobody can go round."""
         super().queue(*arguments, api_open=False, max_size=None, **named)
+        self._queue.compute_analytics_summary = lambda _: {}  # costs time on every call; nobody looks at it
+        self._queue.ANALYTICS_MAX_EVENTS = 1
         push = self._queue.push
 
         async def limited(body: Any, request: Any, username: str | None) -> Any:

@@ -1,7 +1,6 @@
 """Starts the page: its options, the bundle, the server."""
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -72,7 +71,6 @@ def serve(arguments: argparse.Namespace) -> int:
     Returns:
         Exit code: 2 for a wrong bundle or a port that can't be used.
     """
-    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # Gradio keeps a row for each call
     limits = Limits(arguments.keep_uploads, arguments.uploads_mb * 2**20)
     local = is_local(arguments.host) and not arguments.allow_host
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the uploads are deleted

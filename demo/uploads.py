@@ -9,6 +9,7 @@ import base64
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -129,6 +130,19 @@ def _stored(data_url: str) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def without_path(text: str) -> str:
+    """A message without the place of the uploads on this machine.
+
+    Args:
+        text: of an error.
+
+    Returns:
+        The text, an upload being called by its name alone.
+    """
+    folder = re.escape(get_upload_folder() + os.sep)
+    return re.sub(rf"{folder}([^\s{re.escape(os.sep)}]+{re.escape(os.sep)})?", "", text)
 
 
 def new_file(name: str) -> Path:
