@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse
@@ -108,7 +110,7 @@ def _chosen(event: gr.SelectData) -> str:
     pictures = _pictures()
     if not isinstance(event.index, int) or not 0 <= event.index < len(pictures):
         raise UserError("There is no such picture.")
-    return pictures[event.index][0]
+    return save_file_to_cache(pictures[event.index][0], get_upload_folder())
 
 
 def _fetched() -> Callable[..., tuple[Any, ...]]:

@@ -1,6 +1,5 @@
 """What a visitor may send to a handler, checked before Gradio or any handler looks at it."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -70,8 +69,8 @@ def _photos(component: Any, value: Any) -> list[dict[str, Any]]:
 
 def _number(component: Any, value: Any) -> int:
     low, high = component.minimum, component.maximum
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not whole or value != int(value) or not low <= value <= high:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not low <= value <= high or value != int(value):  # NaN is in no range
         raise UserError(f"{component.label} must be a whole number from {low:g} to {high:g}.")
     return int(value)
 

@@ -1,5 +1,6 @@
 """The tab for many photographs at once: a table and a CSV."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def _classified(comparison: Comparison) -> Callable[..., tuple[Any, ...]]:
         rows = [_row(comparison, Path(photo), weights) for photo in progress.tqdm(photos, unit="photographs")]
         frame = pd.DataFrame(rows, columns=COLUMNS)
         file = uploads.new_file("answers.csv")  # holds visitors' file names: deleted as their uploads
-        frame.map(cell).to_csv(file, index=False)
+        frame.map(cell).to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC)
         unread = sum(row[1] == "" for row in rows)
         text = f"{len(rows) - unread} of {len(rows)} photographs classified with {FORMATS[weights].title}."
         return text, frame, gr.DownloadButton(value=str(file), visible=True)
@@ -75,7 +76,7 @@ def _row(comparison: Comparison, photo: Path, weights: str) -> list[Any]:
     try:
         probabilities = comparison.classify(photo, weights)
     except UserError as error:
-        return [photo.name, "", None, "", None, uploads.without_path(str(error))]
+        return [photo.name, "", None, "", None, uploads.without_path(error)]
     (best, first), (other, second) = rank(probabilities, contract.class_names, 2)
     unknown = contract.unknown is not None and bool(contract.unknown.is_unknown(probabilities))
     return [photo.name, best, round(first, 4), other, round(second, 4), NONE if unknown else ""]

@@ -98,7 +98,7 @@ def _shown(comparison: Comparison) -> Callable[..., Iterator[list[Any]]]:
         except UserError as error:
             # In the answer's place, so that no older answer stands beside another photograph.
             yield [
-                f"### No answer\n\n{plain(uploads.without_path(str(error)))}",
+                f"### No answer\n\n{plain(uploads.without_path(error))}",
                 None,
                 *_columns(comparison, chosen, None),
             ]
@@ -135,7 +135,7 @@ def _looked(comparison: Comparison) -> Callable[[str | None, bool], Any]:
         try:
             picture, name = comparison.explain(Path(photo))
         except UserError as error:
-            return gr.Image(None, visible=True, label=uploads.without_path(str(error)))
+            return gr.Image(None, visible=True, label=uploads.without_path(error))
         return gr.Image(picture, visible=True, label=f"What speaks for {name} (dark: cropped away)")
 
     return show

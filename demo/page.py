@@ -59,7 +59,7 @@ class Page(gr.Blocks):
         except gr.Error:
             raise
         except UserError as error:
-            raise gr.Error(uploads.without_path(str(error)), print_exception=False) from error
+            raise gr.Error(uploads.without_path(error), print_exception=False) from error
         except Exception as error:
             log.exception("A call failed.")
             raise gr.Error(UNEXPECTED, print_exception=False) from error

@@ -4,6 +4,8 @@ Gradio's own fields open the file, or check its suffix, before a handler is call
 that `demo.inputs` has admitted; reading it is our loader's business.
 """
 
+from typing import Any
+
 import gradio as gr
 from gradio.data_classes import FileData, ImageData, ListFiles
 
@@ -16,6 +18,10 @@ class PhotoField(gr.Image):
     def preprocess(self, payload: ImageData | None) -> str | None:
         """Path of the uploaded file."""
         return payload.path if payload is not None else None
+
+    def example_payload(self) -> dict[str, Any]:
+        """What the API's page shows as an example; Gradio's own names a URL, and none is fetched here."""
+        return {"path": "flower.jpg", "meta": {"_type": "gradio.FileData"}, "orig_name": "flower.jpg"}
 
 
 class PhotosField(gr.File):

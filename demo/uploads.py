@@ -132,17 +132,18 @@ def _stored(data_url: str) -> Path:
     return path
 
 
-def without_path(text: str) -> str:
-    """A message without the place of the uploads on this machine.
+def without_path(error: Exception) -> str:
+    """An error's message without the place of the uploads on this machine.
 
     Args:
-        text: of an error.
+        error: any.
 
     Returns:
-        The text, an upload being called by its name alone.
+        The message, an upload being called by its name alone.
     """
-    folder = re.escape(get_upload_folder() + os.sep)
-    return re.sub(rf"{folder}([^\s{re.escape(os.sep)}]+{re.escape(os.sep)})?", "", text)
+    separator = re.escape(os.sep)
+    folder = re.escape(get_upload_folder()) + separator
+    return re.sub(rf"{folder}([^\s{separator}]+{separator})?", "", str(error))
 
 
 def new_file(name: str) -> Path:

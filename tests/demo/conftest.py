@@ -60,9 +60,12 @@ def comparison(shipped: Bundle) -> Comparison:
     return Comparison(shipped)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def serve(comparison: Comparison) -> Iterator[Callable[..., str]]:
-    """Starts a page with its own limits and options; returns its address."""
+    """Starts a page with its own limits and options, until the end of the test; returns its address.
+
+    All pages of a process share one upload folder, so one with a short lifetime must not outlive its test.
+    """
     pages = []
 
     def start(limits: Limits | None = None, shown: Comparison | None = None, **options: Any) -> str:
@@ -77,8 +80,11 @@ def serve(comparison: Comparison) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="session")
-def served(serve: Callable[..., str]) -> str:
-    return serve(mcp_server=True)
+def served(comparison: Comparison) -> Iterator[str]:
+    page = build(comparison)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, mcp_server=True, **LAUNCH)
+    yield url
+    page.close()
 
 
 @pytest.fixture

@@ -222,7 +222,9 @@ FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1"]
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_no_cell_is_a_formula(text: str, tmp_path: Path) -> None:
-    pd.DataFrame([[text, 0.5, None, "rose"]]).map(cell).to_csv(tmp_path / "a.csv", index=False)
+    pd.DataFrame([[text, 0.5, None, "rose"]]).map(cell).to_csv(
+        tmp_path / "a.csv", index=False, quoting=csv.QUOTE_NONNUMERIC
+    )
     with (tmp_path / "a.csv").open(newline="") as file:
         _, row = csv.reader(file)
     assert row[0] == f"'{text}" and row[1:] == ["0.5", "", "rose"]
