@@ -19,6 +19,13 @@ class PhotoField(gr.Image):
         """Path of the uploaded file."""
         return payload.path if payload is not None else None
 
+    def api_info(self) -> dict[str, Any]:
+        """The field's description; Gradio's own promises that a URL is fetched."""
+        info = super().api_info()
+        info["properties"]["path"]["description"] = "Path that the upload returned"
+        info["properties"]["url"]["description"] = "Or the photograph as a data URL in base64"
+        return info
+
     def example_payload(self) -> dict[str, Any]:
         """What the API's page shows as an example; Gradio's own names a URL, and none is fetched here."""
         return {"path": "flower.jpg", "meta": {"_type": "gradio.FileData"}, "orig_name": "flower.jpg"}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from demo import uploads
 from mobilevit_core.errors import UserError
-from tests.demo.conftest import FILE, Visitor
+from tests.demo.visitor import FILE, Visitor
 
 
 def index_of(visitor: Visitor, label: str) -> int:

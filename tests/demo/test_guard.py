@@ -18,7 +18,7 @@ from demo.comparison import Comparison
 from demo.escaping import cell, plain
 from demo.interface import LAUNCH, build
 from demo.uploads import Limits
-from tests.demo.conftest import Visitor
+from tests.demo.visitor import Visitor
 
 PLACES = ["", "config", "report/index.html", "device/index.html", "bundle/bundle.json", "gradio_api/info"]
 
