@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
@@ -107,10 +107,18 @@ def _credits() -> str:
 
 
 def _chosen(event: gr.SelectData) -> str:
-    pictures = _pictures()
-    if not isinstance(event.index, int) or not 0 <= event.index < len(pictures):
-        raise UserError("There is no such picture.")
-    return save_file_to_cache(pictures[event.index][0], get_upload_folder())
+    """The picture that was clicked, by the name in its address: the gallery may have grown meanwhile."""
+    files = {Path(path).name: path for path, _ in _pictures()}
+    try:
+        name = unquote(event.value["image"]["url"].rpartition("/")[2])
+        return _cached(files[name])
+    except (KeyError, TypeError, AttributeError):
+        raise UserError("There is no such picture.") from None
+
+
+def _cached(path: str) -> str:
+    """A copy among the uploads: what a visitor sends back must lie there."""
+    return save_file_to_cache(path, get_upload_folder())
 
 
 def _fetched() -> Callable[..., tuple[Any, ...]]:
@@ -125,6 +133,7 @@ def _fetched() -> Callable[..., tuple[Any, ...]]:
             write_examples(FOLDER)
         except UserError as error:
             return gr.Gallery(), f"They could not be fetched: {error} Try again later.", gr.Button(OFFER)
-        return gr.Gallery(_pictures()), _credits(), gr.Button(visible=False)
+        shown = [(_cached(path), caption) for path, caption in _pictures()]
+        return gr.Gallery(shown), _credits(), gr.Button(visible=False)
 
     return fetch

@@ -22,6 +22,8 @@ PLACES = set("assets static svelte device bundle report examples config theme.cs
 PLACES |= {"manifest.json", "pwa_icon", "robots.txt"}
 CALLS = set("app_id call cancel heartbeat info login_check mcp openapi.json queue reset run api".split())
 CALLS |= {"startup-events", "theme.css", "token", "upload", "upload_progress", "user"}
+MEASURE_SECONDS = 1.0  # between two looks at how full the upload folder is
+SMALL_BODY_BYTES = 64 * 2**10
 MAX_BODY_BYTES = 32 * 2**20  # of anything but an upload
 
 UNKNOWN_HOST = "This page is not served under that host name. Its owner can allow it: --allow-host NAME."
@@ -69,6 +71,7 @@ class Guard:
         self.app, self.hosts, self.limits = app, hosts, limits
         self.uploading = 0
         self.announced_bytes = 0  # of the uploads that are being received
+        self.used_bytes, self.measured = 0, -MEASURE_SECONDS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, or hands it on."""
@@ -111,9 +114,14 @@ class Guard:
         if not text.isdecimal():
             return PlainTextResponse(NO_LENGTH, 411)
         if not _is_upload(scope):
-            return PlainTextResponse(TOO_LARGE, 413) if int(text) > MAX_BODY_BYTES else None
-        used = await anyio.to_thread.run_sync(uploads.total_bytes)
-        if used + self.announced_bytes + int(text) > self.limits.total_bytes:
+            if int(text) > MAX_BODY_BYTES:
+                return PlainTextResponse(TOO_LARGE, 413)
+            if int(text) < SMALL_BODY_BYTES:
+                return None  # holds no photograph
+        if time.monotonic() - self.measured >= MEASURE_SECONDS:
+            self.measured = time.monotonic()
+            self.used_bytes = await anyio.to_thread.run_sync(uploads.total_bytes)
+        if self.used_bytes + self.announced_bytes + int(text) > self.limits.total_bytes:
             minutes = -(-self.limits.lifetime_seconds // 60)
             return PlainTextResponse(FULL.format(minutes=minutes), 507)
         return None
@@ -130,6 +138,7 @@ class Guard:
         finally:
             self.uploading -= 1
             self.announced_bytes -= length
+            self.used_bytes += length  # until it is measured again
             if not self.uploading:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(uploads.drop_unfinished, time.time())

@@ -156,16 +156,12 @@ def test_the_gallery_needs_a_picture_that_is_there(visitor: Visitor) -> None:
     config = visitor.get("config").json()
     gallery = next(part["id"] for part in config["components"] if part["type"] == "gallery")
     index = next(row["id"] for row in config["dependencies"] if row["targets"] == [[gallery, "select"]])
-    for data in (
-        {"index": 99, "value": None},
-        {"index": "0", "value": None},
-        {"index": -1, "value": None},
-        {},
-    ):
+    wrong = [{"url": "/examples/none.jpg"}, {"url": "/etc/hostname"}, {"url": 1}, {}, "a", None]
+    for data in [{}, *({"index": 0, "value": {"image": image}} for image in wrong)]:
         body = {"fn_index": index, "data": [], "session_hash": "gallery", "event_data": data}
         answer = visitor.post("gradio_api/run/predict", json=body)
         assert answer.status_code == 500 and answer.json()["error"] and "/" not in answer.json()["error"]
-    body["event_data"] = {"index": 0, "value": None}
+    body["event_data"] = {"index": 0, "value": {"image": {"url": "http://localhost/examples/flower.jpg"}}}
     (chosen,) = visitor.post("gradio_api/run/predict", json=body).json()["data"]
     assert visitor.call("classify", chosen, 1, ["float32"])[0]["float32"]["predictions"]
 

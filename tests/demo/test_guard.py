@@ -177,6 +177,8 @@ def test_a_full_folder_is_told(serve: Callable[..., str], photo_folder: Path) ->
         assert visitor.post("gradio_api/upload", files=files).status_code == 200
         answer = visitor.post("gradio_api/upload", files={"files": ("b.jpg", b"b" * 150_000)})
         assert answer.status_code == 507 and "within 2 minutes" in answer.text
+        inside = {"data": [{"path": None, "url": "data:image/jpeg;base64," + "a" * 150_000}]}
+        assert visitor.post("gradio_api/call/classify", json=inside).status_code == 507
         small = visitor.upload(photo_folder / "red" / "02.jpg")  # what still fits is taken
         assert visitor.call("classify", small, 1, ["float32"])
 
