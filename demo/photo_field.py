@@ -24,11 +24,13 @@ class PhotoField(gr.Image):
         info = super().api_info()
         info["properties"]["path"]["description"] = "Path that the upload returned"
         info["properties"]["url"]["description"] = "Or the photograph as a data URL in base64"
+        info["additional_description"] = "A file; over plain HTTP, the path that its upload returned."
         return info
 
     def example_payload(self) -> dict[str, Any]:
         """What the API's page shows as an example; Gradio's own names a URL, and none is fetched here."""
-        return {"path": "flower.jpg", "meta": {"_type": "gradio.FileData"}, "orig_name": "flower.jpg"}
+        name = "flower.jpg"
+        return {"path": name, "url": name, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
 
 class PhotosField(gr.File):

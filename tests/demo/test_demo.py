@@ -19,6 +19,7 @@ from demo.comparison import Answer, Comparison, Result
 from demo.interface import LAUNCH, build
 from demo.one_photo import summary
 from demo.serving import options
+from demo.uploads import PREFIX
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.rejection import UnknownRule
@@ -189,7 +190,7 @@ def test_a_server_that_is_stopped_leaves_no_uploads(photo_folder: Path, tmp_path
     finally:
         server.terminate()
         assert server.wait(timeout=60) == 0
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() or path.name.startswith(PREFIX)]
 
 
 def test_the_app_stays_a_door() -> None:

@@ -110,6 +110,7 @@ def test_arguments_are_optional_over_plain_http(visitor: Visitor, photo_folder: 
     optional = {row["parameter_name"] for row in parameters if row["parameter_has_default"]}
     assert {"runs", "weights"} <= optional
     assert "http" not in str(parameters[0]["example_input"])  # no URL is fetched
+    assert "URL" not in parameters[0]["python_type"]["description"]
     event = visitor.post("gradio_api/call/v2/classify", json={"photo": photo}).json()["event_id"]
     assert "event: complete" in visitor.get(f"gradio_api/call/v2/classify/{event}").text
 
