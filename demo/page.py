@@ -121,9 +121,9 @@ class Page(gr.Blocks):
             await anyio.to_thread.run_sync(uploads.sweep, self.limits.lifetime_seconds, keep)
             for paths in self.temp_file_sets:
                 paths.intersection_update({path for path in list(paths) if uploads.exists(path)})
-            idle = [name for name, events in self._queue.pending_event_ids_session.items() if not events]
-            for name in idle:
-                self._queue.pending_event_ids_session.pop(name)
+            events, messages = self._queue.pending_event_ids_session, self._queue.pending_messages_per_session
+            for name in [name for name, left in events.items() if not left and name not in messages]:
+                events.pop(name)
 
 
 def is_local(address: str | None = None) -> bool:

@@ -69,7 +69,7 @@ def serve(arguments: argparse.Namespace) -> int:
         arguments: of `options()`.
 
     Returns:
-        Exit code: 2 for a wrong bundle or a port that can't be used.
+        Exit code: 2 for a wrong bundle, address or port.
     """
     limits = Limits(arguments.keep_uploads, arguments.uploads_mb * 2**20)
     local = is_local(arguments.host) and not arguments.allow_host
@@ -87,7 +87,7 @@ def serve(arguments: argparse.Namespace) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 2
     except (OSError, OverflowError) as error:
-        print(f"Error: the port can't be used: {error}", file=sys.stderr)
+        print(f"Error: the address or the port can't be used: {error}", file=sys.stderr)
         return 2
     return 0
 

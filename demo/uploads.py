@@ -167,12 +167,11 @@ def drop_unfinished(before: float) -> None:
     Args:
         before: a time at which no upload was in progress, in seconds since the epoch.
     """
-    with os.scandir(get_upload_folder()) as entries:
-        left = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
-    for entry in left:
+    for path in Path(get_upload_folder()).glob("*"):
         with contextlib.suppress(OSError):
-            if entry.stat(follow_symlinks=False).st_mtime < before:
-                os.unlink(entry.path)
+            info = path.lstat()
+            if stat.S_ISREG(info.st_mode) and info.st_mtime < before:
+                path.unlink()
 
 
 def sweep(lifetime_seconds: float, keep: Collection[str] = ()) -> None:
@@ -183,6 +182,7 @@ def sweep(lifetime_seconds: float, keep: Collection[str] = ()) -> None:
         keep: paths that stay for good.
     """
     folder, now = Path(get_upload_folder()), time.time()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # something else may clean up, too
     for path, info in sorted(_entries(), reverse=True):  # what is in a folder before the folder
         unfinished = path.parent == folder and stat.S_ISREG(info.st_mode)
         patience = STALLED_SECONDS if unfinished else lifetime_seconds
