@@ -86,7 +86,7 @@ def serve(arguments: argparse.Namespace) -> int:
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:  # the last: Gradio can't reach its own server
         print(f"Error: the address or the port can't be used: {error}", file=sys.stderr)
         return 2
     return 0
