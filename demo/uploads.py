@@ -25,7 +25,10 @@ from gradio.utils import get_upload_folder
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import MAX_FILE_BYTES
 
-REFUSED = "This is not an uploaded photograph: upload it, and send the reference that the upload returns."
+REFUSED = (
+    "This is not an uploaded photograph (one is deleted after a while): upload it, and send the reference that "
+    "the upload returns."
+)
 PREFIX = "mobilevit-uploads-"
 ROUTE = "/gradio_api/file="  # where Gradio serves uploads; MCP clients send such addresses back
 STALLED_SECONDS = 60  # an upload that got no byte for so long was given up
