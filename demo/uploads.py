@@ -26,8 +26,8 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import MAX_FILE_BYTES
 
 REFUSED = (
-    "This is not an uploaded photograph (one is deleted after a while): upload it, and send the reference that "
-    "the upload returns."
+    "This is not an uploaded photograph (they are deleted after a while): upload it, and send the reference "
+    "that the upload returns."
 )
 PREFIX = "mobilevit-uploads-"
 ROUTE = "/gradio_api/file="  # where Gradio serves uploads; MCP clients send such addresses back
