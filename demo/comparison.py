@@ -1,5 +1,6 @@
 """What the page and its API compute: one photograph through several runtimes of one bundle."""
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -79,6 +80,18 @@ class Result:
         return len({answer.predictions[0][0] for answer in self.answers.values()}) == 1
 
 
+@contextmanager
+def _without_path(bundle: Bundle) -> Iterator[None]:
+    """A visitor gets to know which file is damaged, but not where it lies on the server."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        for folder in (bundle.folder.resolve(), bundle.folder):
+            text = text.replace(f"{folder}{os.sep}", "")
+        raise UserError(text) from error
+
+
 class Comparison:
     """Runtimes of one bundle, loaded in the background.
 
@@ -99,7 +112,7 @@ class Comparison:
         order = sorted(bundle.present, key=lambda name: FORMATS[name].engine == "keras")
         self._first_call_ms: dict[str, float] = {}
         loading = {name: pool.submit(self._load, name, threads) for name in order}
-        self._explainer = pool.submit(Explainer.load, bundle) if "keras" in bundle.present else None
+        self._explainer = pool.submit(self._load_explainer) if "keras" in bundle.present else None
         pool.shutdown(wait=False)
         self._loading: dict[str, Future[Runtime]] = {name: loading[name] for name in bundle.present}
 
@@ -110,9 +123,14 @@ class Comparison:
 
     def _load(self, name: str, threads: int | None) -> Runtime:
         start = perf_counter()
-        runtime = load_runtime(self.bundle, name, threads)
+        with _without_path(self.bundle):
+            runtime = load_runtime(self.bundle, name, threads)
         self._first_call_ms[name] = (perf_counter() - start) * 1e3
         return runtime
+
+    def _load_explainer(self) -> Explainer:
+        with _without_path(self.bundle):
+            return Explainer.load(self.bundle)
 
     def chosen_first(self) -> list[str]:
         """The runtimes that the page compares until a visitor chooses others."""

@@ -1,10 +1,14 @@
 """The panel "This device": a page of its own in a frame (`demo/device/`), so that it works alone, too."""
 
-import os
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import gradio as gr
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import MANIFEST
@@ -32,20 +36,35 @@ HEAD = """
 TELL_PHOTO = "(photo) => { window.tellDevice?.(photo?.url ?? null); return []; }"
 
 
+def routes(bundle: Bundle) -> list[BaseRoute]:
+    """The panel's files, and those of the bundle that it reads."""
+    files = {MANIFEST: bundle.folder / MANIFEST} | {
+        FORMATS[name].file: bundle.weights(name) for name in _formats(bundle)
+    }
+
+    async def send(request: Request) -> FileResponse:
+        if request.path_params["name"] not in files:
+            raise HTTPException(404)
+        return FileResponse(files[request.path_params["name"]])
+
+    installed = (FOLDER / "node_modules").resolve()
+    packages = [Mount("/device/node_modules", StaticFiles(directory=installed))] if installed.is_dir() else []
+    return [Route("/bundle/{name}", send), *packages, Mount("/device", StaticFiles(directory=FOLDER))]
+
+
+def _formats(bundle: Bundle) -> list[str]:
+    return [name for name in bundle.intact if FORMATS[name].engine == "litert"]
+
+
 def build(bundle: Bundle) -> None:
     """Places the panel, if the bundle has a file for it."""
-    formats = [name for name in bundle.intact if FORMATS[name].engine == "litert"]
+    formats = _formats(bundle)
     if not formats:
         return
-    folder = bundle.folder.resolve()
-    gr.set_static_paths([FOLDER, folder / MANIFEST, *(bundle.weights(name).resolve() for name in formats)])
     query = urlencode(
-        {
-            "bundle": Path(os.path.relpath(folder, FOLDER)).as_posix(),
-            "formats": ",".join(f"{name}:{FORMATS[name].title}" for name in formats),
-        }
+        {"bundle": "../bundle", "formats": ",".join(f"{name}:{FORMATS[name].title}" for name in formats)}
     )
-    source = f"gradio_api/file={quote((FOLDER / 'index.html').as_posix())}?{query.replace('&', '&amp;')}"
+    source = f"device/index.html?{query.replace('&', '&amp;')}"
     gr.Markdown("### This device")
     gr.HTML(
         f'<iframe src="{source}" title="The same weights, run by your browser" allow="camera"></iframe>',

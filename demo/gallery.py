@@ -4,9 +4,17 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import gradio as gr
+from gradio.processing_utils import save_file_to_cache
+from gradio.utils import get_upload_folder
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import BaseRoute, Route
 
+from demo.guard import is_loopback
 from mobilevit_core.data.tf_flowers.examples import (
     DOWNLOAD_MB,
     LICENCE,
@@ -23,10 +31,26 @@ FETCHED = "Test photographs of tf_flowers, the first two of each class, not pick
 UNFETCHED = "Pictures that scikit-learn ships. Neither shows one of these flowers: see what it makes of them."
 
 
-def build(photo: gr.Image) -> None:
-    """Places the gallery under the photograph; a click on a picture classifies it."""
+def routes() -> list[BaseRoute]:
+    """The pictures by their names, so that the page's description holds no path of this machine."""
+
+    async def send(request: Request) -> FileResponse:
+        files = {Path(path).name: path for path, _ in _pictures()}
+        if request.path_params["name"] not in files:
+            raise HTTPException(404)
+        return FileResponse(files[request.path_params["name"]])
+
+    return [Route("/examples/{name}", send)]
+
+
+def build(photo: gr.Image, local: bool) -> None:
+    """Places the gallery under the photograph; a click on a picture classifies it.
+
+    Args:
+        photo: the field that takes the picture.
+        local: the page is for the person at this machine alone, who may fetch more pictures.
+    """
     gallery = gr.Gallery(
-        _pictures(),
         label="To try it",
         show_label=False,
         columns=3,
@@ -36,13 +60,29 @@ def build(photo: gr.Image) -> None:
         buttons=[],
         elem_id="examples",
     )
+    gallery.value = _shown()
     credits = gr.Markdown(_credits(), elem_classes="credits")
-    gallery.select(_chosen, None, photo, api_visibility="private")
-    if not present_examples(FOLDER):
+    gallery.select(_chosen, None, photo, api_visibility="private", queue=False)
+    if local and not present_examples(FOLDER):
         offer = gr.Button(OFFER, size="sm", elem_classes="offer")
         offer.click(
             _fetched(), None, [gallery, credits, offer], api_visibility="private", concurrency_limit=1
         )
+
+
+def _shown() -> list[dict[str, Any]]:
+    """The pictures as Gradio's front end takes them, each by its route."""
+    return [
+        {
+            "image": {
+                "path": "",  # the front end goes by the address
+                "url": f"/examples/{quote(Path(path).name)}",
+                "meta": {"_type": "gradio.FileData"},
+            },
+            "caption": caption,
+        }
+        for path, caption in _pictures()
+    ]
 
 
 def _packaged() -> list[tuple[str, str]]:
@@ -67,16 +107,33 @@ def _credits() -> str:
 
 
 def _chosen(event: gr.SelectData) -> str:
-    return _pictures()[event.index][0]
+    """The picture that was clicked, by the name in its address: the gallery may have grown meanwhile."""
+    files = {Path(path).name: path for path, _ in _pictures()}
+    try:
+        name = unquote(event.value["image"]["url"].rpartition("/")[2])
+        return _cached(files[name])
+    except (KeyError, TypeError, AttributeError):
+        raise UserError("There is no such picture.") from None
+
+
+def _cached(path: str) -> str:
+    """A copy among the uploads: what a visitor sends back must lie there."""
+    return save_file_to_cache(path, get_upload_folder())
 
 
 def _fetched() -> Callable[..., tuple[Any, ...]]:
-    def fetch(progress: gr.Progress = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008 (Gradio's way)
+    def fetch(
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way)
+    ) -> tuple[Any, ...]:
+        if not is_loopback(request.client.host):
+            raise UserError("Only the person at this machine can fetch photographs.")
         progress(0, desc="tensorflow-datasets fetches and prepares tf_flowers; this takes minutes")
         try:
             write_examples(FOLDER)
         except UserError as error:
             return gr.Gallery(), f"They could not be fetched: {error} Try again later.", gr.Button(OFFER)
-        return gr.Gallery(_pictures()), _credits(), gr.Button(visible=False)
+        shown = [(_cached(path), caption) for path, caption in _pictures()]
+        return gr.Gallery(shown), _credits(), gr.Button(visible=False)
 
     return fetch

@@ -1,6 +1,6 @@
 """The tab for many photographs at once: a table and a CSV."""
 
-import tempfile
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,12 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
+from demo import uploads
 from demo.comparison import Comparison
+from demo.escaping import cell
+from demo.photo_field import PhotosField
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
-from mobilevit_core.images.reading import SUFFIXES
 from mobilevit_core.inference.classifier import rank
 
 MOST = 500
@@ -25,10 +27,9 @@ def build(comparison: Comparison) -> None:
     preferred = "float32" if "float32" in names else names[0]
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
-            photos = gr.File(
+            photos = PhotosField(
                 label=f"Photographs, at most {MOST}",
                 file_count="multiple",
-                file_types=list(SUFFIXES),
                 height=220,
                 elem_id="many",
             )
@@ -61,8 +62,8 @@ def _classified(comparison: Comparison) -> Callable[..., tuple[Any, ...]]:
             return text, None, gr.DownloadButton(visible=False)
         rows = [_row(comparison, Path(photo), weights) for photo in progress.tqdm(photos, unit="photographs")]
         frame = pd.DataFrame(rows, columns=COLUMNS)
-        file = Path(tempfile.mkdtemp()) / "answers.csv"
-        frame.to_csv(file, index=False)
+        file = uploads.new_file("answers.csv")  # holds visitors' file names: deleted as their uploads
+        frame.map(cell).to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC)
         unread = sum(row[1] == "" for row in rows)
         text = f"{len(rows) - unread} of {len(rows)} photographs classified with {FORMATS[weights].title}."
         return text, frame, gr.DownloadButton(value=str(file), visible=True)
@@ -75,7 +76,7 @@ def _row(comparison: Comparison, photo: Path, weights: str) -> list[Any]:
     try:
         probabilities = comparison.classify(photo, weights)
     except UserError as error:
-        return [photo.name, "", None, "", None, str(error)]
+        return [photo.name, "", None, "", None, uploads.without_path(error)]
     (best, first), (other, second) = rank(probabilities, manifest.class_names, 2)
     unknown = manifest.rejection is not None and bool(manifest.rejection.rejects(probabilities))
     return [photo.name, best, round(first, 4), other, round(second, 4), NONE if unknown else ""]

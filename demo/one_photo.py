@@ -7,8 +7,9 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from demo import device_panel, gallery
+from demo import device_panel, gallery, uploads
 from demo.comparison import AT_ONCE, TOP, Answer, Comparison, Result
+from demo.escaping import plain
 from demo.photo_field import PhotoField
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
@@ -20,8 +21,8 @@ LOADING = "loading ..."
 DEFAULT_RUNS, MAX_RUNS = 20, 100  # timed runs of each runtime
 
 
-def build(comparison: Comparison) -> None:
-    """Places the tab's components and connects them."""
+def build(comparison: Comparison, local: bool) -> None:
+    """Places the tab's components and connects them; `local` as for the page."""
     names, first = comparison.names, comparison.chosen_first()
     with gr.Row(elem_id="one"):
         with gr.Column(scale=2, min_width=300, elem_classes="given"):
@@ -37,7 +38,7 @@ def build(comparison: Comparison) -> None:
             looked = gr.Image(
                 label="What it looked at", visible=False, height=260, interactive=False, buttons=[]
             )
-            gallery.build(photo)
+            gallery.build(photo, local)
         with gr.Column(scale=3, min_width=300, elem_classes="answer"):
             summary = gr.Markdown(PLACEHOLDER, elem_id="summary")
             with gr.Row():
@@ -96,7 +97,11 @@ def _shown(comparison: Comparison) -> Callable[..., Iterator[list[Any]]]:
             yield _page(comparison, chosen, comparison.run(Path(photo), runs, chosen))
         except UserError as error:
             # In the answer's place, so that no older answer stands beside another photograph.
-            yield [f"### No answer\n\n{error}", None, *_columns(comparison, chosen, None)]
+            yield [
+                f"### No answer\n\n{plain(uploads.without_path(error))}",
+                None,
+                *_columns(comparison, chosen, None),
+            ]
 
     return show
 
@@ -113,7 +118,7 @@ def _columns(comparison: Comparison, chosen: Sequence[str], result: Result | Non
         answer = result.answers.get(name) if result else None
         column = gr.Column(visible=name in chosen)
         if answer is None:
-            text = comparison.problems().get(name, LOADING) if result and name in chosen else ""
+            text = plain(comparison.problems().get(name, LOADING)) if result and name in chosen else ""
             shown += [column, gr.Label(None, elem_classes="answers"), text]
         else:
             # Greyed, but there to be seen, where the picture is probably none of the classes.
@@ -130,7 +135,7 @@ def _looked(comparison: Comparison) -> Callable[[str | None, bool], Any]:
         try:
             picture, name = comparison.explain(Path(photo))
         except UserError as error:
-            return gr.Image(None, visible=True, label=str(error))
+            return gr.Image(None, visible=True, label=uploads.without_path(error))
         return gr.Image(picture, visible=True, label=f"What speaks for {name} (dark: cropped away)")
 
     return show
@@ -161,7 +166,7 @@ def _latencies(result: Result) -> pd.DataFrame:
 def summary(result: Result, rule: RejectionRule | None, waiting: int = 0) -> str:
     """What the answers come to, in a heading and a few sentences."""
     answer = next(iter(result.answers.values()))
-    name, probability = answer.predictions[0]
+    name, probability = plain(answer.predictions[0][0]), answer.predictions[0][1]
     sentences = [f"### {name}, {probability:.0%}"]
     if rule and rule.rejects(answer.probabilities):
         sentences = [

@@ -1,17 +1,43 @@
-"""The page's field for a photograph. (Gradio writes a .pyi file beside every component that is defined.)"""
+"""The page's fields for photographs. (Gradio writes a .pyi file beside every component that is defined.)
+
+Gradio's own fields open the file, or check its suffix, before a handler is called. These hand over the path
+that `demo.inputs` has admitted; reading it is our loader's business.
+"""
+
+from typing import Any
 
 import gradio as gr
-from gradio.data_classes import ImageData
+from gradio.data_classes import FileData, ImageData, ListFiles
 
 
 class PhotoField(gr.Image):
-    """An image field that hands over the file as it was uploaded; reading it is our loader's business.
-
-    Gradio's own field opens the file first, so a text file would end in an error of Pillow's.
-    """
+    """A field for one photograph."""
 
     is_template = True  # tells Gradio's front end to draw it as a plain Image
 
     def preprocess(self, payload: ImageData | None) -> str | None:
-        """Path of the uploaded file; a picture sent inside the request is stored by Gradio first."""
-        return payload.path if payload is not None and payload.path else super().preprocess(payload)
+        """Path of the uploaded file."""
+        return payload.path if payload is not None else None
+
+    def api_info(self) -> dict[str, Any]:
+        """The field's description; Gradio's own promises that a URL is fetched."""
+        info = super().api_info()
+        info["properties"]["path"]["description"] = "Path that the upload returned"
+        info["properties"]["url"]["description"] = "Or the photograph as a data URL in base64"
+        info["additional_description"] = "A file; over plain HTTP, the path that its upload returned."
+        return info
+
+    def example_payload(self) -> dict[str, Any]:
+        """What the API's page shows as an example; Gradio's own names a URL, and none is fetched here."""
+        name = "flower.jpg"
+        return {"path": name, "url": name, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+
+class PhotosField(gr.File):
+    """A field for many photographs."""
+
+    is_template = True
+
+    def preprocess(self, payload: ListFiles | FileData | None) -> list[str] | None:
+        """Paths of the uploaded files, whatever their suffix: one bad file does not refuse the others."""
+        return [file.path for file in payload] if isinstance(payload, ListFiles) else None

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,6 +21,9 @@ from mobilevit_core.data.dataset import ALL, PARTS, PhotoDataset
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.training.recipes import RECIPES, make_recipe
+
+if TYPE_CHECKING:
+    from mobilevit_core.inference.classifier import Classifier
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes say nothing about a run
 
@@ -254,11 +257,27 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="How many answers a photo.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """The most probable classes of photographs."""
+    """The most probable classes of photographs.
+
+    A photograph that can't be read is named on standard error; the others get their answers all the same.
+    """
     from mobilevit_core.inference.classifier import load_classifier
 
     classifier = load_classifier(bundle, runtime)
-    answers = {str(photo): classifier.predict(photo, top) for photo in photos}
+    answers, problems = {}, []
+    for photo in photos:
+        try:
+            answers[str(photo)] = classifier.predict(photo, top)
+        except UserError as error:
+            problems.append(str(error))
+    _print_answers(classifier, answers, as_json)
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _print_answers(
+    classifier: "Classifier", answers: dict[str, list[tuple[str, float]]], as_json: bool
+) -> None:
     if as_json:
         rows = {
             photo: {

@@ -66,6 +66,22 @@ def test_benchmark_gives_every_runtime(small_bundle: Bundle) -> None:
         assert row["size_bytes"] == small_bundle.size_bytes(name)
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_one_bad_photo_does_not_take_the_answers_of_the_others(
+    form: tuple[str, ...], shipped: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
+    good = photo_folder / "red" / "00.jpg"
+    bad = [tmp_path / "bad.txt", tmp_path / "missing.jpg"]
+    bad[0].write_text("no photograph")
+    result = run("predict", shipped.folder, bad[0], good, bad[1], *form)
+    assert result.exit_code == 2 and result.stdout.count(str(good)) == 1
+    if form:
+        assert list(json.loads(result.stdout)["photos"]) == [str(good)]
+    assert result.stdout.replace(str(good), "").count(str(tmp_path)) == 0
+    assert "bad.txt is not a JPEG" in result.stderr and "no photograph" in result.stderr
+    assert result.stderr.count("Error: ") == 1 and "Traceback" not in result.stderr
+
+
 def test_help_names_every_command() -> None:
     result = run("--help")
     for command in ("train", "evaluate", "export", "predict", "unknown", "benchmark"):
@@ -100,7 +116,7 @@ def test_wrong_bundles_and_photos_are_told(small_bundle: Bundle, photo_folder: P
     assert "text.jpg is not a JPEG" in refused("predict", small_bundle.folder, text)
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
-    assert "cut.jpg is damaged" in refused("predict", small_bundle.folder, photo, cut)
+    assert "cut.jpg is damaged" in refused("predict", small_bundle.folder, cut)
     assert "no photograph" in refused("predict", small_bundle.folder, tmp_path / "none.jpg")
     assert "no bundle folder" in refused("predict", tmp_path / "none", photo)
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")

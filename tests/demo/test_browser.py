@@ -2,7 +2,8 @@
 
 import base64
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,10 @@ import pytest
 from demo.comparison import Comparison
 from demo.interface import LAUNCH, build
 from mobilevit_core import load_classifier
-from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import PhotoDataset
+from tests.demo.visitor import Visitor
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -210,4 +212,68 @@ def test_the_evidence_is_the_bundles_report(
     report = page.frame_locator("#evidence iframe")
     accuracy = shipped.manifest.metrics["test"]["runtimes"]["keras"]["accuracy"]
     report.get_by_text(f"{accuracy * 100:.2f} %").first.wait_for()
+    page.close()
+
+
+HOSTILE = ("<img src=x onerror=window.hacked=1>", "**bold**", "=1+1", "[a](javascript:1)", "<b>x</b>$$y$$")
+REPORT = """<!doctype html><p>Figures</p><script>document.body.append("scripted"); parent.hacked = 1</script>
+<img src=x onerror="parent.hacked = 1"><a href="javascript:parent.hacked = 1">here</a>"""
+MARKUP = """() => [...document.querySelectorAll(
+  "img[src=x], #summary strong, #summary a, .katex, .answers b, .prose b, table b, table img"
+)].filter((element) => element.textContent !== "another answer").length"""  # the page's own bold words
+
+
+@pytest.fixture
+def hostile(shipped: Bundle, comparison: Comparison, photo_folder: Path, tmp_path: Path) -> Comparison:
+    """The shipped weights as somebody might hand them on who means harm."""
+    folder = shutil.copytree(shipped.folder, tmp_path / "bundle")
+    (folder / "report" / "index.html").write_text(REPORT)
+    theirs = Comparison(open_bundle(folder))
+    theirs.run(photo_folder / "red" / "00.jpg", 1)  # everything is loaded
+    theirs.bundle = replace(theirs.bundle, manifest=replace(theirs.bundle.manifest, class_names=HOSTILE))
+    return theirs
+
+
+def test_a_bundle_puts_no_markup_on_the_page(
+    browser: "Browser", serve: Callable[..., str], hostile: Comparison, photo_folder: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 1366, "height": 900})
+    page.goto(serve(shown=hostile))
+    page.get_by_text("<img src=x onerror=window.hacked=1>, **bold**, =1+1").wait_for()  # the heading
+    page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
+    text = answered(page)
+    assert all(text.count(name) >= 2 for name in HOSTILE)  # in the lists of both weights
+    page.get_by_role("tab", name="Many photographs").click()
+    page.set_input_files("#many input[type=file]", sorted((photo_folder / "red").glob("*.jpg"))[:3])
+    page.get_by_text("00.jpg").first.wait_for()
+    page.get_by_role("button", name="Classify all").click()
+    page.get_by_text("3 of 3 photographs classified").wait_for()
+    page.get_by_role("tab", name="Evidence").click()
+    report = page.frame_locator("#evidence iframe")
+    report.get_by_text("Figures").wait_for()
+    report.get_by_text("here").click()
+    page.wait_for_timeout(500)
+    assert not report.get_by_text("scripted").count()
+    assert page.evaluate(MARKUP) == 0 and page.evaluate("window.hacked === undefined")
+    # The report by itself, without the frame, runs nothing either.
+    page.goto(f"{page.url.rstrip('/')}/report/index.html")
+    assert "scripted" not in page.inner_text("body")
+    page.close()
+
+
+def test_a_full_queue_is_told_and_waited_for(
+    browser: "Browser", serve: Callable[..., str], comparison: Comparison, photo_folder: Path
+) -> None:
+    url = serve()
+    page = browser.new_page()
+    page.goto(url)
+    note = page.get_by_text("The page tries again by itself")
+    with Visitor(base_url=url, timeout=60) as others:
+        with comparison._measuring:  # a measurement that takes its time
+            while others.post("gradio_api/call/benchmark", json={"data": [1]}).status_code != 503:
+                pass
+            page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
+            note.wait_for()
+        assert "median" in answered(page)
+        note.wait_for(state="hidden")
     page.close()

@@ -1,6 +1,8 @@
 """The page's functions through a real server and Gradio's own client."""
 
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,17 +12,21 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from httpx import HTTPTransport
 from PIL import Image
 
 from demo.comparison import Answer, Comparison, Result
 from demo.interface import LAUNCH, build
 from demo.one_photo import summary
+from demo.serving import options
+from demo.uploads import PREFIX
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.inference.classifier import rank
 from mobilevit_core.inference.latency import measure
+from tests.demo.visitor import Visitor
 
 APP = Path(__file__).parents[2] / "app.py"
 
@@ -160,6 +166,31 @@ def test_the_app_tells_a_wrong_bundle(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.count("Error: ") == 1 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("wrong", [["--keep-uploads", "0"], ["--uploads-mb", "-1"], ["--port", "x"]])
+def test_a_wrong_option_is_told(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options().parse_args(wrong)
+    assert ended.value.code == 2 and wrong[0] in capsys.readouterr().err
+
+
+def test_a_server_that_is_stopped_leaves_no_uploads(photo_folder: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, APP, "--port", str(port), "--no-mcp"]
+    server = subprocess.Popen(
+        command, env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}, stdout=subprocess.DEVNULL
+    )
+    try:
+        with Visitor(base_url=f"http://127.0.0.1:{port}/", transport=HTTPTransport(retries=10)) as visitor:
+            sent = visitor.upload(photo_folder / "red" / "00.jpg")
+            assert Path(sent["path"]).is_relative_to(tmp_path)
+    finally:
+        server.terminate()
+        assert server.wait(timeout=60) == 0
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() or path.name.startswith(PREFIX)]
 
 
 def test_the_app_stays_a_door() -> None:

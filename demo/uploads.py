@@ -1,0 +1,210 @@
+"""The folder of visitors' uploads: what may be read from it, how large it may become, when it is cleaned.
+
+Every handler, the API and MCP get a photograph by a reference that a visitor sends. `admit` is the one place
+that decides whether a reference may be opened.
+"""
+
+import atexit
+import base64
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from gradio.utils import get_upload_folder
+
+from mobilevit_core.errors import UserError
+from mobilevit_core.images.reading import MAX_FILE_BYTES
+
+REFUSED = (
+    "This is not an uploaded photograph (they are deleted after a while): upload it, and send the reference "
+    "that the upload returns."
+)
+PREFIX = "mobilevit-uploads-"
+ROUTE = "/gradio_api/file="  # where Gradio serves uploads; MCP clients send such addresses back
+STALLED_SECONDS = 60  # an upload that got no byte for so long was given up
+ABANDONED_SECONDS = 86_400  # a folder that no running server has touched for so long
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the uploads may cost.
+
+    Attributes:
+        lifetime_seconds: how long an upload stays.
+        total_bytes: of all uploads together.
+    """
+
+    lifetime_seconds: int = 3600
+    total_bytes: int = 2 * 2**30
+
+
+def use_own_folder() -> Path:
+    """Gives this process an upload folder that no other program shares; removed when the process ends.
+
+    Returns:
+        The folder. A second call returns the same one.
+    """
+    current = Path(get_upload_folder())
+    if current.name.startswith(f"{PREFIX}{os.getpid()}-"):
+        return current
+    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f"{PREFIX}*"):  # of a server that was killed
+        if time.time() - left.lstat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    own = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=parent)).resolve()
+    os.environ["GRADIO_TEMP_DIR"] = str(own)
+    atexit.register(_remove, own, os.getpid())
+    return own
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not in a child process that was forked
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def admit(reference: Any) -> Path:
+    """The file that a visitor's reference names, if it is a visitor's upload.
+
+    Nothing outside the upload folder is touched, so the answer does not tell what exists there. A URL is
+    never fetched; that of an upload on this server counts as its path.
+
+    Args:
+        reference: what Gradio calls file data, a dictionary with "path" or a data URL in "url"; or a path.
+
+    Returns:
+        Path of a regular file in the upload folder.
+
+    Raises:
+        UserError: always the same sentence.
+    """
+    path, url = (reference, None) if isinstance(reference, str) else _fields(reference)
+    if path is None and isinstance(url, str) and url.startswith("data:"):
+        return _stored(url)
+    if not isinstance(path, str) or not path:
+        raise UserError(REFUSED)
+    if _is_address(path) and ROUTE in path:
+        path = unquote(path.split(ROUTE, 1)[1].partition("?")[0])
+    folder = Path(get_upload_folder())
+    inside = Path(os.path.abspath(path))
+    try:
+        if not inside.is_relative_to(folder) or inside.resolve(strict=True) != inside:
+            raise UserError(REFUSED)
+        if not stat.S_ISREG(inside.lstat().st_mode):
+            raise UserError(REFUSED)
+    except (OSError, ValueError, RuntimeError):
+        raise UserError(REFUSED) from None
+    return inside
+
+
+def _fields(reference: Any) -> tuple[Any, Any]:
+    if not isinstance(reference, dict):
+        raise UserError(REFUSED)
+    return reference.get("path"), reference.get("url")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return urlsplit(text).scheme in ("http", "https")
+    except ValueError:
+        return False
+
+
+def _stored(data_url: str) -> Path:
+    """Writes a photograph that came inside the request into the upload folder."""
+    head, _, encoded = data_url.partition(",")
+    try:
+        if not head.endswith(";base64") or len(encoded) > MAX_FILE_BYTES * 4 // 3 + 4:
+            raise UserError(REFUSED)
+        content = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        raise UserError(REFUSED) from None
+    path = Path(get_upload_folder()) / hashlib.sha256(content).hexdigest() / "photograph"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def without_path(error: Exception) -> str:
+    """An error's message without the place of the uploads on this machine.
+
+    Args:
+        error: any.
+
+    Returns:
+        The message, an upload being called by its name alone.
+    """
+    separator = re.escape(os.sep)
+    folder = re.escape(get_upload_folder()) + separator
+    return re.sub(rf"{folder}([^\s{separator}]+{separator})?", "", str(error))
+
+
+def new_file(name: str) -> Path:
+    """A path for a file of the page's own that is deleted with the uploads."""
+    return Path(tempfile.mkdtemp(dir=get_upload_folder())) / name
+
+
+def exists(path: str) -> bool:
+    """Whether a file of the upload folder is still there."""
+    return os.path.lexists(path)
+
+
+def total_bytes() -> int:
+    """Size of everything in the upload folder."""
+    return sum(info.st_size for _, info in _entries() if stat.S_ISREG(info.st_mode))
+
+
+def drop_unfinished(before: float) -> None:
+    """Deletes what is left of uploads that were broken off; they lie in the folder itself.
+
+    Args:
+        before: a time at which no upload was in progress, in seconds since the epoch.
+    """
+    for path in Path(get_upload_folder()).glob("*"):
+        with contextlib.suppress(OSError):
+            info = path.lstat()
+            if stat.S_ISREG(info.st_mode) and info.st_mtime < before:
+                path.unlink()
+
+
+def sweep(lifetime_seconds: float, keep: Collection[str] = ()) -> None:
+    """Deletes what is too old, and what was broken off.
+
+    Args:
+        lifetime_seconds: how long a file stays.
+        keep: paths that stay for good.
+    """
+    folder, now = Path(get_upload_folder()), time.time()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # something else may clean up, too
+    for path, info in sorted(_entries(), reverse=True):  # what is in a folder before the folder
+        unfinished = path.parent == folder and stat.S_ISREG(info.st_mode)
+        patience = STALLED_SECONDS if unfinished else lifetime_seconds
+        try:
+            if stat.S_ISDIR(info.st_mode):
+                if now - info.st_mtime > STALLED_SECONDS:
+                    path.rmdir()  # fails unless it is empty
+            elif str(path) not in keep and now - max(info.st_ctime, info.st_mtime) > patience:
+                path.unlink()
+        except OSError:
+            continue
+    os.utime(folder)
+
+
+def _entries() -> list[tuple[Path, os.stat_result]]:
+    found = []
+    for path in Path(get_upload_folder()).rglob("*"):
+        try:
+            found.append((path, path.lstat()))
+        except OSError:  # deleted meanwhile
+            continue
+    return found

@@ -1,0 +1,50 @@
+"""A page that is really served."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from demo.comparison import Comparison
+from demo.interface import LAUNCH, build
+from demo.uploads import Limits
+from mobilevit_core.bundle.bundle import Bundle
+from tests.demo.visitor import Visitor
+
+
+@pytest.fixture(scope="session")
+def comparison(shipped: Bundle) -> Comparison:
+    return Comparison(shipped)
+
+
+@pytest.fixture
+def serve(comparison: Comparison) -> Iterator[Callable[..., str]]:
+    """Starts a page with its own limits and options, until the end of the test; returns its address.
+
+    All pages of a process share one upload folder, so one with a short lifetime must not outlive its test.
+    """
+    pages = []
+
+    def start(limits: Limits | None = None, shown: Comparison | None = None, **options: Any) -> str:
+        page = build(shown or comparison, limits)
+        pages.append(page)
+        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH, **options)
+        return url
+
+    yield start
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture(scope="session")
+def served(comparison: Comparison) -> Iterator[str]:
+    page = build(comparison)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, mcp_server=True, **LAUNCH)
+    yield url
+    page.close()
+
+
+@pytest.fixture
+def visitor(served: str) -> Iterator[Visitor]:
+    with Visitor(base_url=served, timeout=120) as visitor:
+        yield visitor

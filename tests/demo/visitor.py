@@ -1,0 +1,48 @@
+"""What a stranger without a browser sends to the page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+FILE = {"_type": "gradio.FileData"}
+
+
+class Visitor(httpx.Client):
+    """Raw HTTP against a page."""
+
+    def upload(self, path: Path) -> dict[str, Any]:
+        """Sends a file; returns the reference for calls."""
+        return self.upload_bytes(path.name, path.read_bytes())
+
+    def upload_bytes(self, name: str, content: bytes) -> dict[str, Any]:
+        answer = self.post("gradio_api/upload", files={"files": (name, content)})
+        assert answer.status_code == 200, answer.text
+        return {"path": answer.json()[0], "meta": FILE}
+
+    def call(self, function: str, *data: Any) -> Any:
+        """The answer of an API function, or the text of its error."""
+        content = json.dumps({"data": data})  # allows NaN, as Python and careless clients do
+        headers = {"content-type": "application/json"}
+        answer = self.post(f"gradio_api/call/{function}", content=content, headers=headers)
+        if answer.status_code != 200:
+            return f"{answer.status_code} {answer.text}"
+        return _result(self.get(f"gradio_api/call/{function}/{answer.json()['event_id']}").text)
+
+    def handler(self, index: int, *data: Any, **more: Any) -> Any:
+        """The answer of one of the page's private handlers, as the page's own script asks for it."""
+        body = {"fn_index": index, "data": data, "session_hash": f"session{index}", **more}
+        answer = self.post("gradio_api/queue/join", json=body)
+        assert answer.status_code == 200, answer.text
+        events = self.get("gradio_api/queue/data", params={"session_hash": body["session_hash"]}).text
+        messages = [json.loads(line[6:]) for line in events.splitlines() if line.startswith("data: ")]
+        done = next(message for message in messages if message["msg"] == "process_completed")
+        return done["output"]["data"] if done["success"] else done["output"]["error"]
+
+
+def _result(events: str) -> Any:
+    blocks = [block.split("\n") for block in events.strip().split("\n\n")]
+    kind, data = blocks[-1]
+    answer = json.loads(data.removeprefix("data: "))
+    return answer if kind == "event: complete" else answer["error"]
