@@ -5,7 +5,6 @@ error. Libraries are imported inside the commands, so that --help and a mistyped
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,8 +20,6 @@ from mobilevit_core.data.dataset import ALL, PARTS, PhotoDataset
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.training.recipes import RECIPES, make_recipe
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes say nothing about a run
 
 SHOWN_NOTES = 10
 EVALUATED = (*PARTS, ALL)
