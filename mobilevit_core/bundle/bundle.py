@@ -46,6 +46,7 @@ class Contract:
         teachers: what the models that it learned from had been trained on, None without teachers.
         calibration: the temperature folded into the classifier, and what it was fitted on.
         unknown: when a picture is called none of the classes, None for never.
+        other_class: the class that means "none of these", the last of `class_names`; None without one.
     """
 
     class_names: tuple[str, ...]
@@ -62,6 +63,12 @@ class Contract:
     teachers: list[dict[str, Any]] | None = None
     calibration: dict[str, Any] | None = None
     unknown: UnknownRule | None = None
+    other_class: str | None = None
+
+    @property
+    def other(self) -> int | None:
+        """Index of `other_class`, None without one."""
+        return self.class_names.index(self.other_class) if self.other_class else None
 
     def origins(self) -> list[str]:
         """What other trainings went into the weights, one phrase each, the nearest first."""
@@ -91,6 +98,7 @@ class Contract:
             "teachers": self.teachers,
             "calibration": self.calibration,
             "unknown": self.unknown.to_json() if self.unknown else None,
+            **({"other_class": self.other_class} if self.other_class else {}),
         }
 
     @classmethod
@@ -106,6 +114,9 @@ class Contract:
         class_names = tuple(str(name) for name in value["class_names"])
         if len(class_names) < 2:
             raise ValueError("fewer than two class_names")
+        other_class = value.get("other_class")
+        if other_class is not None and other_class != class_names[-1]:
+            raise ValueError(f"other_class {other_class!r} is not the last class")
         if not set(FORMATS) & set(value["formats"]):
             raise ValueError("no known weight format")
         for section, key in (("recipe", "split"), ("recipe", "seed"), ("data", "name"), ("data", "digest")):
@@ -125,6 +136,7 @@ class Contract:
             teachers=value.get("teachers"),
             calibration=value.get("calibration"),
             unknown=UnknownRule.from_json(value["unknown"]) if value.get("unknown") else None,
+            other_class=other_class,
         )
 
 

@@ -68,6 +68,13 @@ def bundle_model(
                 "after": expected_calibration_error(after, labels),
             },
         },
-        unknown=UnknownRule.fit(after),
+        unknown=_rejection(after, labels, dataset.other),
+        other_class=dataset.other_class,
     )
     return write_exported(folder, model, contract, Pictures.of(dataset, rule), history, seen)
+
+
+def _rejection(probabilities: np.ndarray, labels: np.ndarray, other: int | None) -> UnknownRule:
+    """The rule fitted on the photographs that show one of the classes."""
+    known = labels != other if other is not None else np.ones(len(labels), bool)
+    return UnknownRule.fit(probabilities[known], other)

@@ -62,6 +62,7 @@ CHOICES = {
     "schedule": ("constant", "cosine"),
     "crop": ("random_resized", "random_fixed"),
     "keep": ("last", "best"),
+    "balance": ("auto", "none", "classes"),
 }
 
 
@@ -96,6 +97,12 @@ class Recipe:
         average_decay: decay a step of the averaged weights, 0 for none. With averages, validation and the
             finished model use them.
         teaching: share of the targets that comes from teachers, where there are any.
+        balance: "classes" draws all classes alike often, "none" every photograph, "auto" balances the
+            classes where the largest has more than three times the photographs of the smallest.
+        other_share: share of every batch that shows none of the classes, where there are such photographs;
+            each of their sources has the same part of it.
+        epoch_photos: photographs per epoch; 0 for as many of the classes as the training part has, and
+            those of other things on top.
         keep: "last", or "best" for the epoch with the highest validation accuracy.
         seed: of initial weights, shuffling, augmentation and a folder's split.
     """
@@ -123,6 +130,9 @@ class Recipe:
     mix: float = 0.3
     average_decay: float = 0.998
     teaching: float = 0.5
+    balance: str = "auto"
+    other_share: float = 0.3
+    epoch_photos: int = 0
     keep: str = "last"
     seed: int = 0
 
@@ -136,12 +146,14 @@ class Recipe:
         for name in ("batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be over 0.")
-        for name in ("warmup_epochs", "weight_decay", "clip_norm", "seed"):
+        for name in ("warmup_epochs", "weight_decay", "clip_norm", "epoch_photos", "seed"):
             if not 0 <= getattr(self, name) < 2**31:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more, and under 2^31.")
         for name in ("label_smoothing", "mix", "average_decay", "color", "degrade", "teaching"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
+        if not 0 < self.other_share < 1:
+            raise UserError(f"other_share is {self.other_share}; it must be between 0 and 1, without both.")
         if not 0 < self.crop_scale <= 1:
             raise UserError(f"crop_scale is {self.crop_scale}; it must be over 0 and at most 1.")
         if not self.stages or any(epochs < 1 for _, epochs in self.stages):
@@ -205,6 +217,7 @@ RECIPES = {
         color=0,
         mix=0,
         average_decay=0,
+        balance="none",
         keep="best",
     ),
 }
