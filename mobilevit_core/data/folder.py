@@ -276,7 +276,8 @@ def _photos_below(
 
 def _labelled(folder: Path, root: Path, label: int, reading: _Reading) -> list[LabelledPhoto]:
     return [
-        LabelledPhoto(path.relative_to(root).as_posix(), label, path) for path in _files(folder, reading, ())
+        LabelledPhoto(path.relative_to(root).as_posix(), label, path)
+        for path in _files(folder, reading, _identities(root))
     ]
 
 
@@ -321,6 +322,17 @@ def _files(folder: Path, reading: _Reading, above: tuple[tuple[int, int], ...]) 
             yield path
         else:
             reading.skip(path, NOWHERE if entry.is_symlink() else "not files")
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _identities(folder: Path) -> tuple[tuple[int, int], ...]:
+    """Of a folder and all folders above it."""
+    path = folder.resolve()
+    return tuple(_identity(each) for each in (path, *path.parents))
 
 
 def _read(unread: dict[str, list[LabelledPhoto]], reading: _Reading) -> dict[str, tuple[LabelledPhoto, ...]]:
