@@ -2,8 +2,8 @@
 
 Likeness is the correlation of grey thumbnails of 24 x 24 pixels, mirror images included. Most pairs are
 ruled out by few numbers: the lowest frequencies of both thumbnails and the length of what remains bound the
-correlation from above. Memory is bounded by blocks, time grows with the square of the number of photographs
-(100,000: about a minute).
+correlation from above. Memory is bounded by blocks; time grows with the square of the number of photographs,
+so very many are compared within their classes only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +23,7 @@ SMALL_GROUP = 3  # photographs; a group up to this size, or a tenth of a class, 
 MOST_PAIRS = 5_000_000  # kept at a time; with more, the search goes on at the next step only
 LOW = 8  # frequencies in each direction
 BLOCK = 2048
+MOST_COMPARED = 40_000  # photographs compared across classes, too
 
 
 def likeness_to(thumbnails: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
@@ -54,14 +55,26 @@ def group_alike(thumbnails: Sequence[np.ndarray], labels: Sequence[int]) -> np.n
 
     Args:
         thumbnails: grey, uint8 (24, 24) each, of different files.
-        labels: the class of each. Across classes only the highest step counts: things of one shape and
-            different colours look alike in grey.
+        labels: the class of each. Across classes only the highest step counts (things of one shape and
+            different colours look alike in grey), and with more than `MOST_COMPARED` photographs nothing.
 
     Returns:
         int (photos,): the same number for photographs of one group.
     """
-    count = len(thumbnails)
     classes = np.asarray(labels)
+    members = [np.arange(len(classes))]
+    if len(classes) > MOST_COMPARED:
+        members = [np.flatnonzero(classes == label) for label in np.unique(classes)]
+    groups = np.arange(len(classes))
+    for indices in members:
+        found = _group([thumbnails[index] for index in indices], classes[indices])
+        groups[indices] = indices[found]
+    return groups
+
+
+def _group(thumbnails: Sequence[np.ndarray], classes: np.ndarray) -> np.ndarray:
+    """As `group_alike`, each photograph compared with all others."""
+    count = len(thumbnails)
     limit = max(SMALL_GROUP, count // max(len(np.unique(classes)), 1) // 10)
     first, second, values, floor = _pairs(thumbnails)
     counted = (classes[first] == classes[second]) | (values >= STEPS[-1])

@@ -10,7 +10,6 @@ from mobilevit_core.data.splitting import group_copies
 from mobilevit_core.errors import UserError
 
 WORDNET_ID = re.compile(r"n\d{8}(?!\d)")
-MOST_PHOTOS_COMPARED = 150_000  # with each other; above, only within each class
 
 
 def merge(datasets: Sequence[PhotoDataset]) -> PhotoDataset:
@@ -73,17 +72,11 @@ def _singular(name: str) -> str:
 
 def _without_straddling(dataset: PhotoDataset) -> PhotoDataset:
     """Drops training photographs that look like a held-out one of any source."""
-    photos = [photo for part in dataset.parts.values() for photo in part]
-    clusters = [photos]
-    if len(photos) > MOST_PHOTOS_COMPARED:
-        clusters = [[p for p in photos if p.label == label] for label in range(len(dataset.class_names))]
-    held_out = {id(photo) for part, members in dataset.parts.items() if part != "train" for photo in members}
-    dropped: set[int] = set()
-    for cluster in clusters:
-        groups = group_copies(cluster)
-        taken = {groups[photo.sha256] for photo in cluster if id(photo) in held_out}
-        dropped |= {id(photo) for photo in cluster if groups[photo.sha256] in taken}
-    train = tuple(photo for photo in dataset.parts["train"] if id(photo) not in dropped)
+    groups = group_copies([photo for part in dataset.parts.values() for photo in part])
+    held_out = {
+        groups[photo.sha256] for part, photos in dataset.parts.items() if part != "train" for photo in photos
+    }
+    train = tuple(photo for photo in dataset.parts["train"] if groups[photo.sha256] not in held_out)
     return with_training_part(dataset, train, "(nearly) the same as one that another source holds back")
 
 
