@@ -20,7 +20,7 @@ from mobilevit_core.data.dataset import ALL, PARTS, PhotoDataset
 from mobilevit_core.data.loading import check_enough, load_dataset, load_described
 from mobilevit_core.data.summary import SKIPPED_LIST, counts_table, shown_name
 from mobilevit_core.errors import UserError
-from mobilevit_core.training.recipes import RECIPES, make_recipe
+from mobilevit_core.training.recipes import RECIPES, balance_notes, make_recipe
 
 SHOWN_NOTES = 10
 EVALUATED = (*PARTS, ALL)
@@ -63,35 +63,39 @@ BundleArgument = Annotated[Path, typer.Argument(help="Folder of a bundle, for ex
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 RuntimeOption = Annotated[str | None, typer.Option(help=f"One of: {', '.join(FORMATS)}.")]
 DataHelp = "A folder with one subfolder of photographs a class, or a data set of tensorflow-datasets."
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(help=f"{DataHelp} Repeated: the union, same classes joined. Default: tf_flowers."),
+]
+OtherOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Photographs that show none of the classes, a folder or a data set of tensorflow-datasets; "
+        "they become the class 'none of these', like a subfolder _other of the data. Can be repeated."
+    ),
+]
+OtherWithoutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A class to leave out of --other; those with the name of a wanted class are left out anyway. "
+        "Can be repeated."
+    ),
+]
+DataWeightOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="SOURCE=NUMBER: how often photographs of a source of --data or --other are drawn, compared "
+        "with the others. Can be repeated."
+    ),
+]
 
 
 @app.command()
 def train(
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{DataHelp} Repeated: the union, same classes joined. Default: tf_flowers."),
-    ] = None,
-    other: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Photographs that show none of the classes, a folder or a data set of tensorflow-datasets; "
-            "they become the class 'none of these', like a subfolder _other of the data. Can be repeated."
-        ),
-    ] = None,
-    other_without: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A class to leave out of --other; those with the name of a wanted class are left out "
-            "anyway. Can be repeated."
-        ),
-    ] = None,
-    data_weight: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="SOURCE=NUMBER: how often photographs of a source of --data or --other are drawn, compared "
-            "with the others. Can be repeated."
-        ),
-    ] = None,
+    data: DataOption = None,
+    other: OtherOption = None,
+    other_without: OtherWithoutOption = None,
+    data_weight: DataWeightOption = None,
     recipe: Annotated[str, typer.Option(help=f"One of: {', '.join(RECIPES)}.")] = "default",
     run: Annotated[
         Path | None, typer.Option(help="Run folder; the same one goes on. Default: runs/RECIPE.")
@@ -148,7 +152,7 @@ def train(
         other_without=other_without or (),
         weights=dict(_source_and_weight(text) for text in data_weight or []),
     )
-    _show_data(dataset, check_enough(dataset), folder)
+    _show_data(dataset, [*check_enough(dataset), *balance_notes(dataset, chosen)], folder)
 
     from mobilevit_core.training.distillation import Teachers
     from mobilevit_core.training.run_folder import RunFolder

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mobilevit_core.data.dataset import OTHER, SPLITS, PhotoDataset, Source
+from mobilevit_core.data.bulk import in_order
+from mobilevit_core.data.dataset import OTHER, SPLITS, Facts, PhotoDataset, Source
 from mobilevit_core.data.folder import load_folder
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
 from mobilevit_core.data.tfds import TFDS_NAME, load_tfds
@@ -74,9 +75,11 @@ def load_dataset(
     twice = sorted({name for name in (*names, *other) if (*names, *other).count(name) > 1})
     if twice or not names:
         raise UserError(f"{twice[0]} is given twice. Give it once." if twice else "Give a data set.")
-    dataset = merge([_load_one(name, split, seed) for name in names])
+    several = len(names) > 1 or bool(other) or leave_out is not None
+    loaded = [_load_one(name, split, seed) for name in names]
+    dataset = merge([_with_facts(each) for each in loaded] if several else loaded)
     dataset = _leave_out_classes(dataset, without)
-    others = [_load_one(name, split, seed, labelled=False) for name in other]
+    others = [_with_facts(_load_one(name, split, seed, labelled=False)) for name in other]
     dataset = with_weights(add_other(dataset, others, other_without), dict(weights or {}))
     if not keep_suspects:
         dataset = _leave_out_suspects(dataset)
@@ -120,6 +123,18 @@ def _load_one(data: str, split: str, seed: int, labelled: bool = True) -> PhotoD
         }
         dataset = replace(dataset, parts=parts, sources=(source,))
     return _leave_out_duplicates(dataset)
+
+
+def _with_facts(dataset: PhotoDataset) -> PhotoDataset:
+    """Reads thumbnails and digests of photographs that come from memory, all at once."""
+    photos = [photo for part in dataset.parts.values() for photo in part if photo.facts is None]
+    facts = in_order(lambda photo: Facts.of(photo.source, photo.name), photos, f"Reading {dataset.name}")
+    read = {photo.name: replace(photo, facts=found) for photo, found in zip(photos, facts, strict=True)}
+    parts = {
+        part: tuple(photo if photo.facts else read[photo.name] for photo in members)
+        for part, members in dataset.parts.items()
+    }
+    return replace(dataset, parts=parts)
 
 
 def check_enough(dataset: PhotoDataset) -> list[str]:
@@ -208,6 +223,7 @@ def _leave_out_suspects(dataset: PhotoDataset) -> PhotoDataset:
 
 def _leave_out_look_alikes(dataset: PhotoDataset, other: PhotoDataset) -> PhotoDataset:
     """Drops training photographs that look like one that another data set validates or tests with."""
+    other = _with_facts(other)
     held_out = [photo.thumbnail for part in ("validation", "test") for photo in other.parts.get(part, ())]
     training = dataset.parts["train"]
     likeness = likeness_to([photo.thumbnail for photo in training], held_out)

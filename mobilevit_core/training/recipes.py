@@ -49,10 +49,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from mobilevit_core.data.dataset import SPLITS
+from mobilevit_core.data.dataset import SPLITS, PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import RESIZE_MODES, ResizeRule
 from mobilevit_core.models.image_size import check_image_size
+
+UNEVEN = 3.0  # largest class over smallest, above which balance="auto" balances the classes
 
 CHOICES = {
     "split": tuple(SPLITS),
@@ -179,7 +181,7 @@ class Recipe:
 
 RECIPES = {
     "default": Recipe(image_size=192, stages=((128, 56), (192, 12))),
-    "pretrain": Recipe(split="whole", image_size=128, stages=((128, 64),), crop_scale=0.25),
+    "pretrain": Recipe(split="whole", image_size=128, stages=((128, 64),), crop_scale=0.25, balance="none"),
     "pretrain-192": Recipe(
         split="whole",
         image_size=192,
@@ -190,6 +192,7 @@ RECIPES = {
         learning_rate=1e-3,
         warmup_epochs=1,
         degrade=0.1,
+        balance="none",
     ),
     "finetune": Recipe(
         suspects="drop",
@@ -245,6 +248,27 @@ def make_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
     if values.get("stages") and "image_size" not in values:
         values["image_size"] = values["stages"][-1][0]
     return dataclasses.replace(RECIPES[name], **values)
+
+
+def unevenness(dataset: PhotoDataset) -> float:
+    """Training photographs of the largest class over those of the smallest, `OTHER` left aside."""
+    counts = [parts["train"] for name, parts in dataset.counts().items() if name != dataset.other_class]
+    return max(counts) / max(min(counts), 1)
+
+
+def balances(dataset: PhotoDataset, recipe: Recipe) -> bool:
+    """Whether a training draws all classes alike often."""
+    return recipe.balance == "classes" or (recipe.balance == "auto" and unevenness(dataset) > UNEVEN)
+
+
+def balance_notes(dataset: PhotoDataset, recipe: Recipe) -> list[str]:
+    """A sentence for people where `balance` decides by itself that classes are drawn alike often."""
+    if recipe.balance != "auto" or not balances(dataset, recipe):
+        return []
+    return [
+        f"the largest class has {unevenness(dataset):.1f} times the training photographs of the smallest, so "
+        "all classes are drawn alike often (--set balance=none turns that off)"
+    ]
 
 
 def _parse(key: str, text: str, kind: Any) -> Any:

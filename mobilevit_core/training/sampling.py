@@ -1,7 +1,5 @@
 """How often each photograph is drawn: weights of sources, balance of classes, the share of `OTHER`."""
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,9 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.training.recipes import Recipe
-
-UNEVEN = 3.0  # largest class over smallest, from which "auto" balances the classes
+from mobilevit_core.training.recipes import Recipe, balances
 
 
 @dataclass(frozen=True)
@@ -48,9 +44,7 @@ class Sampling:
         photos, other = dataset.part("train"), dataset.other
         labels = np.array([photo.label for photo in photos])
         wanted = np.ones(len(photos), bool) if other is None else labels != other
-        balanced = recipe.balance == "classes" or (
-            recipe.balance == "auto" and unevenness(photos, other) > UNEVEN
-        )
+        balanced = balances(dataset, recipe)
         weights = _source_weights(photos, dataset)
         if other is None and not balanced and not recipe.epoch_photos and len(set(weights[wanted])) == 1:
             return cls.uniform(len(photos))
@@ -98,12 +92,6 @@ class Sampling:
             inside = tf.cast(which, tf.float64)
             place += inside * (tf.cumsum(inside) - 0.5) / tf.maximum(tf.reduce_sum(inside), 1)
         return tf.gather(drawn, tf.argsort(place, stable=True))
-
-
-def unevenness(photos: Sequence[LabelledPhoto], other: int | None) -> float:
-    """Photographs of the largest class over those of the smallest, `OTHER` left aside."""
-    counts = [count for label, count in Counter(p.label for p in photos).items() if label != other]
-    return max(counts) / min(counts) if counts else math.nan
 
 
 def _strata(photos: Sequence[LabelledPhoto]) -> np.ndarray:

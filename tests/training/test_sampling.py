@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.loading import load_dataset
-from mobilevit_core.training.recipes import Recipe
-from mobilevit_core.training.sampling import Sampling, unevenness
+from mobilevit_core.training.recipes import Recipe, balance_notes, unevenness
+from mobilevit_core.training.sampling import Sampling
 from tests.drawing import noise_folder
 
 RECIPE = Recipe(image_size=64, stages=((64, 1),), batch_size=10)
@@ -35,7 +35,7 @@ def test_even_data_is_drawn_once_each(tmp_path: Path) -> None:
 
 def test_classes_are_balanced_where_they_are_uneven(tmp_path: Path) -> None:
     dataset = load_dataset(str(noise_folder(tmp_path, {"common": 100, "rare": 20})))
-    assert unevenness(dataset.part("train"), None) == 5
+    assert unevenness(dataset) == 5 and "5.0 times" in balance_notes(dataset, RECIPE)[0]
     sampling = Sampling.of(dataset, RECIPE)
     assert sampling.balanced and sampling.epoch_photos == 96
     drawn = draws(sampling, 20)
@@ -43,7 +43,7 @@ def test_classes_are_balanced_where_they_are_uneven(tmp_path: Path) -> None:
     assert abs(shares(dataset, np.concatenate(drawn))["rare"] - 0.5) < 0.01
     assert len(set(np.concatenate(drawn).tolist())) == 96  # nobody is forgotten
     plain = Sampling.of(dataset, dataclasses.replace(RECIPE, balance="none"))
-    assert sorted(draws(plain)[0]) == list(range(96))
+    assert sorted(draws(plain)[0]) == list(range(96)) and not plain.balanced
 
 
 def test_weights_of_sources(tmp_path: Path) -> None:
