@@ -7,9 +7,13 @@ Both are imported on first use: a program that only runs a .tflite file never im
 
 from typing import TYPE_CHECKING, Any
 
+from mobilevit_core import tensorflow_setup
+
 if TYPE_CHECKING:
     from mobilevit_core.inference.classifier import load_classifier
     from mobilevit_core.models.create import create_mobilevit
+
+tensorflow_setup.prepare()  # here, because every entry point passes it before it imports TensorFlow
 
 __all__ = ["create_mobilevit", "load_classifier"]
 

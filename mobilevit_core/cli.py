@@ -5,7 +5,6 @@ error. Libraries are imported inside the commands, so that --help and a mistyped
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,14 +17,13 @@ from typer.core import TyperGroup
 
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import ALL, PARTS, PhotoDataset
-from mobilevit_core.data.loading import load_dataset
+from mobilevit_core.data.loading import check_enough, load_dataset, load_described
+from mobilevit_core.data.summary import SKIPPED_LIST, counts_table, shown_name
 from mobilevit_core.errors import UserError
-from mobilevit_core.training.recipes import RECIPES, make_recipe
+from mobilevit_core.training.recipes import RECIPES, balance_notes, make_recipe
 
 if TYPE_CHECKING:
     from mobilevit_core.inference.classifier import Classifier
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes say nothing about a run
 
 SHOWN_NOTES = 10
 EVALUATED = (*PARTS, ALL)
@@ -68,11 +66,39 @@ BundleArgument = Annotated[Path, typer.Argument(help="Folder of a bundle, for ex
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 RuntimeOption = Annotated[str | None, typer.Option(help=f"One of: {', '.join(FORMATS)}.")]
 DataHelp = "A folder with one subfolder of photographs a class, or a data set of tensorflow-datasets."
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(help=f"{DataHelp} Repeated: the union, same classes joined. Default: tf_flowers."),
+]
+OtherOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Photographs that show none of the classes, a folder or a data set of tensorflow-datasets; "
+        "they become the class 'none of these', like a subfolder _other of the data. Can be repeated."
+    ),
+]
+OtherWithoutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A class to leave out of --other; those with the name of a wanted class are left out anyway. "
+        "Can be repeated."
+    ),
+]
+DataWeightOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="SOURCE=NUMBER: how often photographs of a source of --data or --other are drawn, compared "
+        "with the others. Can be repeated."
+    ),
+]
 
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Option(help=DataHelp)] = "tf_flowers",
+    data: DataOption = None,
+    other: OtherOption = None,
+    other_without: OtherWithoutOption = None,
+    data_weight: DataWeightOption = None,
     recipe: Annotated[str, typer.Option(help=f"One of: {', '.join(RECIPES)}.")] = "default",
     run: Annotated[
         Path | None, typer.Option(help="Run folder; the same one goes on. Default: runs/RECIPE.")
@@ -118,7 +144,18 @@ def train(
     if start:
         start.check(chosen)
     teacher_bundles = [open_bundle(path) for path in teacher or []]
-    dataset = _load(data, chosen.to_json(), leave_out, without or ())
+    dataset = load_dataset(
+        data or ["tf_flowers"],
+        chosen.split,
+        chosen.seed,
+        leave_out=load_dataset(leave_out) if leave_out else None,
+        without=without or (),
+        keep_suspects=chosen.suspects != "drop",
+        other=other or (),
+        other_without=other_without or (),
+        weights=dict(_source_and_weight(text) for text in data_weight or []),
+    )
+    _show_data(dataset, [*check_enough(dataset), *balance_notes(dataset, chosen)], folder)
 
     from mobilevit_core.training.distillation import Teachers
     from mobilevit_core.training.run_folder import RunFolder
@@ -192,9 +229,10 @@ def evaluate(
     for name in names:
         opened.weights(name)
     source, recipe = opened.manifest.data, opened.manifest.recipe
-    without = () if data else source.get("without", ())
     recipe = {**recipe, "split": split or recipe["split"]}
-    dataset = _load(data or source["name"], recipe, without=without)
+    dataset = _load(data or source, recipe)
+    if not opened.manifest.other_class:
+        dataset = dataset.without_other()
     from mobilevit_core.evaluation.metrics import evaluate_runtimes, figures_of
 
     evaluations = evaluate_runtimes(opened, dataset, part, names)
@@ -292,7 +330,7 @@ def _print_answers(
         none = "  (probably none of these)" if classifier.rejects(answer) else ""
         console.print(f"{photo}{none}", markup=False, soft_wrap=True)
         for label, score in answer:
-            console.print(f"  {score:7.2%}  {label}", markup=False)
+            console.print(f"  {score:7.2%}  {shown_name(label)}", markup=False)
 
 
 @app.command()
@@ -407,23 +445,44 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _load(
-    data: str, recipe: Mapping[str, Any], leave_out: str | None = None, without: Sequence[str] = ()
-) -> PhotoDataset:
-    """Loads a data set as a recipe says, and says on standard error what was left out of it."""
-    dataset = load_dataset(
-        data,
-        recipe["split"],
-        recipe["seed"],
-        leave_out=load_dataset(leave_out) if leave_out else None,
-        without=without,
-        keep_suspects=recipe.get("suspects") != "drop",
-    )
-    for note in dataset.notes[:SHOWN_NOTES]:
-        messages.print(f"Note: {note}", markup=False, soft_wrap=True)
-    if len(dataset.notes) > SHOWN_NOTES:
-        messages.print(f"Note: and {len(dataset.notes) - SHOWN_NOTES} more.")
+def _source_and_weight(text: str) -> tuple[str, float]:
+    name, _, weight = text.rpartition("=")  # a path may have "=" in it
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise UserError(
+            f"--data-weight {text}: write SOURCE=NUMBER, for example --data-weight my_photos=2."
+        ) from None
+
+
+def _load(data: str | Mapping[str, Any], recipe: Mapping[str, Any]) -> PhotoDataset:
+    """Loads a data set by name, or the one that a bundle describes, as a recipe says; shows the notes."""
+    keep_suspects = recipe.get("suspects") != "drop"
+    if isinstance(data, str):
+        dataset = load_dataset(data, recipe["split"], recipe["seed"], keep_suspects=keep_suspects)
+    else:
+        dataset = load_described(data, recipe["split"], recipe["seed"], keep_suspects)
+    _show_notes(dataset.notes)
     return dataset
+
+
+def _show_notes(notes: Sequence[str]) -> None:
+    for note in notes[:SHOWN_NOTES]:
+        messages.print(f"Note: {note}", markup=False, soft_wrap=True)
+    if len(notes) > SHOWN_NOTES:
+        messages.print(f"Note: and {len(notes) - SHOWN_NOTES} more.")
+
+
+def _show_data(dataset: PhotoDataset, warnings: Sequence[str], run: Path) -> None:
+    """Says on standard error what a training finds, before it begins."""
+    _show_notes(dataset.notes)
+    if dataset.skipped:
+        messages.print(
+            f"Note: all skipped files are listed in {run / SKIPPED_LIST}", markup=False, soft_wrap=True
+        )
+    messages.print(counts_table(dataset))
+    for warning in warnings:
+        messages.print(f"Warning: {warning}.", style="yellow", markup=False, soft_wrap=True)
 
 
 def _warn_of_seen(figures: dict[str, Any]) -> None:
@@ -449,6 +508,9 @@ def _print_evaluation(title: str, figures: dict[str, Any], result: dict[str, Any
         markup=False,
         soft_wrap=True,
     )
+    if "other" in result:
+        found, count = result["other"]["found"], result["other"]["photos"]
+        console.print(f"  {found:.1%} of {count} photographs of other things are called so")
     if not classes:  # those of the first weights are enough to read; --json has all
         return
     table = Table()

@@ -1,10 +1,8 @@
 """Shared by all tests: drawn photographs, a small trained bundle, the shipped one, the real data set."""
 
-import os
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+import mobilevit_core  # noqa: F401  # isort: skip  (first: it sets up TensorFlow)
 import keras
 import numpy as np
 import pytest

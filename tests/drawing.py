@@ -32,6 +32,23 @@ def draw_folder(folder: Path, photos_per_class: int = 10) -> Path:
     return folder
 
 
+def noise_photo(seed: int, size: tuple[int, int] = (90, 70)) -> Image.Image:
+    """Coarse coloured noise, unlike any other; (width, height)."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BILINEAR)
+
+
+def noise_folder(folder: Path, counts: dict[str, int], seed: int = 0) -> Path:
+    """Subfolder -> number of photographs of noise; "" for the folder itself."""
+    for number, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            noise_photo(100_000 * seed + 1000 * number + index).save(
+                folder / name / f"{index:03}.jpg", quality=90
+            )
+    return folder
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest behind a .tflite file, read as any zip tool reads it."""
     with zipfile.ZipFile(path) as archive:

@@ -104,7 +104,7 @@ def test_wrong_data_is_told_before_anything_is_written(tmp_path: Path) -> None:
         assert "Image size 100" in refused("train", "--data", folder, "--run", runs, "--set", value)
     assert "NAME=VALUE" in refused("train", "--data", folder, "--run", runs, "--set", "batch_size")
     assert not runs.exists()
-    draw_folder(folder / "more", 3)
+    draw_folder(folder / "more", 5)
     file = folder / "blue" / "a.jpg"
     assert str(file) in refused("train", "--data", folder / "more", "--run", file / "run")
 

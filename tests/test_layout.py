@@ -10,6 +10,7 @@ ROOT = Path(mobilevit_core.__file__).parent
 ORDER = [
     "errors",
     "files",
+    "tensorflow_setup",
     "images",
     "data",
     "models",

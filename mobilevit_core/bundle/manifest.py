@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobilevit_core.bundle.manifest_fields import (
     AsItWas,
@@ -64,6 +64,7 @@ class Manifest(BaseModel):
         teachers: what the models that it learned from had been trained on, None without teachers.
         calibration: the temperature folded into the classifier, and what it was fitted on.
         rejection: when a picture is called none of the classes, None for never.
+        other_class: the class that means "none of these", the last of `class_names`; None without one.
 
     Keys that this program does not know are kept.
     """
@@ -84,6 +85,20 @@ class Manifest(BaseModel):
     teachers: Annotated[list[Origin] | None, AsItWas] = None
     calibration: Annotated[Calibration | None, AsItWas] = None
     rejection: RejectionRule | None = None
+    other_class: Text | None = None
+
+    @model_validator(mode="after")
+    def _other_class_is_last(self) -> "Manifest":
+        if self.other_class is not None and self.other_class != self.class_names[-1]:
+            raise ValueError(f"other_class {self.other_class[:60]!r} is not the last of class_names")
+        if self.rejection and self.rejection.other not in (None, self.other):
+            raise ValueError("rejection.other is not the place of other_class")
+        return self
+
+    @property
+    def other(self) -> int | None:
+        """Index of `other_class`, None without one."""
+        return self.class_names.index(self.other_class) if self.other_class else None
 
     @property
     def formats(self) -> tuple[str, ...]:

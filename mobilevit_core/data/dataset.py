@@ -1,15 +1,24 @@
 """Labelled photographs in parts, and the shares of the parts."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from mobilevit_core.errors import UserError
+from mobilevit_core.images.reading import read_thumbnail
 
 PARTS = ("train", "validation", "test")
 ALL = "all"  # every photograph, for evaluation on data that was not trained on
+THUMBNAIL = 24  # side of the grey thumbnails that near-duplicates are found with, pixels
+
+# The class of photographs that show none of the others: its name as folder and label, and for people.
+OTHER = "_other"
+NONE_OF_THESE = "none of these"
 
 # name -> part -> per cent of a data set that comes as one piece, in this order. The last tenth of
 # tf_flowers is what the Keras example both chooses its epoch on and reports; in the default split nothing
@@ -23,6 +32,24 @@ JOINING = "whole"
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What one reading of a photograph's file tells.
+
+    Attributes:
+        sha256: digest of the encoded file, hexadecimal.
+        thumbnail: grey, uint8 (24, 24).
+    """
+
+    sha256: str
+    thumbnail: np.ndarray
+
+    @classmethod
+    def of(cls, encoded: bytes, name: str) -> "Facts":
+        """Reads them; a UserError where the file is not a photograph or is damaged."""
+        return cls(hashlib.sha256(encoded).hexdigest(), read_thumbnail(encoded, THUMBNAIL, name))
+
+
+@dataclass(frozen=True)
 class LabelledPhoto:
     """One photograph of a data set.
 
@@ -30,17 +57,61 @@ class LabelledPhoto:
         name: path inside the folder, or data set and position, for messages.
         label: index into the data set's class names.
         source: encoded bytes or the path of the file.
+        origin: the data source that it came from, a `Source.data`.
+        facts: of its file, where it has been read already.
     """
 
     name: str
     label: int
     source: bytes | Path = field(repr=False)
+    origin: str = ""
+    facts: Facts | None = field(default=None, repr=False, compare=False)
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """Digest of the encoded file, hexadecimal."""
+        return self.facts.sha256 if self.facts else self._digest
+
+    @property
+    def thumbnail(self) -> np.ndarray:
+        """Grey, uint8 (24, 24)."""
+        return self.facts.thumbnail if self.facts else read_thumbnail(self.source, THUMBNAIL, self.name)
+
+    @cached_property
+    def _digest(self) -> str:
         encoded = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
         return hashlib.sha256(encoded).hexdigest()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One of the places that a data set's photographs come from.
+
+    Attributes:
+        data: folder, or name in tensorflow-datasets with its version.
+        weight: how often each of its photographs is drawn for training, compared with other sources; for
+            sources of `OTHER`, the share that the whole source has of that class.
+        other: whether its photographs belong to `OTHER`.
+    """
+
+    data: str
+    weight: float = 1.0
+    other: bool = False
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is not part of the data set.
+
+    Attributes:
+        path: the file.
+        reason: the kind of reason, a few words; files are counted by it.
+        detail: more about this file, where there is more to say.
+    """
+
+    path: str
+    reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +125,10 @@ class PhotoDataset:
         parts: part name -> photographs.
         notes: what was left out and why, one sentence each.
         without: classes that were left out whole.
+        sources: where the photographs come from.
+        other_class: `OTHER` where that is the last class, None where there is no such class.
+        other_without: classes of the other sources that were left out by name.
+        skipped: files that are not part of it.
     """
 
     name: str
@@ -62,6 +137,15 @@ class PhotoDataset:
     parts: Mapping[str, tuple[LabelledPhoto, ...]]
     notes: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    other_class: str | None = None
+    other_without: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def other(self) -> int | None:
+        """Label of `OTHER`, None where there is no such class."""
+        return len(self.class_names) - 1 if self.other_class else None
 
     def part(self, name: str) -> tuple[LabelledPhoto, ...]:
         """The photographs of one part, or of all parts together for "all".
@@ -75,6 +159,26 @@ class PhotoDataset:
             present = ", ".join(part for part, photos in self.parts.items() if photos)
             raise UserError(f"{self.name} (split {self.split!r}) has no part {name!r}. It has: {present}.")
         return self.parts[name]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Class name -> part -> number of photographs."""
+        counted = {part: Counter(photo.label for photo in photos) for part, photos in self.parts.items()}
+        return {
+            name: {part: counted[part][label] for part in self.parts}
+            for label, name in enumerate(self.class_names)
+        }
+
+    def without_other(self) -> "PhotoDataset":
+        """The same without `OTHER`, for a network that does not know that class."""
+        if self.other is None:
+            return self
+        parts = {
+            part: tuple(photo for photo in photos if photo.label != self.other)
+            for part, photos in self.parts.items()
+        }
+        wanted = tuple(source for source in self.sources if not source.other)
+        names = self.class_names[:-1]
+        return replace(self, class_names=names, parts=parts, sources=wanted, other_class=None)
 
     def describe(self) -> dict[str, object]:
         """Data set, split, sizes and a digest of which photograph is in which part with which label."""
@@ -90,4 +194,25 @@ class PhotoDataset:
             "digest": hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest(),
             "notes": list(self.notes),
             **({"without": list(self.without)} if self.without else {}),
+            **self._describe_sources(),
+        }
+
+    def _describe_sources(self) -> dict[str, object]:
+        """Each source with its numbers of photographs; nothing where one plain source is all."""
+        if len(self.sources) < 2 and not self.other_class:
+            return {}
+        counted = {part: Counter(photo.origin for photo in photos) for part, photos in self.parts.items()}
+        rows = [
+            {
+                "data": source.data,
+                "other": source.other,
+                "weight": source.weight,
+                "photos": {part: counted[part][source.data] for part in self.parts},
+            }
+            for source in self.sources
+        ]
+        return {
+            "sources": rows,
+            **({"other_class": self.other_class} if self.other_class else {}),
+            **({"other_without": list(self.other_without)} if self.other_without else {}),
         }

@@ -1,143 +1,426 @@
-"""A folder of one's own: one subfolder a class, or such folders for the parts."""
+"""A folder of one's own: one subfolder per class, or such folders for the splits.
 
-import hashlib
+photos/daisy/..., photos/tulip/...                   classes; whatever lies deeper belongs to them, too
+photos/train/daisy/..., photos/test/daisy/...        the same for each split, in the usual spellings
+photos/_other/...                                    photographs that show none of the classes
+"""
+
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mobilevit_core.data.dataset import JOINING, PARTS, SPLITS, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.bulk import in_order
+from mobilevit_core.data.dataset import (
+    JOINING,
+    OTHER,
+    PARTS,
+    SPLITS,
+    Facts,
+    LabelledPhoto,
+    PhotoDataset,
+    Skipped,
+    Source,
+)
+from mobilevit_core.data.splitting import divide, group_copies
 from mobilevit_core.errors import UserError
-from mobilevit_core.images.reading import SUFFIXES, read_photo
+from mobilevit_core.images.reading import SUFFIXES
 
-# What people call the parts when they lay them out as folders.
-FOLDER_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
+# What people call the splits when they lay them out as folders, without "set", "data", "images", digits ...
+SPLIT_NAMES = {
+    "train": ("train", "training", "trn"),
+    "validation": ("val", "valid", "validation", "eval", "evaluation", "dev"),
+    "test": ("test", "testing", "tst"),
 }
+SPLIT_AFFIXES = re.compile(r"^(set|data|images?|photos?|split)+|(set|data|images?|photos?|split|folder)+$")
+SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
+
+HEIC = (".heic", ".heif", ".hif", ".avif")
+OTHER_PICTURES = (".gif", ".bmp", ".tif", ".tiff", ".jp2", ".dng", ".cr2", ".nef", ".arw", ".svg")
+CONVERT_HEIC = (
+    "HEIC photographs, which can't be read here: convert them to JPEG first (on an iPhone: Settings > Camera "
+    "> Formats > Most Compatible; on a Mac: Preview > Export; on Linux: heif-convert)"
+)
+NOWHERE, BACK = "links that lead nowhere", "links that lead back to a folder above them"
+NAMED = 3  # files named in a sentence; the others are only counted
 
 
-def load_folder(folder: Path, split: str, seed: int) -> PhotoDataset:
-    """Reads a folder; what can't be read as a photograph is left out and noted.
+@dataclass
+class _Reading:
+    """What comes to light while a folder is read."""
+
+    folder: Path
+    notes: list[str] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def skip(self, path: Path, reason: str, detail: str = "") -> None:
+        self.skipped.append(Skipped(str(path), reason, detail))
+
+
+def load_folder(folder: Path, split: str, seed: int, labelled: bool = True) -> PhotoDataset:
+    """Reads a folder; what can't be read as a photograph is left out, counted and listed.
+
+    Photographs that are (nearly) copies of each other come into the same part.
 
     Args:
         folder: class folders, or folders such as train and val with class folders inside.
         split: a key of `SPLITS`, for a folder that does not come in parts; "whole" joins parts.
         seed: decides who goes into which part.
+        labelled: False for photographs of other things: one class is enough, and so are photographs without
+            a class folder.
 
     Raises:
         UserError: the folder is no data set; the message says what is missing.
     """
-    layout = _parts_layout(folder)
+    reading = _Reading(folder)
+    folder = _unwrapped(folder, reading) if labelled else folder
+    layout = _split_folders(folder, reading) if labelled else {}
     roots = layout or {"train": folder}
-    class_names = _class_folders(roots["train"])
-    photos, notes = {}, []
-    for part, root in roots.items():
-        unknown = set(_class_folders(root)) - set(class_names)
-        if unknown:
-            raise UserError(f"{root} has classes that {roots['train']} lacks: {', '.join(sorted(unknown))}.")
-        photos[part], unreadable = _readable(_photos_below(root, class_names), class_names, root)
-        notes += unreadable
-    if layout and split != JOINING:
-        if "validation" not in photos:
-            photos |= _divide(photos.pop("train"), {"train": 90, "validation": 10}, seed)
-        return PhotoDataset(str(folder), "folders", class_names, photos, tuple(notes))
-    joined = [
-        replace(photo, name=f"{roots[part].name}/{photo.name}") if layout else photo
+    class_names = _class_names(roots["train"]) if labelled else _loose_classes(folder)
+    unread = {part: _photos_below(root, class_names, reading, labelled) for part, root in roots.items()}
+    if len(roots) > 1 and split == JOINING:  # the same name may stand in several
+        unread = {
+            part: [replace(photo, name=f"{roots[part].name}/{photo.name}") for photo in photos]
+            for part, photos in unread.items()
+        }
+    beside = folder / OTHER if layout and (folder / OTHER).is_dir() else None
+    if beside:
+        unread[OTHER] = _labelled(beside, beside, len(class_names), reading)
+    photos = _read(unread, reading)
+    if labelled:
+        photos = _without_contradictions(photos, reading)
+        _check_filled(photos, roots, class_names, reading)
+    dataset = _in_parts(folder, photos, class_names, split, seed, bool(layout))
+    notes = (*reading.notes, *_skipped_notes(reading.skipped), *dataset.notes)
+    return replace(dataset, name=str(reading.folder), notes=notes, skipped=tuple(reading.skipped))
+
+
+def _in_parts(
+    folder: Path,
+    photos: dict[str, tuple[LabelledPhoto, ...]],
+    class_names: tuple[str, ...],
+    split: str,
+    seed: int,
+    laid_out: bool,
+) -> PhotoDataset:
+    """Divides what does not come in parts; nothing that looks alike may stand in two of them."""
+    origin, classes = str(folder), len(class_names)
+    sources, other_class = (Source(origin),), None
+    if any(photo.label == classes for members in photos.values() for photo in members):
+        class_names, other_class = (*class_names, OTHER), OTHER
+        sources += (Source(f"{origin}/{OTHER}", other=True),)
+    photos = {
+        part: tuple(replace(photo, origin=sources[photo.label == classes].data) for photo in members)
         for part, members in photos.items()
-        for photo in members
-    ]
-    return PhotoDataset(str(folder), split, class_names, _divide(joined, SPLITS[split], seed), tuple(notes))
-
-
-def _parts_layout(folder: Path) -> dict[str, Path]:
-    """Part -> folder, where the person has laid the parts out; empty where the folders are classes."""
-    folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    found = {
-        part: path for path in folders for part, names in FOLDER_NAMES.items() if path.name.lower() in names
     }
-    if "train" not in found or len(found) < 2:
-        return {}
-    others = sorted(path.name for path in folders if path not in found.values())
+    beside = photos.pop(OTHER, ())
+    everything = [photo for members in (*photos.values(), beside) for photo in members]
+    groups = group_copies(everything)
+    if laid_out and split != JOINING:
+        if "validation" not in photos:
+            photos |= divide(photos.pop("train"), {"train": 90, "validation": 10}, seed, groups)
+        for part, members in divide(beside, SPLITS["default"], seed, groups).items() if beside else ():
+            photos[part] = (*photos.get(part, ()), *members)
+        train, notes = _without_copies(photos, groups)
+        parts = {**photos, "train": train}
+        return PhotoDataset(
+            origin, "folders", class_names, parts, notes, sources=sources, other_class=other_class
+        )
+    parts = divide(everything, SPLITS[split], seed, groups)
+    return PhotoDataset(origin, split, class_names, parts, sources=sources, other_class=other_class)
+
+
+def _without_copies(
+    parts: dict[str, tuple[LabelledPhoto, ...]], groups: dict[str, int]
+) -> tuple[tuple[LabelledPhoto, ...], tuple[str, ...]]:
+    """The training part without what looks like a photograph of another part, and a note."""
+    held_out = {groups[p.sha256] for part, photos in parts.items() if part != "train" for p in photos}
+    train = tuple(photo for photo in parts["train"] if groups[photo.sha256] not in held_out)
+    dropped = len(parts["train"]) - len(train)
+    note = f"{dropped} training photographs left out: (nearly) the same as one of another part"
+    return train, (note,) if dropped else ()
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """Folders right inside a folder, links to folders included, but none that leads back to it."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not _is_ignored(path.name) and not _leads_back(path)
+    )
+
+
+def _leads_back(path: Path) -> bool:
+    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """Files right inside a folder that look like photographs by their names."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not _is_ignored(path.name) and path.suffix.lower() in (*SUFFIXES, *HEIC) and path.is_file()
+    )
+
+
+def _unwrapped(folder: Path, reading: _Reading) -> Path:
+    """Goes into a folder that is only a wrapper, as unpacked archives have it."""
+    while not _pictures_in(folder):
+        inner = _subfolders(folder)
+        if len(inner) != 1 or _pictures_in(inner[0]) or len(_subfolders(inner[0])) < 1:
+            break
+        folder = inner[0]
+    if folder != reading.folder:
+        reading.notes.append(f"the classes are taken from {folder}, the only folder there")
+    return folder
+
+
+def _split_of(name: str) -> str | None:
+    """Which split a folder's name stands for: "Train_Set" and "train2017" for "train"."""
+    letters = re.sub(r"[^a-z]", "", name.lower())
+    for word in (letters, SPLIT_AFFIXES.sub("", letters)):
+        for part, names in SPLIT_NAMES.items():
+            if word in names:
+                return part
+    return None
+
+
+def _split_folders(folder: Path, reading: _Reading) -> dict[str, Path]:
+    """Part -> folder, where the person has laid the splits out; empty where the folders are classes."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    others = []
+    for path in _subfolders(folder):
+        part = _split_of(path.name)
+        if part:
+            found[part].append(path)
+        elif path.name != OTHER:
+            others.append(path.name)
+    if not found or (list(found) == ["train"] and others and _pictures_in(found["train"][0])):
+        return {}  # one class may well be called "train"
+    _check_split_folders(folder, found, others)
+    chosen = {part: found[part][0] for part in PARTS if part in found}
+    for part, path in list(chosen.items()):
+        if part != "train" and not _subfolders(path):
+            count = len(_pictures_in(path))
+            reading.notes.append(
+                f"{path} is not used: its {count} photographs lie in no class folder, so nobody knows what "
+                "they show"
+            )
+            del chosen[part]
+    return chosen
+
+
+def _check_split_folders(folder: Path, found: dict[str, list[Path]], others: list[str]) -> None:
+    named = ", ".join(path.name for paths in found.values() for path in paths)
+    several = [paths for paths in found.values() if len(paths) > 1]
+    if several:
+        same = " and ".join(path.name for path in several[0])
+        raise UserError(f"{folder} has two folders for the same split: {same}. Keep one, or join them.")
     if others:
         raise UserError(
-            f"{folder} has folders for the parts ({', '.join(p.name for p in found.values())}) beside others "
-            f"({', '.join(others)}). Move the others away, or the parts, if they are meant as classes."
+            f"{folder} has folders for the splits ({named}) beside others ({', '.join(sorted(others))}). "
+            "Move the others away, or the splits; if a split's name is meant as a class, rename the folder."
         )
-    return {part: found[part] for part in PARTS if part in found}
+    if "train" not in found:
+        raise UserError(
+            f"{folder} has folders for splits ({named}), but none to train on. Add a folder named train, or "
+            "rename these if they are meant as classes."
+        )
 
 
-def _class_folders(root: Path) -> tuple[str, ...]:
-    names = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+def _class_names(root: Path) -> tuple[str, ...]:
+    names = [path.name for path in _subfolders(root) if path.name != OTHER]
     if len(names) < 2:
         what = f"only one class folder ({names[0]})" if names else "no class folders"
         raise UserError(
             f"{root} holds {what}. A classifier needs at least two subfolders of photographs, "
-            "one a class, for example photos/daisy and photos/tulip."
+            "one per class, for example photos/daisy and photos/tulip."
         )
     return tuple(names)
 
 
-def _photos_below(root: Path, class_names: tuple[str, ...]) -> list[LabelledPhoto]:
+def _loose_classes(folder: Path) -> tuple[str, ...]:
+    """Names of the subfolders, and "" for photographs that lie beside them."""
+    return (*(path.name for path in _subfolders(folder)), "")
+
+
+def _photos_below(
+    root: Path, class_names: tuple[str, ...], reading: _Reading, labelled: bool
+) -> list[LabelledPhoto]:
+    """All files of one root with their labels, nothing of them read yet."""
+    if labelled:
+        unknown = {path.name for path in _subfolders(root)} - {*class_names, OTHER}
+        if unknown:
+            raise UserError(f"{root} has classes that training lacks: {', '.join(sorted(unknown))}.")
+    photos = [
+        photo
+        for label, name in enumerate((*class_names, *([OTHER] if labelled else [])))
+        if name and (root / name).is_dir()
+        for photo in _labelled(root / name, root, label, reading)
+    ]
+    _note_links(root, reading)
+    loose = _pictures_in(root)
+    if not labelled:
+        return photos + [LabelledPhoto(path.name, class_names.index(""), path) for path in loose]
+    _note_groups(root, class_names, reading)
+    for path in loose:
+        reading.skip(path, "beside the class folders, so in no class")
+    return photos
+
+
+def _labelled(folder: Path, root: Path, label: int, reading: _Reading) -> list[LabelledPhoto]:
     return [
         LabelledPhoto(path.relative_to(root).as_posix(), label, path)
-        for label, name in enumerate(class_names)
-        if (root / name).is_dir()
-        for path in sorted((root / name).rglob("*"))
-        if path.is_file() and not any(name.startswith(".") for name in path.relative_to(root).parts)
+        for path in _files(folder, reading, _identities(root))
     ]
 
 
-def _readable(
-    photos: list[LabelledPhoto], class_names: tuple[str, ...], root: Path
-) -> tuple[tuple[LabelledPhoto, ...], list[str]]:
-    """Leaves out what is no photograph or is damaged, and says so; every class must keep at least one."""
-    with ThreadPoolExecutor() as pool:
-        problems = list(pool.map(_problem, photos))
-    kept = tuple(photo for photo, problem in zip(photos, problems, strict=True) if problem is None)
-    notes = [f"skipped {problem}" for problem in problems if problem is not None]
-    filled = Counter(photo.label for photo in kept)
-    for label, name in enumerate(class_names):
-        if not filled[label] and (root / name).is_dir():
-            raise UserError(
-                f"Class {name!r} has no readable photograph in {root / name}. Add JPEG, PNG or WebP files "
-                "or remove the folder." + "".join(f"\n  {note}" for note in notes[:5])
+def _note_links(root: Path, reading: _Reading) -> None:
+    """Names links right inside a root that lead nowhere or back."""
+    for path in sorted(root.iterdir()):
+        if not path.is_symlink() or _is_ignored(path.name):
+            continue
+        if _leads_back(path):
+            reading.skip(path, BACK)
+        elif not path.exists():
+            reading.skip(path, NOWHERE)
+
+
+def _note_groups(root: Path, class_names: tuple[str, ...], reading: _Reading) -> None:
+    """Says so where class folders hold folders only: perhaps those are meant as the classes."""
+    for name in class_names:
+        folder = root / name
+        if not name or not folder.is_dir() or _pictures_in(folder):
+            continue
+        inner = [path.name for path in _subfolders(folder)]
+        if len(inner) > 1:
+            reading.notes.append(
+                f"{folder} holds only folders ({_some(inner)}); all of them are one class, {name!r}. If each "
+                f"is meant as a class, give the folders above them: --data {folder}, and so on"
             )
-    return kept, notes
 
 
-def _problem(photo: LabelledPhoto) -> str | None:
-    suffix = photo.source.suffix.lower()
+def _files(folder: Path, reading: _Reading, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    """Files below a folder in order of their names, links followed, hidden and system files left out."""
+    identity = _identity(folder)
+    if identity in above:
+        reading.skip(folder, BACK)
+        return
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        path = folder / entry.name
+        if _is_ignored(entry.name):
+            continue
+        if entry.is_dir():
+            yield from _files(path, reading, (*above, identity))
+        elif entry.is_file():
+            yield path
+        else:
+            reading.skip(path, NOWHERE if entry.is_symlink() else "not files")
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _identities(folder: Path) -> tuple[tuple[int, int], ...]:
+    """Of a folder and all folders above it."""
+    path = folder.resolve()
+    return tuple(_identity(each) for each in (path, *path.parents))
+
+
+def _read(unread: dict[str, list[LabelledPhoto]], reading: _Reading) -> dict[str, tuple[LabelledPhoto, ...]]:
+    """Reads every file once: digest, thumbnail, and whether it can be decoded to its end."""
+    everything = [(part, photo) for part, photos in unread.items() for photo in photos]
+    photos = [photo for _, photo in everything]
+    kept: dict[str, list[LabelledPhoto]] = {part: [] for part in unread}
+    results = in_order(_facts_of, photos, f"Reading {reading.folder}")
+    for (part, photo), result in zip(everything, results, strict=True):
+        if isinstance(result, Facts):
+            kept[part].append(replace(photo, facts=result))
+        else:
+            reading.skipped.append(result)
+    return {part: tuple(members) for part, members in kept.items()}
+
+
+def _facts_of(photo: LabelledPhoto) -> Facts | Skipped:
+    path, suffix = photo.source, photo.source.suffix.lower()
+    if suffix in HEIC:
+        return Skipped(str(path), CONVERT_HEIC)
+    if suffix in OTHER_PICTURES:
+        return Skipped(str(path), f"pictures of another format than {', '.join(SUFFIXES)}")
     if suffix not in SUFFIXES:
-        return f"{photo.source}: {suffix or 'no suffix'} is none of {', '.join(SUFFIXES)}"
+        return Skipped(str(path), "not photographs by their names", suffix or "no suffix")
     try:
-        read_photo(photo.source)
+        return Facts.of(path.read_bytes(), str(path))
+    except OSError as error:
+        return Skipped(str(path), "can't be read", str(error.strerror))
     except UserError as error:
-        return str(error)
-    return None
+        return Skipped(str(path), "damaged, or not a picture inside", str(error))
 
 
-def _divide(
-    photos: Iterable[LabelledPhoto], shares: Mapping[str, int], seed: int
+def _without_contradictions(
+    photos: dict[str, tuple[LabelledPhoto, ...]], reading: _Reading
 ) -> dict[str, tuple[LabelledPhoto, ...]]:
-    """Splits every class by the given percentages, the last parts first.
+    """Leaves out photographs whose very file stands in two classes: nobody knows which is right."""
+    places: dict[str, list[LabelledPhoto]] = defaultdict(list)
+    for members in photos.values():
+        for photo in members:
+            places[photo.sha256].append(photo)
+    contradictory = {
+        digest: same for digest, same in places.items() if len({photo.label for photo in same}) > 1
+    }
+    if not contradictory:
+        return photos
+    pairs = [" = ".join(photo.name for photo in same) for same in contradictory.values()]
+    reading.notes.append(
+        f"{len(contradictory)} photographs stand in two classes and are left out of both: {_some(pairs)}"
+    )
+    for same in contradictory.values():
+        for photo in same:
+            others = ", ".join(other.name for other in same if other is not photo)
+            reading.skip(photo.source, "the same photograph in two classes", others)
+    return {
+        part: tuple(photo for photo in members if photo.sha256 not in contradictory)
+        for part, members in photos.items()
+    }
 
-    The order inside a class comes from a digest of seed and file name: the same on every machine, and
-    hardly disturbed when photographs are added.
-    """
-    parts: dict[str, list[LabelledPhoto]] = {part: [] for part in shares}
-    by_class: dict[int, list[LabelledPhoto]] = {}
-    for photo in photos:
-        by_class.setdefault(photo.label, []).append(photo)
-    for members in by_class.values():
-        members.sort(key=lambda photo: hashlib.sha256(os.fsencode(f"{seed} {photo.name}")).digest())
-        for part, share in list(shares.items())[:0:-1]:
-            # At least one a part, as long as training keeps one too.
-            count = max(round(len(members) * share / sum(shares.values())), 1)
-            for _ in range(min(count, len(members) - 1)):
-                parts[part].append(members.pop())
-        parts["train"] += members
-    return {part: tuple(chosen) for part, chosen in parts.items()}
+
+def _check_filled(
+    photos: dict[str, tuple[LabelledPhoto, ...]],
+    roots: dict[str, Path],
+    class_names: tuple[str, ...],
+    reading: _Reading,
+) -> None:
+    """Every class folder must hold at least one readable photograph."""
+    for part, root in roots.items():
+        filled = {photo.label for photo in photos[part]}
+        for label, name in enumerate(class_names):
+            if label not in filled and (root / name).is_dir():
+                inside = [s for s in reading.skipped if Path(s.path).is_relative_to(root / name)]
+                raise UserError(
+                    f"Class {name!r} has no readable photograph in {root / name}. Add JPEG, PNG or WebP "
+                    "files or remove the folder." + "".join(f"\n  {note}" for note in _skipped_notes(inside))
+                )
+
+
+def _skipped_notes(skipped: list[Skipped]) -> list[str]:
+    """One sentence: how many files were left out, by reason, some by name."""
+    if not skipped:
+        return []
+    reasons = Counter(file.reason for file in skipped)
+    told = []
+    for reason, count in reasons.most_common():
+        names = [Path(file.path).name for file in skipped if file.reason == reason]
+        told.append(f"{count:,} {reason} ({_some(names)})")
+    return [f"{len(skipped):,} files skipped: {'; '.join(told)}"]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

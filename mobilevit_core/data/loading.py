@@ -1,21 +1,24 @@
 """Where labelled photographs come from, and which of them are not trained on.
 
 Three sources: tf_flowers or any other classification data set of tensorflow-datasets by name, and a
-folder with one subfolder a class. Photographs are kept as they are stored (encoded bytes or a path);
-decoding is the business of `photos.py` alone.
+folder with one subfolder per class; several of them together, too. Photographs are kept as they are stored
+(encoded bytes or a path).
 """
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
-from mobilevit_core.data.dataset import SPLITS, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import OTHER, SPLITS, Facts, PhotoDataset, Source
 from mobilevit_core.data.folder import load_folder
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
 from mobilevit_core.data.tfds import TFDS_NAME, load_tfds
+from mobilevit_core.data.union import add_other, merge, with_training_part, with_weights
 from mobilevit_core.errors import UserError
 
 TF_FLOWERS = Path(__file__).with_name("tf_flowers")
@@ -24,21 +27,29 @@ NEAR_DUPLICATES = TF_FLOWERS / "near_duplicates.csv"
 SUSPECT_LABELS = TF_FLOWERS / "suspect_labels.csv"
 
 
+LEAST = 5  # different photographs per class, to train on them
+FEW = 20  # training photographs per class; with fewer, a class is often missed
+
+
 def load_dataset(
-    data: str,
+    data: str | Sequence[str],
     split: str = "default",
     seed: int = 0,
     leave_out: PhotoDataset | None = None,
     without: Sequence[str] = (),
     keep_suspects: bool = True,
+    other: Sequence[str] = (),
+    other_without: Sequence[str] = (),
+    weights: Mapping[str, float] | None = None,
 ) -> PhotoDataset:
-    """Loads a data set by folder or by its name in tensorflow-datasets.
+    """Loads a data set by folder or by its name in tensorflow-datasets, or several of them as one.
 
-    A photograph of the training part that also stands in another part, byte for byte or as one of the
-    known near-duplicates of tf_flowers, is left out of training.
+    A photograph of the training part that also stands in another part, byte for byte or as a near copy, is
+    left out of training.
 
     Args:
-        data: a folder, or a name such as "tf_flowers".
+        data: a folder, or a name such as "tf_flowers"; several are joined, classes of the same name (or
+            WordNet id) become one.
         split: a key of `SPLITS`.
         seed: decides the split of a folder that has none of its own.
         leave_out: a data set whose validation and test part must not be trained on, not even as a near
@@ -47,6 +58,10 @@ def load_dataset(
             never seen.
         keep_suspects: whether training photographs of tf_flowers whose label looks wrong are trained on;
             the other parts always stay complete.
+        other: folders or names whose photographs show none of the classes; they become the last class,
+            `OTHER`, together with the subfolder of that name if there is one.
+        other_without: classes of these that are left out; those with the name of a wanted class are anyway.
+        weights: source, as in `data` or `other` -> how often its photographs are drawn for training.
 
     Returns:
         The data set; its training part has photographs of every class.
@@ -57,36 +72,115 @@ def load_dataset(
     """
     if split not in SPLITS:
         raise UserError(f"Unknown split {split!r}. There are: {', '.join(SPLITS)}.")
-    if len(data) > LONGEST_DATA_NAME:
-        raise UserError(f"The data set's name {data[:40]!r}... has over {LONGEST_DATA_NAME} characters.")
-    folder = Path(data)
-    if folder.is_dir():
-        return _prepared(load_folder(folder, split, seed), leave_out, without, keep_suspects)
-    if folder.exists():
-        raise UserError(f"{data} is a file. Give a folder with one subfolder of photographs a class.")
-    if not re.fullmatch(TFDS_NAME, data):
-        raise UserError(f"There is no folder {data}.")
-    return _prepared(load_tfds(data, split), leave_out, without, keep_suspects)
-
-
-def _prepared(
-    dataset: PhotoDataset, leave_out: PhotoDataset | None, without: Sequence[str], keep_suspects: bool
-) -> PhotoDataset:
+    names = [data] if isinstance(data, str) else list(data)
+    twice = sorted({name for name in (*names, *other) if (*names, *other).count(name) > 1})
+    if twice or not names:
+        raise UserError(f"{twice[0]} is given twice. Give it once." if twice else "Give a data set.")
+    several = len(names) > 1 or bool(other) or leave_out is not None
+    loaded = [_load_one(name, split, seed) for name in names]
+    dataset = merge([_with_facts(each) for each in loaded] if several else loaded)
     check_class_names(dataset.class_names)
-    dataset = _leave_out_duplicates(_leave_out_classes(dataset, without))
+    dataset = _leave_out_classes(dataset, without)
+    others = [_with_facts(_load_one(name, split, seed, labelled=False)) for name in other]
+    dataset = with_weights(add_other(dataset, others, other_without), dict(weights or {}))
     if not keep_suspects:
         dataset = _leave_out_suspects(dataset)
     return _complete(_leave_out_look_alikes(dataset, leave_out) if leave_out else dataset)
 
 
+def load_described(
+    description: Mapping[str, Any], split: str, seed: int, keep_suspects: bool = True
+) -> PhotoDataset:
+    """Loads a data set again by what `PhotoDataset.describe` said of it.
+
+    Args:
+        description: as a bundle records it.
+        split: a key of `SPLITS`.
+        seed: as `load_dataset`.
+        keep_suspects: as `load_dataset`.
+    """
+    sources = description.get("sources") or [{"data": description["name"], "other": False, "weight": 1.0}]
+    data = [source["data"] for source in sources if not source["other"]]
+    inside = {f"{name}/{OTHER}" for name in data}
+    given = [source["data"] for source in sources if source["other"] and source["data"] not in inside]
+    weights = {source["data"]: source["weight"] for source in sources if source["weight"] != 1}
+    left_out, other_left_out = description.get("without", ()), description.get("other_without", ())
+    return load_dataset(data, split, seed, None, left_out, keep_suspects, given, other_left_out, weights)
+
+
+def _load_one(data: str, split: str, seed: int, labelled: bool = True) -> PhotoDataset:
+    if len(data) > LONGEST_DATA_NAME:
+        raise UserError(f"The data set's name {data[:40]!r}... has over {LONGEST_DATA_NAME} characters.")
+    folder = Path(data)
+    if folder.is_dir():
+        dataset = load_folder(folder, split, seed, labelled)
+    elif folder.exists():
+        raise UserError(f"{data} is a file. Give a folder with one subfolder of photographs per class.")
+    elif not re.fullmatch(TFDS_NAME, data):
+        raise UserError(f"There is no folder {data}.")
+    else:
+        dataset = load_tfds(data, split)
+        source = Source(dataset.name)
+        parts = {
+            part: tuple(replace(photo, origin=source.data) for photo in photos)
+            for part, photos in dataset.parts.items()
+        }
+        dataset = replace(dataset, parts=parts, sources=(source,))
+    return _leave_out_duplicates(dataset)
+
+
+def _with_facts(dataset: PhotoDataset) -> PhotoDataset:
+    """Reads thumbnails and digests of photographs that come from memory, all at once."""
+    photos = [photo for part in dataset.parts.values() for photo in part if photo.facts is None]
+    facts = in_order(lambda photo: Facts.of(photo.source, photo.name), photos, f"Reading {dataset.name}")
+    read = {photo.name: replace(photo, facts=found) for photo, found in zip(photos, facts, strict=True)}
+    parts = {
+        part: tuple(photo if photo.facts else read[photo.name] for photo in members)
+        for part, members in dataset.parts.items()
+    }
+    return replace(dataset, parts=parts)
+
+
+def check_enough(dataset: PhotoDataset) -> list[str]:
+    """Refuses classes that are too small to train on.
+
+    Returns:
+        A sentence about classes that are small, if there are any.
+
+    Raises:
+        UserError: a class has fewer than `LEAST` different photographs.
+    """
+    different: dict[int, set[str]] = {label: set() for label in range(len(dataset.class_names))}
+    for photos in dataset.parts.values():
+        for photo in photos:
+            different[photo.label].add(photo.sha256)
+    least = min(different, key=lambda label: len(different[label]))
+    if len(different[least]) < LEAST:
+        raise UserError(
+            f"Class {dataset.class_names[least]!r} of {dataset.name} has only {len(different[least])} "
+            f"different photographs. Every class needs at least {LEAST}, and many more to be told apart well."
+        )
+    counts = {name: parts["train"] for name, parts in dataset.counts().items()}
+    few = [f"{name} {count}" for name, count in counts.items() if count < FEW]
+    if not few:
+        return []
+    shown = ", ".join(few[:10]) + (f" and {len(few) - 10} more" if len(few) > 10 else "")
+    return [
+        f"few training photographs ({shown}): such classes are often missed. "
+        f"{FEW} or more per class help most"
+    ]
+
+
 def _leave_out_classes(dataset: PhotoDataset, without: Sequence[str]) -> PhotoDataset:
+    if not without:
+        return dataset
     missing = sorted(set(without) - set(dataset.class_names))
     if missing:
         raise UserError(
             f"{dataset.name} has no class {missing[0]!r}. It has: {', '.join(dataset.class_names)}."
         )
     kept = tuple(name for name in dataset.class_names if name not in without)
-    if len(kept) < 2:
+    if len(kept) - bool(dataset.other_class) < 2:
         raise UserError(f"Without {', '.join(without)}, {dataset.name} has fewer than two classes.")
     parts = {
         part: tuple(
@@ -107,7 +201,7 @@ def _complete(dataset: PhotoDataset) -> PhotoDataset:
         what = f"class {empty[0]!r} has no photograph left to train on" if empty else "validation has none"
         raise UserError(
             f"{dataset.name} has too few photographs: {what}. "
-            "Every class needs at least 3 different ones, and many more to be told apart well."
+            f"Every class needs at least {LEAST} different ones, and many more to be told apart well."
         )
     return dataset
 
@@ -121,37 +215,25 @@ def _leave_out_duplicates(dataset: PhotoDataset) -> PhotoDataset:
             if pair & held_out:
                 held_out |= pair
     train = tuple(photo for photo in dataset.parts["train"] if photo.sha256 not in held_out)
-    return _with_training_part(dataset, train, "(nearly) the same as one of another part")
+    return with_training_part(dataset, train, "(nearly) the same as one of another part")
 
 
 def _leave_out_suspects(dataset: PhotoDataset) -> PhotoDataset:
     with SUSPECT_LABELS.open(newline="") as file:
         suspects = {row["sha256"] for row in csv.DictReader(file)}
     train = tuple(photo for photo in dataset.parts["train"] if photo.sha256 not in suspects)
-    return _with_training_part(dataset, train, "their label looks wrong (`suspect_labels.csv`)")
+    return with_training_part(dataset, train, "their label looks wrong (`suspect_labels.csv`)")
 
 
 def _leave_out_look_alikes(dataset: PhotoDataset, other: PhotoDataset) -> PhotoDataset:
     """Drops training photographs that look like one that another data set validates or tests with."""
-    held_out = [photo for part in ("validation", "test") for photo in other.parts.get(part, ())]
+    other = _with_facts(other)
+    held_out = [photo.thumbnail for part in ("validation", "test") for photo in other.parts.get(part, ())]
     training = dataset.parts["train"]
-    likeness = likeness_to(
-        [(photo.source, photo.name) for photo in training], [(photo.source, photo.name) for photo in held_out]
-    )
+    likeness = likeness_to([photo.thumbnail for photo in training], held_out)
     train = tuple(photo for photo, value in zip(training, likeness, strict=True) if value < LOOK_ALIKE)
     reason = (
         f"like a validation or test photograph of {other.name} "
         f"(likeness {LOOK_ALIKE} or more; highest {max(likeness):.3f})"
     )
-    return _with_training_part(dataset, train, reason, always=True)
-
-
-def _with_training_part(
-    dataset: PhotoDataset, train: tuple[LabelledPhoto, ...], reason: str, always: bool = False
-) -> PhotoDataset:
-    dropped = len(dataset.parts["train"]) - len(train)
-    if not dropped and not always:
-        return dataset
-    note = f"{dropped} training photographs left out: {reason}"
-    parts = {**dataset.parts, "train": train}
-    return replace(dataset, parts=parts, notes=(*dataset.notes, note))
+    return with_training_part(dataset, train, reason, always=True)

@@ -1,51 +1,172 @@
-"""How alike photographs look, whatever their size, compression and file: to keep copies out of training."""
+"""How alike photographs look, whatever their size, compression and file: to keep copies out of training.
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+Likeness is the correlation of grey thumbnails of 24 x 24 pixels, mirror images included. Most pairs are
+ruled out by few numbers: the lowest frequencies of both thumbnails and the length of what remains bound the
+correlation from above. Memory is bounded by blocks; time grows with the square of the number of photographs,
+so very many are compared within their classes only.
+"""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image
+from scipy.fft import dctn
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from mobilevit_core.images.reading import PhotoSource, read_photo
-
-SIDE = 24
 # The known near-duplicates of tf_flowers lie between 0.905 and 1.000 (`near_duplicates.csv`). Among 8,189
 # photographs of other flowers two reached 0.90 without being copies: round blossoms on a dark ground.
 LOOK_ALIKE = 0.9
+# Where whole classes look alike (things on a plain ground), only higher likeness means a copy. Groups that
+# are too large at one step are divided by the next; what the last holds together stays together.
+STEPS = (LOOK_ALIKE, 0.95, 0.98, 0.995)
+SMALL_GROUP = 3  # photographs; a group up to this size, or a tenth of a class, is never too large
+MOST_PAIRS = 5_000_000  # kept at a time; with more, the search goes on at the next step only
+LOW = 8  # frequencies in each direction
+BLOCK = 2048
+MOST_COMPARED = 40_000  # photographs compared across classes, too
 
 
-def likeness_to(
-    photos: Sequence[tuple[PhotoSource, str]], others: Sequence[tuple[PhotoSource, str]]
-) -> list[float]:
-    """The highest likeness of each photograph to any of the others, mirror images included.
+def likeness_to(thumbnails: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
+    """The highest likeness of each photograph to any of the others.
 
     Args:
-        photos: source and name of each.
-        others: what to compare with.
+        thumbnails: grey, uint8 (24, 24) each.
+        others: what to compare with; -1 for all where there are none.
 
     Returns:
-        Correlation of the photographs as 24 x 24 grey pixels, -1..1, one number a photograph.
+        float32 (photos,), -1..1.
     """
-    first, second = _thumbnails(photos), _thumbnails(others)
-    mirrored = second[:, :, ::-1]
-    return [
-        float(value)
-        for value in np.maximum(_correlation(first, second), _correlation(first, mirrored)).max(axis=1)
-    ]
+    highest = np.full(len(thumbnails), -1, np.float32)
+    for second_start in range(0, len(others), BLOCK):
+        second = _vectors(others[second_start : second_start + BLOCK])
+        flat = second.reshape(len(second), -1).T
+        mirrored = second[:, :, ::-1].reshape(len(second), -1).T
+        for start in range(0, len(thumbnails), BLOCK):
+            part = slice(start, start + BLOCK)
+            first = _vectors(thumbnails[part])
+            first = first.reshape(len(first), -1)
+            values = np.maximum((first @ flat).max(axis=1), (first @ mirrored).max(axis=1))
+            highest[part] = np.maximum(highest[part], values)
+    return highest
 
 
-def _thumbnails(photos: Sequence[tuple[PhotoSource, str]]) -> np.ndarray:
-    """Grey, mean 0, length 1: float32 (photos, 24, 24)."""
+def group_alike(thumbnails: Sequence[np.ndarray], labels: Sequence[int]) -> np.ndarray:
+    """Groups of photographs that are (nearly) copies of each other.
 
-    def thumbnail(photo: tuple[PhotoSource, str]) -> np.ndarray:
-        grey = Image.fromarray(read_photo(*photo)).convert("L")
-        pixels = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
-        pixels = pixels - pixels.mean()
-        return pixels / max(float(np.linalg.norm(pixels)), 1e-6)
+    Args:
+        thumbnails: grey, uint8 (24, 24) each, of different files.
+        labels: the class of each. Across classes only the highest step counts (things of one shape and
+            different colours look alike in grey), and with more than `MOST_COMPARED` photographs nothing.
 
-    with ThreadPoolExecutor() as pool:
-        return np.stack(list(pool.map(thumbnail, photos)))
+    Returns:
+        int (photos,): the same number for photographs of one group.
+    """
+    classes = np.asarray(labels)
+    members = [np.arange(len(classes))]
+    if len(classes) > MOST_COMPARED:
+        members = [np.flatnonzero(classes == label) for label in np.unique(classes)]
+    groups = np.arange(len(classes))
+    for indices in members:
+        found = _group([thumbnails[index] for index in indices], classes[indices])
+        groups[indices] = indices[found]
+    return groups
 
 
-def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return first.reshape(len(first), -1) @ second.reshape(len(second), -1).T
+def _group(thumbnails: Sequence[np.ndarray], classes: np.ndarray) -> np.ndarray:
+    """As `group_alike`, each photograph compared with all others."""
+    count = len(thumbnails)
+    limit = max(SMALL_GROUP, count // max(len(np.unique(classes)), 1) // 10)
+    first, second, values, floor = _pairs(thumbnails)
+    counted = (classes[first] == classes[second]) | (values >= STEPS[-1])
+    first, second, values = first[counted], second[counted], values[counted]
+    groups = np.arange(count)
+    open_photos = np.ones(count, bool)
+    for step in STEPS:
+        if step < floor:
+            continue
+        kept = (values >= step) & open_photos[first] & open_photos[second]
+        found = _components(first[kept], second[kept], count)
+        sizes = np.bincount(found, minlength=count)[found]
+        settled = open_photos & ((sizes <= limit) | (step == STEPS[-1]))
+        groups[settled] = _smallest_member(found)[settled]
+        open_photos &= ~settled
+    return groups
+
+
+def _components(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
+    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def _smallest_member(components: np.ndarray) -> np.ndarray:
+    """The lowest index of each photograph's component, as a name that no other component has."""
+    _, first, inverse = np.unique(components, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def _pairs(thumbnails: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Pairs of photographs that look alike: first, second, likeness; and the likeness from which all are in.
+
+    That is the lowest of `STEPS` at which the pairs are not too many to keep.
+    """
+    pieces: list[np.ndarray] = [np.zeros((0, 3))]
+    steps = list(STEPS)
+    for piece in _alike_blocks(thumbnails, steps):
+        pieces.append(piece[piece[:, 2] >= steps[0]])
+        while sum(map(len, pieces)) > MOST_PAIRS and len(steps) > 1:
+            steps.pop(0)  # the blocks to come are searched at this step, too
+            pieces = [piece[piece[:, 2] >= steps[0]] for piece in pieces]
+    pairs = np.concatenate(pieces)
+    return pairs[:, 0].astype(int), pairs[:, 1].astype(int), pairs[:, 2], steps[0]
+
+
+def _alike_blocks(thumbnails: Sequence[np.ndarray], steps: list[float]) -> Iterator[np.ndarray]:
+    """Pairs (first < second) with likeness `steps[0]` or more, block by block: (pairs, 3)."""
+    bounds, mirrored = _bounding_vectors(thumbnails)
+    for start in range(0, len(thumbnails), BLOCK):
+        for second_start in range(start, len(thumbnails), BLOCK):
+            block, second_block = bounds[start : start + BLOCK], slice(second_start, second_start + BLOCK)
+            possible = np.maximum(block @ bounds[second_block].T, block @ mirrored[second_block].T)
+            rows, columns = np.nonzero(possible >= steps[0])
+            rows, columns = rows + start, columns + second_start
+            ordered = rows < columns
+            rows, columns = rows[ordered], columns[ordered]
+            for part in range(0, len(rows), BLOCK):
+                chosen = slice(part, part + BLOCK)
+                yield _exact(thumbnails, rows[chosen], columns[chosen], steps[0])
+
+
+def _exact(
+    thumbnails: Sequence[np.ndarray], rows: np.ndarray, columns: np.ndarray, least: float
+) -> np.ndarray:
+    first = _vectors([thumbnails[row] for row in rows])
+    second = _vectors([thumbnails[column] for column in columns])
+    straight = np.einsum("nij,nij->n", first, second)
+    values = np.maximum(straight, np.einsum("nij,nij->n", first, second[:, :, ::-1]))
+    alike = values >= least
+    return np.stack([rows[alike], columns[alike], values[alike]], axis=1)
+
+
+def _bounding_vectors(thumbnails: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors whose products are at least the correlation: (photos, 65), and the same mirrored.
+
+    The cosine transform keeps lengths and products, so the low frequencies give their share of the product
+    exactly and the rest at most the product of its lengths. A mirror changes the sign of every second
+    horizontal frequency.
+    """
+    straight = np.empty((len(thumbnails), LOW * LOW + 1), np.float32)
+    for start in range(0, len(thumbnails), BLOCK):
+        vectors = _vectors(thumbnails[start : start + BLOCK])
+        low = dctn(vectors, axes=(1, 2), norm="ortho")[:, :LOW, :LOW].reshape(len(vectors), -1)
+        rest = np.sqrt(np.maximum(1 - (low**2).sum(axis=1), 0)) + 1e-4
+        straight[start : start + BLOCK] = np.column_stack([low, rest])
+    signs = np.append(np.tile((-1.0) ** np.arange(LOW), LOW), 1.0).astype(np.float32)
+    return straight, straight * signs
+
+
+def _vectors(thumbnails: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean 0, length 1: float32 (photos, 24, 24)."""
+    pixels = np.stack(thumbnails).astype(np.float32)
+    pixels -= pixels.mean(axis=(1, 2), keepdims=True)
+    lengths = np.linalg.norm(pixels.reshape(len(pixels), -1), axis=1)[:, None, None]
+    return pixels / np.maximum(lengths, 1e-6)

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.bundle.rejection import RejectionRule, score
+from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Seen
 from mobilevit_core.errors import UserError
@@ -26,11 +26,20 @@ class Evaluation:
         class_names: in the order of the columns below.
         labels: int (photos,).
         probabilities: float (photos, classes).
+        other: index of the class "none of these", None without one. Accuracy and the figures per class are
+            about the photographs of the other classes: one of those that is rejected is a mistake, and
+            photographs of other things count for themselves (`found`).
     """
 
     class_names: tuple[str, ...]
     labels: np.ndarray
     probabilities: np.ndarray
+    other: int | None = None
+
+    @property
+    def wanted(self) -> np.ndarray:
+        """Which photographs show one of the classes: boolean (photos,)."""
+        return np.ones(len(self.labels), bool) if self.other is None else self.labels != self.other
 
     @property
     def answers(self) -> np.ndarray:
@@ -39,33 +48,42 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
-        return float((self.answers == self.labels).mean())
+        """Share of right answers among the photographs that show one of the classes."""
+        return float((self.answers == self.labels)[self.wanted].mean())
 
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the accuracy."""
-        right = int((self.answers == self.labels).sum())
-        interval = binomtest(right, len(self.labels)).proportion_ci(0.95, method="wilson")
+        right = (self.answers == self.labels)[self.wanted]
+        interval = binomtest(int(right.sum()), len(right)).proportion_ci(0.95, method="wilson")
         return float(interval.low), float(interval.high)
 
     def to_json(self) -> dict[str, Any]:
         """All figures: accuracy, interval, calibration, per class, confusion matrix (rows: true classes)."""
         indices = list(range(len(self.class_names)))
+        names = [name for label, name in enumerate(self.class_names) if label != self.other]
         precision, recall, _, count = precision_recall_fscore_support(
-            self.labels, self.answers, labels=indices, zero_division=0
+            self.labels[self.wanted], self.answers[self.wanted], labels=indices[: len(names)], zero_division=0
         )
         return {
-            "photos": len(self.labels),
+            "photos": int(self.wanted.sum()),
             "accuracy": self.accuracy,
             "interval_95": list(self.interval),
             "expected_calibration_error": expected_calibration_error(self.probabilities, self.labels),
             "per_class": {
                 name: {"precision": float(p), "recall": float(r), "photos": int(n)}
-                for name, p, r, n in zip(self.class_names, precision, recall, count, strict=True)
+                for name, p, r, n in zip(names, precision, recall, count, strict=True)
             },
             "confusion": confusion_matrix(self.labels, self.answers, labels=indices).tolist(),
+            **self._other_figures(),
         }
+
+    def _other_figures(self) -> dict[str, Any]:
+        """How many photographs of other things are called so, where there are any."""
+        others = self.answers[~self.wanted]
+        if not len(others):
+            return {}
+        return {"other": {"photos": len(others), "found": float((others == self.other).mean())}}
 
 
 def labels_for(dataset: PhotoDataset, class_names: tuple[str, ...]) -> dict[int, int]:
@@ -101,6 +119,7 @@ def evaluate(classifier: Classifier, dataset: PhotoDataset, part: str) -> Evalua
         class_names,
         np.array([translate[photo.label] for photo in photos]),
         np.stack([classifier.probabilities(photo.source, photo.name) for photo in photos]),
+        classifier.bundle.manifest.other,
     )
 
 
@@ -119,7 +138,7 @@ def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> d
     """
     truth = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])
     return {
-        "auroc": float(roc_auc_score(truth, np.concatenate([score(known), score(unknown)]))),
+        "auroc": float(roc_auc_score(truth, np.concatenate([rule.score(known), rule.score(unknown)]))),
         "found": float(rule.rejects(unknown).mean()),
         "false_alarms": float(rule.rejects(known).mean()),
         "pictures": len(unknown),
@@ -151,6 +170,7 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, part: str) ->
         for label, name in enumerate(dataset.class_names)
         if label in {photo.label for photo in photos}
     }
+    names = tuple(name for name in names if name != classifier.bundle.manifest.other_class)
     known = [rows for name, rows in answers.items() if name in names]
     unknown = {name: rows for name, rows in answers.items() if name not in names}
     if not known or not unknown:

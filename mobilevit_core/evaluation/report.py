@@ -143,6 +143,7 @@ def _unknown(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] |
     rule = classifier.bundle.manifest.rejection
     if not rule:
         return None
+    known = evaluation.probabilities[evaluation.wanted]
     answers = {
         kind: np.stack([classifier.probabilities(picture) for picture in pictures])
         for kind, pictures in unknown_pictures().items()
@@ -150,8 +151,8 @@ def _unknown(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] |
     }
     return {
         "rule": rule.to_json(),
-        "kinds": {kind: separation(rule, evaluation.probabilities, rows) for kind, rows in answers.items()},
-        "all": separation(rule, evaluation.probabilities, np.concatenate(list(answers.values()))),
+        "kinds": {kind: separation(rule, known, rows) for kind, rows in answers.items()},
+        "all": separation(rule, known, np.concatenate(list(answers.values()))),
     }
 
 

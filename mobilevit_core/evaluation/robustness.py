@@ -98,11 +98,12 @@ def evaluate_robustness(classifier: Classifier, dataset: PhotoDataset, part: str
     """
     names = classifier.bundle.manifest.class_names
     translate = labels_for(dataset, names)
-    photos = dataset.part(part)
+    other = classifier.bundle.manifest.other
+    photos = [photo for photo in dataset.part(part) if translate[photo.label] != other]
     labels = np.array([translate[photo.label] for photo in photos])
     answers: dict[str, list[np.ndarray]] = {name: [] for name in DISTORTIONS}
     for photo in photos:
         picture = Image.fromarray(shrink(read_photo(photo.source, photo.name), SHORTER_SIDE))
         for name, distort in DISTORTIONS.items():
             answers[name].append(classifier.probabilities(distort(picture)))
-    return {name: Evaluation(names, labels, np.stack(rows)).accuracy for name, rows in answers.items()}
+    return {name: Evaluation(names, labels, np.stack(rows), other).accuracy for name, rows in answers.items()}

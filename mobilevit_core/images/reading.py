@@ -21,7 +21,16 @@ from mobilevit_core.images.limits import MAX_FILE_BYTES, check_size, reduction
 from mobilevit_core.images.orientation import TAG, read_orientation
 from mobilevit_core.images.photo_file import check_length, read_file, shown_name
 
-__all__ = ["BACKGROUND", "MAX_FILE_BYTES", "SUFFIXES", "PhotoSource", "decode", "read_encoded", "read_photo"]
+__all__ = [
+    "BACKGROUND",
+    "MAX_FILE_BYTES",
+    "SUFFIXES",
+    "PhotoSource",
+    "decode",
+    "read_encoded",
+    "read_photo",
+    "read_thumbnail",
+]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
@@ -77,6 +86,34 @@ def read_photo(source: PhotoSource, name: str | None = None) -> np.ndarray:
     return decode(take_apart(encoded, name), name)
 
 
+def read_thumbnail(source: str | os.PathLike[str] | bytes, side: int, name: str | None = None) -> np.ndarray:
+    """Decodes a photograph as a small grey square, at a fraction of the cost of `read_photo`.
+
+    Every byte of the picture is decoded all the same, so whatever passes here can be read by `read_photo`
+    too: a JPEG's pixels are computed at a reduced scale only.
+
+    Args:
+        source: path or encoded bytes.
+        side: of the square, pixels.
+        name: what to call the photograph in an error; taken from the path by default.
+
+    Returns:
+        uint8 array (side, side), upright, squashed to the square.
+
+    Raises:
+        UserError: as `read_photo`.
+    """
+    encoded, name = read_encoded(source, name)
+    picture = take_apart(encoded, name)
+    least = min(picture.width, picture.height) // (2 * side)
+    factor = max(
+        reduction(picture.width, picture.height), next(f for f in (8, 4, 2, 1) if f <= max(least, 1))
+    )
+    image = _guarded(lambda: _pixels(picture, name, factor if picture.format == "JPEG" else None), name)
+    grey = _upright(image, picture.orientation).convert("L")
+    return np.asarray(grey.resize((side, side), Image.Resampling.BOX))
+
+
 def read_encoded(source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:
     """The bytes of a photograph's file, and what to call it in an error.
 
@@ -108,8 +145,8 @@ def decode(picture: Picture, name: str) -> np.ndarray:
     return np.asarray(_upright(image, picture.orientation))
 
 
-def _pixels(picture: Picture, name: str) -> Image.Image:
-    factor = reduction(picture.width, picture.height)
+def _pixels(picture: Picture, name: str, factor: int | None = None) -> Image.Image:
+    factor = factor or reduction(picture.width, picture.height)
     with _opened(picture, picture.encoded, factor) as image:
         if image.size != (picture.width, picture.height) and factor == 1:
             raise ValueError("its parts disagree about its size")

@@ -50,7 +50,9 @@ class Classifier:
     def rejects(self, answers: list[tuple[str, float]]) -> bool:
         """Whether the bundle's rule calls a picture with these answers of `predict` none of the classes."""
         rule = self.bundle.manifest.rejection
-        return rule is not None and bool(rule.rejects(np.array([score for _, score in answers])))
+        best, probability = answers[0]
+        is_other = best == self.bundle.manifest.other_class
+        return rule is not None and (is_other or probability < rule.threshold)
 
 
 def rank(probabilities: np.ndarray, class_names: tuple[str, ...], top: int) -> list[tuple[str, float]]:

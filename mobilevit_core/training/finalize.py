@@ -69,6 +69,13 @@ def bundle_model(
                 "after": expected_calibration_error(after, labels),
             },
         },
-        rejection=RejectionRule.fit(after),
+        rejection=_rejection(after, labels, dataset.other),
+        other_class=dataset.other_class,
     )
     return write_exported(folder, model, manifest, Pictures.of(dataset, rule), history, seen)
+
+
+def _rejection(probabilities: np.ndarray, labels: np.ndarray, other: int | None) -> RejectionRule:
+    """The rule fitted on the photographs that show one of the classes."""
+    known = labels != other if other is not None else np.ones(len(labels), bool)
+    return RejectionRule.fit(probabilities[known], other)

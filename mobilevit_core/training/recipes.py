@@ -49,10 +49,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from mobilevit_core.data.dataset import SPLITS
+from mobilevit_core.data.dataset import SPLITS, PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import RESIZE_MODES, ResizeRule
 from mobilevit_core.models.image_size import check_image_size
+
+UNEVEN = 3.0  # largest class over smallest, above which balance="auto" balances the classes
 
 CHOICES = {
     "split": tuple(SPLITS),
@@ -62,6 +64,7 @@ CHOICES = {
     "schedule": ("constant", "cosine"),
     "crop": ("random_resized", "random_fixed"),
     "keep": ("last", "best"),
+    "balance": ("auto", "none", "classes"),
 }
 
 
@@ -96,6 +99,12 @@ class Recipe:
         average_decay: decay a step of the averaged weights, 0 for none. With averages, validation and the
             finished model use them.
         teaching: share of the targets that comes from teachers, where there are any.
+        balance: "classes" draws all classes alike often, "none" every photograph, "auto" balances the
+            classes where the largest has more than three times the photographs of the smallest.
+        other_share: share of every batch that shows none of the classes, where there are such photographs;
+            each of their sources has the same part of it.
+        epoch_photos: photographs per epoch; 0 for as many of the classes as the training part has, and
+            those of other things on top.
         keep: "last", or "best" for the epoch with the highest validation accuracy.
         seed: of initial weights, shuffling, augmentation and a folder's split.
     """
@@ -123,6 +132,9 @@ class Recipe:
     mix: float = 0.3
     average_decay: float = 0.998
     teaching: float = 0.5
+    balance: str = "auto"
+    other_share: float = 0.3
+    epoch_photos: int = 0
     keep: str = "last"
     seed: int = 0
 
@@ -136,12 +148,14 @@ class Recipe:
         for name in ("batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be over 0.")
-        for name in ("warmup_epochs", "weight_decay", "clip_norm", "seed"):
+        for name in ("warmup_epochs", "weight_decay", "clip_norm", "epoch_photos", "seed"):
             if not 0 <= getattr(self, name) < 2**31:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more, and under 2^31.")
         for name in ("label_smoothing", "mix", "average_decay", "color", "degrade", "teaching"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
+        if not 0 < self.other_share < 1:
+            raise UserError(f"other_share is {self.other_share}; it must be between 0 and 1, without both.")
         if not 0 < self.crop_scale <= 1:
             raise UserError(f"crop_scale is {self.crop_scale}; it must be over 0 and at most 1.")
         if not self.stages or any(epochs < 1 for _, epochs in self.stages):
@@ -167,7 +181,7 @@ class Recipe:
 
 RECIPES = {
     "default": Recipe(image_size=192, stages=((128, 56), (192, 12))),
-    "pretrain": Recipe(split="whole", image_size=128, stages=((128, 64),), crop_scale=0.25),
+    "pretrain": Recipe(split="whole", image_size=128, stages=((128, 64),), crop_scale=0.25, balance="none"),
     "pretrain-192": Recipe(
         split="whole",
         image_size=192,
@@ -178,6 +192,7 @@ RECIPES = {
         learning_rate=1e-3,
         warmup_epochs=1,
         degrade=0.1,
+        balance="none",
     ),
     "finetune": Recipe(
         suspects="drop",
@@ -205,6 +220,7 @@ RECIPES = {
         color=0,
         mix=0,
         average_decay=0,
+        balance="none",
         keep="best",
     ),
 }
@@ -232,6 +248,27 @@ def make_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
     if values.get("stages") and "image_size" not in values:
         values["image_size"] = values["stages"][-1][0]
     return dataclasses.replace(RECIPES[name], **values)
+
+
+def unevenness(dataset: PhotoDataset) -> float:
+    """Training photographs of the largest class over those of the smallest, `OTHER` left aside."""
+    counts = [parts["train"] for name, parts in dataset.counts().items() if name != dataset.other_class]
+    return max(counts) / max(min(counts), 1)
+
+
+def balances(dataset: PhotoDataset, recipe: Recipe) -> bool:
+    """Whether a training draws all classes alike often."""
+    return recipe.balance == "classes" or (recipe.balance == "auto" and unevenness(dataset) > UNEVEN)
+
+
+def balance_notes(dataset: PhotoDataset, recipe: Recipe) -> list[str]:
+    """A sentence for people where `balance` decides by itself that classes are drawn alike often."""
+    if recipe.balance != "auto" or not balances(dataset, recipe):
+        return []
+    return [
+        f"the largest class has {unevenness(dataset):.1f} times the training photographs of the smallest, so "
+        "all classes are drawn alike often (--set balance=none turns that off)"
+    ]
 
 
 def _parse(key: str, text: str, kind: Any) -> Any:

@@ -6,6 +6,7 @@ thing: a network for another image size that continues from the checkpoint.
 
 import math
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import tensorflow as tf
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.provenance import Seen
+from mobilevit_core.data.summary import write_skipped
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import evaluate_runtimes, figures_of
 from mobilevit_core.files import replacing
@@ -37,6 +39,7 @@ from mobilevit_core.training.input_pipeline import (
 from mobilevit_core.training.progress import TrainingProgress
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder
+from mobilevit_core.training.sampling import Sampling
 from mobilevit_core.training.transfer import StartingWeights
 
 FINAL_LEARNING_RATE = 0.01  # of the highest, at the end of the cosine
@@ -74,6 +77,7 @@ def train_bundle(
     learned_from = teachers.describe() if teachers else None
     origin = {"start": provenance, "teachers": learned_from}
     run.claim({"data": dataset.describe(), "recipe": recipe.to_json(), **origin})
+    write_skipped(run.path, dataset)
     if run.bundle.exists():
         bundle, refused = open_bundle(run.bundle), []
     else:
@@ -113,7 +117,8 @@ def train(
     model = create_mobilevit(recipe.variant, classes, recipe.image_size, recipe.architecture)
     if start:
         start.copy_to(model, dataset.class_names)
-    steps = steps_per_epoch(len(photos), recipe.batch_size)
+    sampling = Sampling.of(dataset, recipe)
+    steps = steps_per_epoch(sampling.epoch_photos, recipe.batch_size)
     state, cache, end = None, None, 0
     for image_size, epochs in recipe.stages:
         end += epochs
@@ -123,9 +128,10 @@ def train(
         if cache is None:
             largest = max(size for size, _ in recipe.stages)
             cache = PhotoCache(photos, round(largest * CACHE_MARGIN), run.cache)
+            print(cache.describe(), file=sys.stderr, flush=True)
         run.forget_after(state.epoch)
         rule = replace(recipe.rule, image_size=image_size)
-        batches = training_batches(photos, cache, classes, image_size, recipe, state.epoch)
+        batches = training_batches(photos, cache, classes, image_size, recipe, state.epoch, sampling)
         if teachers:
             batches = teachers.blend(batches, image_size, recipe.teaching)
         callbacks = _callbacks(state, recipe, steps, run)

@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from mobilevit_core.data.dataset import PhotoDataset
-from mobilevit_core.data.loading import load_dataset
+from mobilevit_core.data.loading import check_enough, load_dataset
+from mobilevit_core.data.summary import write_skipped
 from mobilevit_core.data.tfds import _tfds_slices
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_json
-from tests.drawing import draw_folder, draw_photo
+from tests.drawing import COLORS, draw_folder, draw_photo, noise_folder
 
 
 def names(dataset: PhotoDataset, part: str) -> set[str]:
@@ -38,9 +39,7 @@ def test_a_folder_is_split_by_class_and_seed(photo_folder: Path, tmp_path: Path)
 
 def test_folders_for_the_parts_are_respected(tmp_path: Path) -> None:
     for part, count in (("train", 4), ("val", 2), ("test", 3)):
-        draw_folder(tmp_path / part, count)
-        for number, path in enumerate(sorted((tmp_path / part).rglob("*.jpg"))):
-            draw_photo((number, count, 90), seed=1000 * count + number).save(path)
+        noise_folder(tmp_path / part, dict.fromkeys(COLORS, count), seed=count)
     dataset = load_dataset(str(tmp_path))
     assert dataset.split == "folders"
     assert [len(dataset.part(part)) for part in ("train", "validation", "test")] == [12, 6, 9]
@@ -65,9 +64,15 @@ def test_damaged_and_foreign_files_are_named_counted_and_skipped(tmp_path: Path)
     (folder / "blue" / "phone.heic").write_bytes(b"heic")
     dataset = load_dataset(str(folder))
     assert sum(len(photos) for photos in dataset.parts.values()) == 15
-    assert len(dataset.notes) == 3
-    for name in ("broken.jpg", "text.png", "phone.heic"):
-        assert [name in note for note in dataset.notes].count(True) == 1
+    (note,) = dataset.notes
+    assert note.startswith(
+        "3 files skipped: 2 damaged, or not a picture inside (broken.jpg, text.png); 1 HEIC"
+    )
+    assert "convert them to JPEG" in note and "phone.heic" in note
+    assert {Path(file.path).name for file in dataset.skipped} == {"broken.jpg", "text.png", "phone.heic"}
+    write_skipped(tmp_path, dataset)
+    lines = (tmp_path / "skipped.txt").read_text().splitlines()
+    assert len(lines) == 3 and sum("truncated" in line or "Truncated" in line for line in lines) == 1
 
 
 def test_wrong_folders_get_one_clear_message(tmp_path: Path) -> None:
@@ -114,10 +119,13 @@ def test_odd_names_and_hidden_folders(tmp_path: Path) -> None:
 
 def test_too_few_photographs_are_told(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "photos", 4)
-    for number in range(1, 4):
+    with pytest.raises(UserError, match="'blue' of .* has only 4 different photographs"):
+        check_enough(load_dataset(str(folder)))
+    folder = draw_folder(tmp_path / "copies", 8)
+    for number in range(1, 8):
         shutil.copy(folder / "red" / "00.jpg", folder / "red" / f"0{number}.jpg")
-    with pytest.raises(UserError, match="'red' has no photograph left to train on"):
-        load_dataset(str(folder))
+    with pytest.raises(UserError, match="'red' of .* has only 1 different photograph"):
+        check_enough(load_dataset(str(folder)))
     with pytest.raises(UserError, match="too few photographs"):
         load_dataset(str(draw_folder(tmp_path / "single", 1)))
 
@@ -158,8 +166,8 @@ def test_names_that_are_no_text_reach_records(tmp_path: Path) -> None:
 
 
 def test_a_whole_data_set_joins_its_parts(tmp_path: Path) -> None:
-    for part in ("train", "valid", "test"):
-        draw_folder(tmp_path / part, photos_per_class=10)
+    for seed, part in enumerate(("train", "valid", "test")):
+        noise_folder(tmp_path / part, dict.fromkeys(COLORS, 10), seed)
     dataset = load_dataset(str(tmp_path), "whole")
     assert {part: len(photos) for part, photos in dataset.parts.items()}["validation"] == 6
     seen = {photo.name.split("/")[0] for photo in dataset.part("train")}

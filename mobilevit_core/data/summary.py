@@ -1,0 +1,50 @@
+"""What a data set is made of, in words and numbers, for people."""
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER, PhotoDataset
+from mobilevit_core.files import write_bytes
+
+SKIPPED_LIST = "skipped.txt"
+MOST_ROWS = 30  # classes in the table; of more only the smallest and the largest are shown
+
+
+def shown_name(class_name: str) -> str:
+    """A class as people read it: "none of these" for `OTHER`."""
+    return NONE_OF_THESE if class_name == OTHER else class_name
+
+
+def counts_table(dataset: PhotoDataset) -> Table:
+    """Photographs per class and part."""
+    table = Table(title=None)
+    table.add_column("class")
+    for part in dataset.parts:
+        table.add_column(part, justify="right")
+    counts = list(dataset.counts().items())
+    shown = counts
+    if len(counts) > MOST_ROWS:
+        by_size = sorted(counts, key=lambda row: row[1].get("train", 0))
+        half = MOST_ROWS // 2
+        shown = [*by_size[-half:][::-1], (f"... {len(counts) - 2 * half} more", {}), *by_size[:half][::-1]]
+    for name, row in shown:
+        table.add_row(escape(shown_name(name)), *(f"{row[part]:,}" if row else "" for part in dataset.parts))
+    totals = (f"{len(photos):,}" for photos in dataset.parts.values())
+    table.add_row(f"all {len(counts)}", *totals, style="bold")
+    return table
+
+
+def write_skipped(folder: Path, dataset: PhotoDataset) -> None:
+    """Lists the files that are not part of a data set, a line each: reason, path, detail.
+
+    Args:
+        folder: of the run; nothing is written where nothing was skipped.
+        dataset: as it was loaded.
+    """
+    if not dataset.skipped:
+        return
+    lines = ("\t".join((s.reason, s.path, s.detail)).replace("\n", " ") for s in dataset.skipped)
+    text = "\n".join(lines) + "\n"
+    write_bytes(folder / SKIPPED_LIST, text.encode(errors="surrogateescape"))

@@ -1,0 +1,236 @@
+"""Several sources as one data set, and the class of photographs that show none of the others."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mobilevit_core.data.dataset import OTHER, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
+from mobilevit_core.data.splitting import group_copies
+from mobilevit_core.errors import UserError
+
+WORDNET_ID = re.compile(r"n\d{8}(?!\d)")
+
+
+def merge(datasets: Sequence[PhotoDataset]) -> PhotoDataset:
+    """The union of data sets; classes of the same name are one class.
+
+    Upper and lower case, spaces, hyphens and underscores make no difference, and names that begin with a
+    WordNet id (n02085620, n02085620-Chihuahua) are the same by that id. The first spelling stays.
+
+    Args:
+        datasets: each divided into its own parts.
+
+    Returns:
+        One data set with the photographs of all, none of which is trained on if it looks like one that
+        another source validates or tests with.
+    """
+    if len(datasets) == 1:
+        return datasets[0]
+    names: dict[str, str] = {}
+    for dataset in datasets:
+        for name in _wanted(dataset):
+            names.setdefault(class_key(name), name)
+    has_other = any(dataset.other_class for dataset in datasets)
+    class_names = (*names.values(), *([OTHER] if has_other else []))
+    numbers = {name: label for label, name in enumerate(class_names)}
+    parts: dict[str, list[LabelledPhoto]] = {}
+    for dataset in datasets:
+        labels = [numbers[names.get(class_key(name), name)] for name in dataset.class_names]
+        for part, photos in dataset.parts.items():
+            parts.setdefault(part, []).extend(replace(photo, label=labels[photo.label]) for photo in photos)
+    union = PhotoDataset(
+        name=" + ".join(dataset.name for dataset in datasets),
+        split=datasets[0].split,
+        class_names=class_names,
+        parts={part: tuple(photos) for part, photos in parts.items()},
+        notes=tuple(f"{dataset.name}: {note}" for dataset in datasets for note in dataset.notes),
+        sources=tuple(source for dataset in datasets for source in dataset.sources),
+        other_class=OTHER if has_other else None,
+        skipped=tuple(file for dataset in datasets for file in dataset.skipped),
+    )
+    return _without_straddling(union)
+
+
+def _wanted(dataset: PhotoDataset) -> tuple[str, ...]:
+    return tuple(name for name in dataset.class_names if name != dataset.other_class)
+
+
+def class_key(name: str) -> str:
+    """What two spellings of one class have in common."""
+    found = WORDNET_ID.match(name)
+    return found.group() if found else " ".join(re.split(r"[\s_-]+", name.casefold().strip()))
+
+
+def _singular(name: str) -> str:
+    """Of an English word, well enough to see that "sunflower" and "sunflowers" are the same."""
+    key = class_key(name)
+    if key.endswith("ies"):
+        return f"{key[:-3]}y"
+    return key[:-1] if key.endswith("s") and not key.endswith("ss") else key
+
+
+def _without_straddling(dataset: PhotoDataset) -> PhotoDataset:
+    """Drops training photographs that look like a held-out one of any source."""
+    groups = group_copies([photo for part in dataset.parts.values() for photo in part])
+    held_out = {
+        groups[photo.sha256] for part, photos in dataset.parts.items() if part != "train" for photo in photos
+    }
+    train = tuple(photo for photo in dataset.parts["train"] if groups[photo.sha256] not in held_out)
+    return with_training_part(dataset, train, "(nearly) the same as one that another source holds back")
+
+
+def with_training_part(
+    dataset: PhotoDataset, train: tuple[LabelledPhoto, ...], reason: str, always: bool = False
+) -> PhotoDataset:
+    """The same with fewer training photographs, and a note of how many are gone and why."""
+    dropped = len(dataset.parts["train"]) - len(train)
+    if not dropped and not always:
+        return dataset
+    note = f"{dropped} training photographs left out: {reason}"
+    parts = {**dataset.parts, "train": train}
+    return replace(dataset, parts=parts, notes=(*dataset.notes, note))
+
+
+def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Sequence[str]) -> PhotoDataset:
+    """Adds photographs of other things as the last class, `OTHER`.
+
+    Left out are classes with the name of a wanted class, those that the person names, and photographs that
+    look like one of a wanted class. Outside of training there are at most as many as wanted ones, the same
+    number of every source, so that they don't drown the figures.
+
+    Args:
+        dataset: the wanted classes, perhaps with an `OTHER` of its own.
+        others: photographs of other things.
+        without: names of classes of these that stay out.
+
+    Raises:
+        UserError: a name that none of the others has, or nothing is left of them.
+    """
+    if not others and not dataset.other_class:
+        _check_names(without, others)
+        return dataset
+    _check_names(without, others)
+    names = _wanted(dataset)
+    unwanted = {_singular(name) for name in (*names, *without)}
+    notes, own = [], _split_off(dataset)
+    parts = {part: [p for p in photos if p.label != dataset.other] for part, photos in dataset.parts.items()}
+    wanted = [photo for photos in parts.values() for photo in photos]
+    for other in [*own, *others]:
+        left_out = sorted(name for name in other.class_names if _singular(name) in unwanted)
+        if left_out:
+            notes.append(f"{other.name}: left out of {OTHER!r} by name: {', '.join(left_out)}")
+        other, alike = _without_look_alikes(_without_named(other, left_out), wanted)
+        if alike:
+            notes.append(f"{other.name}: {alike} photographs left out of {OTHER!r}: like one of a class")
+        for part, photos in other.parts.items():
+            moved = (replace(photo, label=len(names), origin=other.sources[0].data) for photo in photos)
+            parts.setdefault(part, []).extend(moved)
+    joined = replace(
+        dataset,
+        class_names=(*names, OTHER),
+        parts={part: _capped(photos, len(names), part) for part, photos in parts.items()},
+        other_class=OTHER,
+        other_without=tuple(without),
+        sources=(
+            *(source for source in dataset.sources if not source.other),
+            *(replace(source, other=True) for other in [*own, *others] for source in other.sources),
+        ),
+        notes=(*dataset.notes, *(f"{o.name}: {note}" for o in others for note in o.notes), *notes),
+        skipped=(*dataset.skipped, *(file for other in others for file in other.skipped)),
+    )
+    _check_left(joined)
+    return joined
+
+
+def _split_off(dataset: PhotoDataset) -> list[PhotoDataset]:
+    """The data set's own `OTHER`, as data sets of one source and one class each."""
+    return [
+        PhotoDataset(
+            source.data,
+            dataset.split,
+            (OTHER,),
+            {
+                part: tuple(replace(photo, label=0) for photo in photos if photo.origin == source.data)
+                for part, photos in dataset.parts.items()
+            },
+            sources=(source,),
+        )
+        for source in dataset.sources
+        if source.other
+    ]
+
+
+def _without_named(dataset: PhotoDataset, names: Sequence[str]) -> PhotoDataset:
+    labels = {dataset.class_names.index(name) for name in names}
+    parts = {
+        part: tuple(photo for photo in photos if photo.label not in labels)
+        for part, photos in dataset.parts.items()
+    }
+    return replace(dataset, parts=parts)
+
+
+def _without_look_alikes(dataset: PhotoDataset, wanted: list[LabelledPhoto]) -> tuple[PhotoDataset, int]:
+    thumbnails, dropped, parts = [photo.thumbnail for photo in wanted], 0, {}
+    for part, photos in dataset.parts.items():
+        likeness = likeness_to([photo.thumbnail for photo in photos], thumbnails)
+        kept = tuple(photo for photo, value in zip(photos, likeness, strict=True) if value < LOOK_ALIKE)
+        dropped += len(photos) - len(kept)
+        parts[part] = kept
+    return replace(dataset, parts=parts), dropped
+
+
+def _capped(photos: list[LabelledPhoto], other: int, part: str) -> tuple[LabelledPhoto, ...]:
+    """At most as many of `OTHER` as of all classes together outside of training, evenly by source."""
+    wanted = [photo for photo in photos if photo.label != other]
+    by_source: dict[str, list[LabelledPhoto]] = {}
+    for photo in photos:
+        if photo.label == other:
+            by_source.setdefault(photo.origin, []).append(photo)
+    if part == "train" or not wanted:
+        return tuple(photos)
+    chosen: list[LabelledPhoto] = []
+    sources = sorted(by_source.values(), key=len)
+    for number, members in enumerate(sources):
+        room = (len(wanted) - len(chosen)) // (len(sources) - number)
+        # Evenly through the source, because photographs of one class often follow each other.
+        step = max(len(members) / max(room, 1), 1)
+        chosen += [members[int(index * step)] for index in range(min(room, len(members)))]
+    return (*wanted, *chosen)
+
+
+def _check_names(without: Sequence[str], others: Sequence[PhotoDataset]) -> None:
+    known = sorted({name for other in others for name in other.class_names if name})
+    keys = {_singular(name) for name in known}
+    missing = [name for name in without if _singular(name) not in keys]
+    if missing:
+        has = f"They have: {', '.join(known)}." if known else "There are none; name some with --other."
+        raise UserError(f"The photographs of other things have no class {missing[0]!r}. {has}")
+
+
+def _check_left(dataset: PhotoDataset) -> None:
+    for part in ("train", "validation"):
+        if not any(photo.label == dataset.other for photo in dataset.parts.get(part, ())):
+            raise UserError(
+                f"No photographs of other things are left in part {part!r}: they are too few, or all look "
+                "like photographs of the classes or have their names."
+            )
+
+
+def with_weights(dataset: PhotoDataset, weights: dict[str, float]) -> PhotoDataset:
+    """Sets the weights of sources by their names, with or without the version of a TFDS data set.
+
+    Raises:
+        UserError: there is no such source, or the weight is not over 0.
+    """
+    known = {
+        key: source.data for source in dataset.sources for key in (source.data.split(":")[0], source.data)
+    }
+    for name, weight in weights.items():
+        if name not in known:
+            raise UserError(f"There is no source {name!r} to weigh. There are: {', '.join(known.values())}.")
+        if not 0 < weight < float("inf"):
+            raise UserError(f"The weight of {name} is {weight:g}; it must be over 0.")
+    by_data = {known[name]: weight for name, weight in weights.items()}
+    sources = tuple(replace(s, weight=by_data.get(s.data, s.weight)) for s in dataset.sources)
+    return replace(dataset, sources=sources)

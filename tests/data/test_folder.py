@@ -1,0 +1,194 @@
+"""Folders as people bring them."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mobilevit_core.data.dataset import OTHER, PhotoDataset
+from mobilevit_core.data.loading import check_enough, load_dataset
+from mobilevit_core.errors import UserError
+from tests.drawing import noise_folder, noise_photo
+
+TWO = {"blue": 10, "red": 10}
+
+
+def sizes(dataset: PhotoDataset) -> list[int]:
+    return [len(dataset.parts.get(part, ())) for part in ("train", "validation", "test")]
+
+
+def reasons(dataset: PhotoDataset) -> dict[str, str]:
+    return {Path(file.path).name: file.reason for file in dataset.skipped}
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("train", "valid", "test"),
+        ("TRAIN", "eval", "Testing"),
+        ("train_set", "val_set", "test_set"),
+        ("Training Data", "validation-images", "test2017"),
+        ("dataset_train", "dev", "test photos"),
+    ],
+)
+def test_splits_in_the_usual_spellings(spellings: tuple[str, ...], tmp_path: Path) -> None:
+    for seed, (name, count) in enumerate(zip(spellings, (8, 2, 3), strict=True)):
+        noise_folder(tmp_path / name, dict.fromkeys(TWO, count), seed)
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.class_names == ("blue", "red") and dataset.split == "folders"
+    assert sizes(dataset) == [16, 4, 6]
+
+
+@pytest.mark.parametrize(("train", "test"), [("train_set", "test_set"), ("TRAIN", "eval")])
+def test_two_splits_are_enough(train: str, test: str, tmp_path: Path) -> None:
+    noise_folder(tmp_path / train, TWO, 1)
+    noise_folder(tmp_path / test, TWO, 2)
+    assert load_dataset(str(tmp_path)).class_names == ("blue", "red")
+
+
+def test_splits_without_training_are_refused(tmp_path: Path) -> None:
+    noise_folder(tmp_path / "val", TWO, 1)
+    noise_folder(tmp_path / "test", TWO, 2)
+    with pytest.raises(UserError, match=r"folders for splits \(test, val\), but none to train on"):
+        load_dataset(str(tmp_path))
+    noise_folder(tmp_path / "train", TWO, 3)
+    noise_folder(tmp_path / "train2017", TWO, 4)
+    with pytest.raises(UserError, match="two folders for the same split: train and train2017"):
+        load_dataset(str(tmp_path))
+
+
+def test_a_split_beside_classes_is_refused_but_a_class_may_be_called_train(tmp_path: Path) -> None:
+    noise_folder(tmp_path, {"bus": 10, "train": 10})
+    assert load_dataset(str(tmp_path)).class_names == ("bus", "train")
+    noise_folder(tmp_path / "test", {"": 3}, 2)
+    with pytest.raises(UserError, match=r"folders for the splits \(test, train\) beside others \(bus\)"):
+        load_dataset(str(tmp_path))
+
+
+def test_photographs_of_a_split_without_classes_are_left_alone(tmp_path: Path) -> None:
+    noise_folder(tmp_path / "train", TWO, 1)
+    noise_folder(tmp_path / "test", {"": 3}, 2)
+    dataset = load_dataset(str(tmp_path))
+    assert sizes(dataset) == [18, 2, 0]
+    assert any("test is not used: its 3 photographs lie in no class folder" in note for note in dataset.notes)
+
+
+def test_groups_of_classes_are_not_silently_classes(tmp_path: Path) -> None:
+    noise_folder(tmp_path, {"blue/iris": 6, "blue/gentian": 6, "red/rose": 6, "red/poppy": 6})
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.class_names == ("blue", "red") and sum(sizes(dataset)) == 24
+    notes = [note for note in dataset.notes if "holds only folders" in note]
+    assert len(notes) == 2 and "(gentian, iris)" in notes[0] and f"--data {tmp_path}/blue" in notes[0]
+    joined = load_dataset([f"{tmp_path}/blue", f"{tmp_path}/red"])
+    assert joined.class_names == ("gentian", "iris", "poppy", "rose")
+
+
+def test_wrappers_and_what_systems_leave_behind(tmp_path: Path) -> None:
+    inner = noise_folder(tmp_path / "unpacked" / "my photos", TWO)
+    (tmp_path / "__MACOSX" / "my photos").mkdir(parents=True)
+    (tmp_path / "__MACOSX" / "my photos" / "._000.jpg").write_bytes(b"x")
+    for name in (".DS_Store", "blue/.DS_Store", "red/Thumbs.db", "red/._001.jpg"):
+        (inner / name).write_bytes(b"x")
+    (inner / "red" / "000.jpg").rename(inner / "red" / "000.JPG")
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.class_names == ("blue", "red") and sum(sizes(dataset)) == 20
+    assert not dataset.skipped and "the classes are taken from" in dataset.notes[0]
+
+
+def test_links_are_followed_and_those_that_go_wrong_are_named(tmp_path: Path) -> None:
+    elsewhere = noise_folder(tmp_path / "elsewhere", {"green": 10, "more": 4})
+    folder = noise_folder(tmp_path / "photos", TWO, 1)
+    (folder / "green").symlink_to(elsewhere / "green", target_is_directory=True)
+    (folder / "red" / "more").symlink_to(elsewhere / "more", target_is_directory=True)
+    (folder / "red" / "loop").symlink_to(folder, target_is_directory=True)
+    (folder / "back").symlink_to(tmp_path, target_is_directory=True)
+    (folder / "gone").symlink_to(tmp_path / "nowhere")
+    (folder / "blue" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    dataset = load_dataset(str(folder))
+    assert dataset.class_names == ("blue", "green", "red")
+    assert dataset.counts()["red"] == {"train": 12, "validation": 1, "test": 1}
+    assert sum(dataset.counts()["green"].values()) == 10
+    nowhere, back = "links that lead nowhere", "links that lead back to a folder above them"
+    assert reasons(dataset) == {"gone": nowhere, "gone.jpg": nowhere, "back": back, "loop": back}
+
+
+def test_photographs_beside_the_classes_are_told(tmp_path: Path) -> None:
+    noise_folder(tmp_path, TWO)
+    noise_photo(9).save(tmp_path / "beside.jpg")
+    dataset = load_dataset(str(tmp_path))
+    assert reasons(dataset) == {"beside.jpg": "beside the class folders, so in no class"}
+
+
+def test_many_skipped_files_are_one_sentence(tmp_path: Path) -> None:
+    noise_folder(tmp_path, TWO)
+    for number in range(120):
+        (tmp_path / "red" / f"IMG_{number:04}.HEIC").write_bytes(b"heic")
+    (tmp_path / "red" / "notes.txt").write_text("x")
+    (tmp_path / "red" / "scan.TIFF").write_text("x")
+    (note,) = load_dataset(str(tmp_path)).notes
+    assert note.startswith("122 files skipped: 120 HEIC photographs") and "(IMG_0000.HEIC, " in note
+    assert "1 not photographs by their names (notes.txt)" in note and "scan.TIFF" in note
+    assert "IMG_0003" not in note
+
+
+def test_a_photograph_in_two_classes_is_named_and_left_out(tmp_path: Path) -> None:
+    folder = noise_folder(tmp_path, TWO)
+    shutil.copy(folder / "blue" / "000.jpg", folder / "red" / "again.jpg")
+    dataset = load_dataset(str(folder))
+    note = "1 photographs stand in two classes and are left out of both: blue/000.jpg = red/again.jpg"
+    assert note in dataset.notes
+    assert sum(sizes(dataset)) == 19 and len(dataset.skipped) == 2
+
+
+def test_near_copies_come_into_one_part(tmp_path: Path) -> None:
+    folder = noise_folder(tmp_path, {"blue": 40, "red": 40})
+    for path in list(folder.rglob("*.jpg")):
+        with Image.open(path) as image:  # smaller, mirrored, compressed anew
+            copy = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((61, 47))
+        copy.save(path.with_name(f"copy {path.name}"), quality=60)
+    dataset = load_dataset(str(folder))
+    places: dict[str, set[str]] = {}
+    for part, photos in dataset.parts.items():
+        for photo in photos:
+            places.setdefault(photo.name.replace("copy ", ""), set()).add(part)
+    assert len(places) == 80 and all(len(parts) == 1 for parts in places.values())
+    assert sizes(dataset) == [128, 16, 16]
+
+
+def test_near_copies_across_given_splits_are_not_trained_on(tmp_path: Path) -> None:
+    noise_folder(tmp_path / "train", TWO, 1)
+    noise_folder(tmp_path / "test", TWO, 2)
+    with Image.open(tmp_path / "test" / "red" / "003.jpg") as image:
+        image.resize((61, 47)).save(tmp_path / "train" / "red" / "copy.jpg", quality=60)
+    dataset = load_dataset(str(tmp_path))
+    assert "red/copy.jpg" not in {photo.name for photo in dataset.part("train")}
+    assert "1 training photographs left out: (nearly) the same as one of another part" in dataset.notes
+
+
+def test_other_things_are_a_class_of_their_own(tmp_path: Path) -> None:
+    folder = noise_folder(tmp_path / "photos", {**TWO, f"{OTHER}/cups": 20, f"{OTHER}/cars": 20})
+    dataset = load_dataset(str(folder))
+    assert dataset.class_names == ("blue", "red", OTHER)
+    assert (dataset.other_class, dataset.other) == (OTHER, 2)
+    counts = dataset.counts()
+    # Outside of training at most as many as of all classes together.
+    assert counts[OTHER] == {"train": 32, "validation": 2, "test": 2}
+    assert [source.other for source in dataset.sources] == [False, True]
+    plain = dataset.without_other()
+    assert plain.class_names == ("blue", "red") and sum(sizes(plain)) == 20
+
+
+def test_small_classes_are_warned_about(tmp_path: Path) -> None:
+    noise_folder(tmp_path, {"blue": 60, "red": 60, "rare": 10})
+    (warning,) = check_enough(load_dataset(str(tmp_path)))
+    assert "rare 8" in warning and "blue" not in warning
+
+
+def test_a_file_that_nobody_may_read_is_skipped(tmp_path: Path) -> None:
+    folder = noise_folder(tmp_path, TWO)
+    (folder / "red" / "000.jpg").chmod(0)
+    if os.access(folder / "red" / "000.jpg", os.R_OK):
+        pytest.skip("this account may read everything")
+    assert reasons(load_dataset(str(folder))) == {"000.jpg": "damaged, or not a picture inside"}

@@ -1,0 +1,82 @@
+"""Several sources as one data set; photographs of other things."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mobilevit_core.data.dataset import OTHER
+from mobilevit_core.data.loading import load_dataset, load_described
+from mobilevit_core.errors import UserError
+from tests.drawing import noise_folder
+
+
+def test_classes_of_the_same_name_or_wordnet_id_are_joined(tmp_path: Path) -> None:
+    first = noise_folder(tmp_path / "a", {"n02085620": 10, "Water_Lily": 10, "rose": 10}, 1)
+    second = noise_folder(tmp_path / "b=c", {"n02085620-Chihuahua": 10, "water lily": 10, "tulip": 10}, 2)
+    dataset = load_dataset([str(first), str(second)])
+    assert dataset.class_names == ("Water_Lily", "n02085620", "rose", "tulip")
+    totals = {name: sum(parts.values()) for name, parts in dataset.counts().items()}
+    assert totals == {"Water_Lily": 20, "n02085620": 20, "rose": 10, "tulip": 10}
+    described = dataset.describe()
+    assert [row["data"] for row in described["sources"]] == [str(first), str(second)]
+    assert described["sources"][1]["photos"] == {"train": 24, "validation": 3, "test": 3}
+
+
+def test_a_copy_that_another_source_holds_back_is_not_trained_on(tmp_path: Path) -> None:
+    first = noise_folder(tmp_path / "a", {"red": 10, "blue": 10}, 1)
+    second = noise_folder(tmp_path / "b", {"red": 10, "blue": 10}, 2)
+    held_out = load_dataset(str(second)).part("test")[0]
+    with Image.open(held_out.source) as image:
+        image.resize((61, 47)).save(first / held_out.name.split("/")[0] / "copy.jpg", quality=60)
+    dataset = load_dataset([str(first), str(second)])
+    copies = [photo for photos in dataset.parts.values() for photo in photos if "copy" in photo.name]
+    assert all(photo not in dataset.part("train") for photo in copies)
+
+
+def test_what_a_bundle_records_brings_the_same_photographs_back(tmp_path: Path) -> None:
+    data = [
+        str(noise_folder(tmp_path / name, {"red": 10, "blue": 10, OTHER: 6}, 10 + i))
+        for i, name in enumerate("ab")
+    ]
+    other = str(noise_folder(tmp_path / "other", {"": 20, "Reds": 5, "cups": 5}, 3))
+    dataset = load_dataset(data, other=[other], other_without=["cups"], weights={data[1]: 2.0, other: 0.5})
+    assert dataset.class_names == ("blue", "red", OTHER)
+    recorded = json.loads(json.dumps(dataset.describe()))
+    assert [row["weight"] for row in recorded["sources"]] == [1.0, 2.0, 1.0, 1.0, 0.5]
+    assert recorded["other_class"] == OTHER and recorded["other_without"] == ["cups"]
+    assert load_described(recorded, "default", 0).describe() == dataset.describe()
+
+
+def test_classes_with_wanted_names_stay_out_of_the_others(tmp_path: Path) -> None:
+    wanted = noise_folder(tmp_path / "flowers", {"sunflowers": 10, "daisy": 10}, 1)
+    other = noise_folder(tmp_path / "things", {"sunflower": 10, "lotus": 10, "cup": 10}, 2)
+    dataset = load_dataset(str(wanted), other=[str(other)], other_without=["Lotus"])
+    kept = {photo.name.split("/")[0] for photo in dataset.part("train") if photo.label == dataset.other}
+    assert kept == {"cup"}
+    assert any(note.endswith("left out of '_other' by name: lotus, sunflower") for note in dataset.notes)
+    with pytest.raises(UserError, match="have no class 'lily'. They have: cup, lotus, sunflower"):
+        load_dataset(str(wanted), other=[str(other)], other_without=["lily"])
+
+
+def test_others_that_look_like_a_wanted_photograph_stay_out(tmp_path: Path) -> None:
+    wanted = noise_folder(tmp_path / "flowers", {"red": 10, "blue": 10}, 1)
+    other = noise_folder(tmp_path / "things", {"": 30}, 2)
+    with Image.open(wanted / "red" / "002.jpg") as image:
+        image.resize((61, 47)).save(other / "copy.jpg", quality=60)
+    dataset = load_dataset(str(wanted), other=[str(other)])
+    assert "copy.jpg" not in {p.name for photos in dataset.parts.values() for p in photos}
+    assert f"{other}: 1 photographs left out of '_other': like one of a class" in dataset.notes
+
+
+def test_wrong_sources_are_told(tmp_path: Path) -> None:
+    folder = str(noise_folder(tmp_path / "a", {"red": 10, "blue": 10}))
+    with pytest.raises(UserError, match="is given twice"):
+        load_dataset([folder, folder])
+    with pytest.raises(UserError, match="no source 'b' to weigh"):
+        load_dataset(folder, weights={"b": 2.0})
+    with pytest.raises(UserError, match="must be over 0"):
+        load_dataset(folder, weights={folder: -1.0})
+    with pytest.raises(UserError, match="There are none; name some with --other"):
+        load_dataset(folder, other_without=["cup"])

@@ -1,0 +1,57 @@
+"""TensorFlow's environment and its start, in processes of their own."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from mobilevit_core import tensorflow_setup
+
+NAMES = ("TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL")
+SHOW = f"import os; print(*(os.environ.get(name, '-') for name in {NAMES}))"
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name not in NAMES}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=kept | environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("machine", "onednn"), [("x86_64", "1"), ("AMD64", "1"), ("arm64", "-")])
+def test_onednn_is_turned_on_for_x86_processors(machine: str, onednn: str) -> None:
+    code = f"import platform; platform.machine = lambda: {machine!r}; import mobilevit_core; {SHOW}"
+    assert python(code).stdout.split() == [onednn, "2"]
+
+
+def test_a_persons_own_settings_stay() -> None:
+    done = python(f"import mobilevit_core; {SHOW}", TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="0")
+    assert done.stdout.split() == ["0", "0"]
+
+
+@pytest.mark.parametrize("entry", ["mobilevit_core.cli", "mobilevit_core.images.reading"])
+def test_every_entry_point_passes_it_and_none_imports_tensorflow(entry: str) -> None:
+    done = python(f"import sys, {entry}; {SHOW}; print('tensorflow' in sys.modules)")
+    onednn = "1" if platform.machine().lower() in tensorflow_setup.X86 else "-"
+    assert done.stdout.split() == [onednn, "2", "False"], done.stderr
+
+
+@pytest.mark.skipif(tensorflow_setup.NVIDIA_DRIVER.exists(), reason="with a driver nothing is held back")
+def test_tensorflow_starts_without_noise() -> None:
+    done = python("import mobilevit_core, keras, tensorflow as tf; print(int(tf.constant(1) + 1))")
+    assert done.stdout.split() == ["2"] and done.stderr == ""
+
+
+def test_real_errors_of_the_start_are_passed_on() -> None:
+    code = (
+        "import os; from mobilevit_core.tensorflow_setup import _without_noise\n"
+        "try:\n"
+        "    with _without_noise():\n"
+        "        os.write(2, b'I0000 Could not find cuda drivers on your machine\\nF0000 no room\\n')\n"
+        "        raise ImportError('broken')\n"
+        "except ImportError as error: print(error)\n"
+        "os.write(2, b'afterwards\\n')"
+    )
+    done = python(code)
+    assert done.stdout == "broken\n" and done.stderr == "F0000 no room\nafterwards\n"

@@ -1,0 +1,101 @@
+"""A class "none of these" from a folder to an answer."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from mobilevit_core import load_classifier
+from mobilevit_core.bundle.bundle import open_bundle
+from mobilevit_core.bundle.rejection import RejectionRule
+from mobilevit_core.cli import app
+from mobilevit_core.data.dataset import OTHER
+from mobilevit_core.evaluation.metrics import Evaluation
+from tests.drawing import draw_folder, noise_folder
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on drawn discs in three colours, and noise as what is none of them."""
+    folder = tmp_path_factory.mktemp("other")
+    photos = draw_folder(folder / "photos", 20)
+    noise_folder(photos, {f"{OTHER}/clouds": 30})
+    more = noise_folder(folder / "more", {"": 20, "reds": 5}, 7)
+    values = ["stages=64:2", "batch_size=8", "mix=0", "average_decay=0.9", "warmup_epochs=0.5"]
+    settings = [word for value in values for word in ("--set", value)]
+    result = run(
+        "train",
+        "--data",
+        photos,
+        "--other",
+        more,
+        "--data-weight",
+        f"{more}=2",
+        "--run",
+        folder / "run",
+        *settings,
+    )
+    assert result.exit_code == 0, result.output
+    assert "none of these" in result.stderr and "left out of '_other' by name: reds" in result.stderr
+    return folder
+
+
+def test_the_bundle_knows_which_class_it_is(trained: Path) -> None:
+    manifest = open_bundle(trained / "run" / "bundle").manifest
+    assert manifest.class_names == ("blue", "green", "red", OTHER)
+    assert (manifest.other_class, manifest.other, manifest.rejection.other) == (OTHER, 3, 3)
+    sources = [(Path(row["data"]).name, row["other"], row["weight"]) for row in manifest.data["sources"]]
+    assert sources == [("photos", False, 1.0), (OTHER, True, 1.0), ("more", True, 2.0)]
+    figures = manifest.metrics["validation"]["runtimes"]["float32"]
+    assert set(figures["per_class"]) == {"blue", "green", "red"}
+    assert figures["photos"] == 6 and figures["other"]["photos"] == 5
+    assert np.shape(figures["confusion"]) == (4, 4)
+
+
+def test_prediction_says_it_in_words(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, photo = trained / "run" / "bundle", trained / "photos" / OTHER / "clouds" / "000.jpg"
+    shown = run("predict", bundle, photo).stdout
+    assert "none of these" in shown and OTHER not in shown.replace(str(photo), "")
+    classifier = load_classifier(bundle)
+    assert classifier.rejects([(OTHER, 0.9), ("red", 0.1)])
+    assert not classifier.rejects([("red", 0.9), (OTHER, 0.1)])
+    answer = json.loads(run("predict", bundle, photo, "--json").stdout)["photos"][str(photo)]
+    assert answer["unknown"] or answer["predictions"][0]["label"] != OTHER
+
+
+def test_evaluation_finds_the_same_photographs_again(trained: Path) -> None:
+    bundle = trained / "run" / "bundle"
+    result = run("evaluate", bundle, "--runtime", "float32", "--json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["seen"] == {"trained_on": 0, "chosen_by": 0}
+    assert figures["runtimes"]["float32"]["other"]["photos"] == 5
+
+
+def test_a_rejected_photograph_is_a_mistake() -> None:
+    labels = np.array([0, 0, 1, 2, 2, 2])
+    answers = np.array([0, 2, 1, 2, 2, 0])
+    result = Evaluation(("cat", "dog", OTHER), labels, np.eye(3)[answers], other=2)
+    assert result.accuracy == pytest.approx(2 / 3)
+    figures = result.to_json()
+    assert figures["photos"] == 3 and figures["per_class"]["cat"]["recall"] == 0.5
+    assert figures["other"] == {"photos": 3, "found": pytest.approx(2 / 3)}
+
+
+def test_the_rule_rejects_whatever_the_network_rejects() -> None:
+    confidence = np.linspace(0.4, 0.9, 400)
+    known = np.stack([confidence, (1 - confidence) / 2, (1 - confidence) / 2], axis=1)
+    rule = RejectionRule.fit(known, other=2)
+    assert rule.false_alarms == pytest.approx(0.05)
+    assert rule.rejects(np.array([0.3, 0.1, 0.6])) and not rule.rejects(np.array([0.6, 0.1, 0.3]))
+    assert RejectionRule.from_json(rule.to_json()) == rule
+    known[:80] = (0.2, 0.1, 0.7)  # the network itself rejects a fifth: the threshold adds none
+    rule = RejectionRule.fit(known, other=2)
+    assert rule.false_alarms == pytest.approx(0.2)
+    assert np.allclose(rule.score(known[:1]), 0.2)
