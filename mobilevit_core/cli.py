@@ -6,6 +6,7 @@ error. Libraries are imported inside the commands, so that --help and a mistyped
 
 import json
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,21 @@ from mobilevit_core.training.recipes import RECIPES, make_recipe
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes say nothing about a run
 
 SHOWN_NOTES = 10
+# Modules that the light installation lacks -> the extra that brings them.
+EXTRAS = dict.fromkeys(
+    (
+        "ai_edge_quantizer",
+        "filelock",
+        "jinja2",
+        "keras",
+        "matplotlib",
+        "scipy",
+        "sklearn",
+        "tensorflow",
+        "tensorflow_datasets",
+    ),
+    "train",
+)
 EVALUATED = (*PARTS, ALL)
 
 console = Console(highlight=False)
@@ -39,18 +55,27 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            messages.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
-            raise typer.Exit(2) from None
+            raise _failed(str(error)) from None
         except OSError as error:
             if error.filename is None:
                 raise
-            messages.print(
-                f"Error: {error.filename}: {error.strerror}", style="red", markup=False, soft_wrap=True
-            )
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            messages.print("Stopped. A training run goes on with the same command.")
-            raise typer.Exit(130) from None
+            raise _failed(f"{error.filename}: {error.strerror}") from None
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            raise _failed(
+                f"{ctx.invoked_subcommand} needs {error.name}, which is not installed. In the folder of this "
+                f"project: pip install '.[{extra}]'"
+            ) from None
+        except KeyboardInterrupt as stop:
+            messages.print(str(stop) or "Stopped.", markup=False, soft_wrap=True)
+            raise typer.Exit(getattr(stop, "exit_code", 128 + signal.SIGINT)) from None
+
+
+def _failed(message: str) -> typer.Exit:
+    messages.print(f"Error: {message}", style="red", markup=False, soft_wrap=True)
+    return typer.Exit(2)
 
 
 app = typer.Typer(
@@ -135,6 +160,23 @@ def train(
             f"Next: python -m mobilevit_core evaluate {bundle.folder} --part {part}",
         ):
             console.print(line, markup=False, soft_wrap=True)
+
+
+@app.command()
+def finish(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run, for example runs/mine.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle. Default: inside the run folder.")
+    ] = None,
+) -> None:
+    """Make a bundle from a run's newest checkpoint, even before its end or with photographs missing."""
+    from mobilevit_core.training.finish import finish_run
+    from mobilevit_core.training.run_folder import RunFolder
+
+    bundle, refused = finish_run(RunFolder(run), to)
+    for sentence in refused:
+        messages.print(sentence, style="yellow", markup=False)
+    console.print(f"Bundle: {bundle.folder}", markup=False, soft_wrap=True)
 
 
 @app.command()
