@@ -70,7 +70,7 @@ def newest(folder: Path) -> Checkpoint | None:
     damaged: list[str] = []
     for path in _files(folder):
         try:
-            with np.load(path) as content:
+            with path.open("rb") as file, np.load(file) as content:
                 arrays = {name: content[name] for name in content.files}
             history = json.loads(str(arrays.pop(HISTORY)))
             return Checkpoint(_epoch(path), arrays, history, tuple(damaged))

@@ -66,7 +66,8 @@ def _tensors(path: Path) -> list[bytes]:
 
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     constants = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
-    return [bytes(model.buffers[number].data or b"") for number in sorted(constants)]
+    values = (model.buffers[number].data for number in sorted(constants))
+    return [b"" if value is None else bytes(value) for value in values]
 
 
 @pytest.fixture(scope="module")
@@ -206,17 +207,14 @@ def test_a_signal_ends_the_run_with_a_sentence(
 def test_stopped_before_the_first_epoch_and_after_the_last(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*arguments: object) -> None:
+    def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trainer.AverageWeights, "on_train_batch_end", interrupt)
-    with pytest.raises(Stopped, match="No epoch was finished; the same command starts again"):
-        train(photos, tmp_path / "run")
-    monkeypatch.undo()
-    small = pytest.MonkeyPatch()
-    with small.context() as patch:
-        for module in (trainer, state):
-            patch.setattr(module, "create_mobilevit", killed_run.small_network)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.AverageWeights, "on_train_batch_end", interrupt)
+        with pytest.raises(Stopped, match="No epoch was finished; the same command starts again"):
+            train(photos, tmp_path / "run")
+    with monkeypatch.context() as patch:
         patch.setattr(trainer, "bundle_model", interrupt)
         with pytest.raises(Stopped, match="The training is finished; the same command makes its bundle"):
             train(photos, tmp_path / "run")
@@ -353,7 +351,10 @@ def test_photographs_that_are_gone_changed_or_new_are_named_and_a_bundle_can_sti
 def test_a_bundle_without_any_photograph_left(photos: Path, run: RunFolder, tmp_path: Path) -> None:
     text = run.photographs.read_text().replace(str(photos), str(tmp_path / "nowhere"))
     run.photographs.write_text(text)
-    bundle, _ = finish.finish_run(run, tmp_path / "made")
+    result = CliRunner().invoke(cli.app, ["finish", str(run.path), "--to", str(tmp_path / "made")])
+    assert result.exit_code == 0 and result.stdout == f"Bundle: {tmp_path / 'made'}\n", result.output
+    assert "probabilities are not calibrated" in result.stderr and "no int8 format" in result.stderr
+    bundle = open_bundle(tmp_path / "made")
     assert bundle.contract.calibration is None and bundle.contract.unknown is None
     assert "int8" not in bundle.present and "float32" in bundle.present
     assert len(load_classifier(bundle.folder).predict(next(photos.rglob("*.jpg")))) == 3
