@@ -11,6 +11,7 @@ from typing import Any
 
 MOST_JSON_BYTES = 64 * 2**20  # a manifest with the confusion matrices of a thousand classes stays under it
 MOST_JSON_LEVELS = 64
+MOST_DIGITS = 40  # of a whole number
 
 
 @contextmanager
@@ -101,7 +102,11 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"it is larger than {MOST_JSON_BYTES // 2**20} MB")
     try:
         value = json.loads(
-            content.decode(), object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite
+            content.decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_finite,
+            parse_float=_finite,
+            parse_int=_whole,
         )
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8 text") from None
@@ -127,6 +132,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"it has the number {text[:40]}, which is not finite")
     return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"it has a number of {len(text)} digits")
+    return int(text)
 
 
 def _check_levels(value: Any) -> None:

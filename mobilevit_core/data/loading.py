@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
 from mobilevit_core.data.dataset import SPLITS, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.folder import load_folder
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
@@ -56,6 +57,8 @@ def load_dataset(
     """
     if split not in SPLITS:
         raise UserError(f"Unknown split {split!r}. There are: {', '.join(SPLITS)}.")
+    if len(data) > LONGEST_DATA_NAME:
+        raise UserError(f"The data set's name {data[:40]!r}... has over {LONGEST_DATA_NAME} characters.")
     folder = Path(data)
     if folder.is_dir():
         return _prepared(load_folder(folder, split, seed), leave_out, without, keep_suspects)
@@ -69,6 +72,7 @@ def load_dataset(
 def _prepared(
     dataset: PhotoDataset, leave_out: PhotoDataset | None, without: Sequence[str], keep_suspects: bool
 ) -> PhotoDataset:
+    check_class_names(dataset.class_names)
     dataset = _leave_out_duplicates(_leave_out_classes(dataset, without))
     if not keep_suspects:
         dataset = _leave_out_suspects(dataset)

@@ -45,7 +45,12 @@ class Seen:
         if not path.is_file():
             return None
         pairs = [line.split() for line in path.read_text(encoding="ascii", errors="replace").splitlines()]
-        return cls(*(frozenset(pair[1] for pair in pairs if pair[0] == part) for part in SEEN_PARTS))
+        return cls(
+            *(
+                frozenset(pair[1] for pair in pairs if len(pair) == 2 and pair[0] == part)
+                for part in SEEN_PARTS
+            )
+        )
 
     def write(self, bundle_folder: Path) -> None:
         """Adds the file to a bundle that is being written."""

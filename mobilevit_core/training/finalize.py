@@ -7,8 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from mobilevit_core.bundle.bundle import Bundle, Contract
-from mobilevit_core.bundle.rejection import UnknownRule
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.manifest import Manifest
+from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Seen
 from mobilevit_core.evaluation.calibration import (
@@ -44,7 +45,7 @@ def bundle_model(
             compared on.
         recipe: of the run.
         seen: the photographs that went into the weights.
-        origin: `start` and `teachers` of the contract: what other trainings went into the weights.
+        origin: `start` and `teachers` of the manifest: what other trainings went into the weights.
         history: CSV of the training, copied into the bundle.
         trained_on: the description of the data, where some of it is no longer there; the data set's own by
             default.
@@ -54,7 +55,7 @@ def bundle_model(
     """
     rule = recipe.rule
     calibrated = _calibrate(model, dataset.parts.get("validation", ()), rule)
-    contract = Contract(
+    manifest = Manifest(
         class_names=dataset.class_names,
         rule=rule,
         architecture=recipe.architecture,
@@ -64,11 +65,11 @@ def bundle_model(
         **(origin or {}),
         **calibrated,
     )
-    return write_exported(folder, model, contract, _pictures(dataset, rule), history, seen)
+    return write_exported(folder, model, manifest, _pictures(dataset, rule), history, seen)
 
 
 def _calibrate(model: keras.Model, photos: Sequence[LabelledPhoto], rule: ResizeRule) -> dict[str, Any]:
-    """Scales the classifier by a temperature; returns the contract's `calibration` and `unknown`."""
+    """Scales the classifier by a temperature; returns the manifest's `calibration` and `rejection`."""
     if not photos:
         return {}
     labels = np.array([photo.label for photo in photos])
@@ -84,7 +85,7 @@ def _calibrate(model: keras.Model, photos: Sequence[LabelledPhoto], rule: Resize
             "after": expected_calibration_error(after, labels),
         },
     }
-    return {"calibration": calibration, "unknown": UnknownRule.fit(after)}
+    return {"calibration": calibration, "rejection": RejectionRule.fit(after)}
 
 
 def _pictures(dataset: PhotoDataset, rule: ResizeRule) -> Pictures:

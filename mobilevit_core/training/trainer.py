@@ -83,7 +83,7 @@ def train_bundle(
             model = train(dataset, recipe, run, start, teachers)
             _put_shorter_bundle_aside(run)
             bundle, refused = bundle_model(run.bundle, model, dataset, recipe, seen, origin, run.history)
-        if "validation" not in bundle.contract.metrics:  # new, or stopped just before this line
+        if "validation" not in bundle.manifest.metrics:  # new, or stopped just before this line
             record_validation(bundle, dataset)
     return bundle, refused
 
@@ -99,12 +99,12 @@ def _finished(run: RunFolder, recipe: Recipe) -> Bundle | None:
     if not run.bundle.exists():
         return None
     bundle = open_bundle(run.bundle)
-    return bundle if bundle.contract.recipe["stages"] == recipe.to_json()["stages"] else None
+    return bundle if bundle.manifest.recipe["stages"] == recipe.to_json()["stages"] else None
 
 
 def _put_shorter_bundle_aside(run: RunFolder) -> None:
     if run.bundle.exists():
-        epochs = sum(epochs for _, epochs in open_bundle(run.bundle).contract.recipe["stages"])
+        epochs = sum(epochs for _, epochs in open_bundle(run.bundle).manifest.recipe["stages"])
         note(f"the bundle of the first {epochs} epochs is now {run.put_bundle_aside(epochs)}.")
 
 

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from mobilevit_core.bundle.rejection import UnknownRule
+from mobilevit_core.bundle.rejection import RejectionRule
 
 
 def test_the_threshold_calls_one_in_twenty_known_photographs_unknown() -> None:
     confidence = np.linspace(0.5, 1.0, 400)
     answers = np.stack([confidence, 1 - confidence], axis=1)
-    rule = UnknownRule.fit(answers)
+    rule = RejectionRule.fit(answers)
     assert rule.false_alarms == pytest.approx(0.05)
-    assert rule.is_unknown(answers).sum() == 20
-    assert rule.is_unknown(np.array([0.51, 0.49])) and not rule.is_unknown(np.array([0.6, 0.4]))
-    assert UnknownRule.from_json(rule.to_json()) == rule
+    assert rule.rejects(answers).sum() == 20
+    assert rule.rejects(np.array([0.51, 0.49])) and not rule.rejects(np.array([0.6, 0.4]))
+    with pytest.raises(ValueError, match="finite number"):
+        RejectionRule(float("nan"), 0.05, 367)
 
 
 @pytest.mark.parametrize("photos", [4, 10, 25, 100])
@@ -22,8 +23,8 @@ def test_few_photographs_do_not_reject_more_than_promised(photos: int) -> None:
     for _ in range(2000):  # answers of two classes, most of them sure
         first = 0.5 + random.beta(3, 1, photos + 200) / 2
         answers = np.stack([first, 1 - first], axis=1)
-        rule = UnknownRule.fit(answers[:photos])
-        false_alarms.append(rule.is_unknown(answers[photos:]).mean())
+        rule = RejectionRule.fit(answers[:photos])
+        false_alarms.append(rule.rejects(answers[photos:]).mean())
     assert np.mean(false_alarms) <= 0.055
     if photos >= 25:  # enough to aim at the promise itself
         assert np.mean(false_alarms) >= 0.04

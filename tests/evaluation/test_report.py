@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.bundle.rejection import UnknownRule
+from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
 from mobilevit_core.data.loading import load_dataset
@@ -18,8 +20,10 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.metrics import separation
 from mobilevit_core.evaluation.ood_images import unknown_pictures
+from mobilevit_core.evaluation.report import render
 from mobilevit_core.evaluation.robustness import DISTORTIONS
-from tests.drawing import draw_folder, read_contract
+from tests.conftest import SHIPPED
+from tests.drawing import draw_folder, read_manifest
 
 
 def run(*arguments: object) -> str:
@@ -37,7 +41,7 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
     recorded = json.loads((folder / "bundle.json").read_text())["metrics"]["validation"]
     report = json.loads((folder / "report" / "report.json").read_text())
     assert recorded == report["figures"] and recorded["runtimes"]["float32"]["photos"] == 3
-    calibration, original = report["calibration"], small_bundle.contract.calibration
+    calibration, original = report["calibration"], small_bundle.manifest.calibration
     for when in ("before", "after"):  # on the part that it was fitted on, the bundle's own figures
         error = original["expected_calibration_error"][when]
         assert calibration[when]["expected_calibration_error"] == pytest.approx(error, abs=1e-4)
@@ -46,7 +50,7 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
     page = (folder / "report" / "index.html").read_text()
     assert page.count("<svg") == 4  # confusion, reliability, robustness, training
     assert "<strong>0 of them were trained on, and\n3 were used to choose something" in page
-    for name in (*small_bundle.contract.class_names, *DISTORTIONS, *unknown_pictures()):
+    for name in (*small_bundle.manifest.class_names, *DISTORTIONS, *unknown_pictures()):
         assert name in page
     wrong = round(3 * (1 - recorded["runtimes"]["float32"]["accuracy"]))
     assert len(report["mistakes"]) == wrong == page.count("<img")
@@ -57,6 +61,7 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
 
 def test_all_variants_are_compared_and_written_down(small_bundle: Bundle, tmp_path: Path) -> None:
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    embedded = read_manifest(folder / FORMATS["int8"].file)
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- variants -->\nold\n<!-- end of variants -->\nafter\n")
     printed = run("evaluate", folder, "--part", "validation", "--all-variants", "--readme", readme)
@@ -72,7 +77,7 @@ def test_all_variants_are_compared_and_written_down(small_bundle: Bundle, tmp_pa
         line = next(line for line in text.splitlines() if line.startswith(f"| {fmt.title} |"))
         assert line in printed and f"{rows[name]['latency_ms']['2']['p50']:.1f} / " in line
         assert fmt.title in page and fmt.holds in page
-    assert read_contract(folder / FORMATS["int8"].file)["metrics"]["validation"] == figures
+    assert read_manifest(folder / FORMATS["int8"].file) == embedded and "metrics" not in embedded
     plain = tmp_path / "plain.md"
     plain.write_text("no place")
     result = CliRunner().invoke(app, ["evaluate", str(folder), "--all-variants", "--readme", str(plain)])
@@ -125,7 +130,7 @@ def test_pictures_of_something_else_are_the_same_every_time() -> None:
 
 def test_separation_of_known_cases() -> None:
     sure, unsure = np.array([[0.9, 0.1]] * 4), np.array([[0.6, 0.4]] * 6)
-    rule = UnknownRule(0.7, 0.05, 100)
+    rule = RejectionRule(0.7, 0.05, 100)
     assert separation(rule, sure, unsure) == {"auroc": 1.0, "found": 1.0, "false_alarms": 0.0, "pictures": 6}
     assert separation(rule, sure, sure)["auroc"] == 0.5
 
@@ -143,3 +148,67 @@ def test_classes_that_the_bundle_does_not_know(small_bundle: Bundle, tmp_path: P
     assert set(figures) == {"violet"} and 0 <= figures["violet"]["auroc"] <= 1
     result = CliRunner().invoke(app, ["unknown", str(small_bundle.folder), "--data", str(tmp_path / "no")])
     assert result.exit_code == 2
+
+
+class Tags(HTMLParser):
+    """What a page consists of: its elements with their attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+
+HOSTILE = "<script>a()</script><img src=x onerror='a()'>"
+
+
+def spoiled(value: Any) -> Any:
+    """The same with markup in the place of every text."""
+    if isinstance(value, dict):
+        return {key: spoiled(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [spoiled(item) for item in value]
+    return HOSTILE if isinstance(value, str) else value
+
+
+def hostile_report() -> dict[str, Any]:
+    """The shipped bundle's report with markup in every text, and in the names of classes and values."""
+    report = json.loads((SHIPPED / "report" / "report.json").read_text())
+    spoilt = {**spoiled(report), "main": report["main"], "history": report["history"]}
+    main = spoilt["figures"]["runtimes"][report["main"]]
+    for section, key in (
+        (main, "per_class"),
+        (spoilt["bundle"], "recipe"),
+        (spoilt["robustness"], "accuracy"),
+    ):
+        section[key] = {f"{HOSTILE} {name}": value for name, value in section[key].items()}
+    return spoilt
+
+
+def test_a_report_runs_nothing_and_loads_nothing() -> None:
+    report = hostile_report()
+    page = render(report, [HOSTILE])
+    assert page.count("&lt;script&gt;a()") > 30
+    elements = Tags(page).elements
+    tags = {tag for tag, _ in elements}
+    assert not tags & {"script", "iframe", "object", "embed", "link", "base", "form", "foreignobject"}
+    for tag, attributes in elements:
+        assert not [name for name in attributes if name.startswith("on")], tag
+        for name in ("href", "xlink:href"):  # parts of the same drawing, and the confusion matrix's cells
+            assert str(attributes.get(name, "#")).startswith(("#", "data:image/png")), tag
+    mistakes = [f"photographs/{mistake['position']}.jpg" for mistake in report["mistakes"]]
+    assert [attributes["src"] for _, attributes in elements if "src" in attributes] == mistakes
+    policies = [a["content"] for tag, a in elements if tag == "meta" and a.get("http-equiv")]
+    (policy,) = policies
+    assert dict(part.split(" ", 1) for part in policy.split("; ")) == {
+        "default-src": "'none'",
+        "style-src": "'unsafe-inline'",
+        "img-src": "'self' data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    assert page.index("Content-Security-Policy") < page.index("<style>")
+    assert policy in (SHIPPED / "report" / "index.html").read_text()

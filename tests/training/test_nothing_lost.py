@@ -270,17 +270,17 @@ def test_more_epochs_continue_a_finished_run(
     photos: Path, run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = train(photos, run.path)
-    assert train(photos, run.path).contract == first.contract  # left as it is
+    assert train(photos, run.path).manifest == first.manifest  # left as it is
     longer = train(photos, run.path, stages="64:3,128:1", image_size="128")
     assert [row["image_size"] for row in run.rows()] == ["64", "64", "64", "128"]
-    assert (longer.contract.rule.image_size, longer.contract.recipe["stages"]) == (128, [[64, 3], [128, 1]])
+    assert (longer.manifest.rule.image_size, longer.manifest.recipe["stages"]) == (128, [[64, 3], [128, 1]])
     messages = " ".join(capsys.readouterr().err.split())
     assert (
         "continues after epoch 3, now to epoch 4. Its learning rate follows the schedule of 4 ep" in messages
     )
     aside = run.path / "bundle-epoch-3"
     assert f"the bundle of the first 3 epochs is now {aside}" in messages
-    assert open_bundle(aside).contract.recipe["stages"] == [[64, 3]]
+    assert open_bundle(aside).manifest.recipe["stages"] == [[64, 3]]
     with pytest.raises(UserError, match=r"stages is 64:3, but 4 epochs are done"):
         train(photos, run.path)
 
@@ -340,9 +340,9 @@ def test_photographs_that_are_gone_changed_or_new_are_named_and_a_bundle_can_sti
     assert bundle.folder == own.path / "bundle-epoch-2" and not refused
     notes = " ".join(capsys.readouterr().err.split())
     assert f"2 of 30 photographs are gone or have changed ({changed['name']}, {lost['name']})" in notes
-    assert bundle.contract.calibration["fitted_on"].startswith("2 photographs")
-    assert bundle.contract.data["photos"] == {"train": 24, "validation": 3, "test": 3}
-    assert bundle.contract.recipe["stages"] == [[64, 2]]
+    assert bundle.manifest.calibration["fitted_on"].startswith("2 photographs")
+    assert bundle.manifest.data["photos"] == {"train": 24, "validation": 3, "test": 3}
+    assert bundle.manifest.recipe["stages"] == [[64, 2]]
     assert bundle.seen.among(load_dataset(str(photos)).part("train"))["trained_on"] == 24
     with pytest.raises(UserError, match="exists already"):
         finish.finish_run(own)
@@ -355,7 +355,7 @@ def test_a_bundle_without_any_photograph_left(photos: Path, run: RunFolder, tmp_
     assert result.exit_code == 0 and result.stdout == f"Bundle: {tmp_path / 'made'}\n", result.output
     assert "probabilities are not calibrated" in result.stderr and "no int8 format" in result.stderr
     bundle = open_bundle(tmp_path / "made")
-    assert bundle.contract.calibration is None and bundle.contract.unknown is None
+    assert bundle.manifest.calibration is None and bundle.manifest.rejection is None
     assert "int8" not in bundle.present and "float32" in bundle.present
     assert len(load_classifier(bundle.folder).predict(next(photos.rglob("*.jpg")))) == 3
 
