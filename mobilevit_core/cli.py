@@ -4,6 +4,7 @@ A person's mistake gives one message and exit code 2; results go to standard out
 error. Libraries are imported inside the commands, so that --help and a mistyped path answer at once.
 """
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -79,8 +80,11 @@ def train(
         typer.Option("--set", help="Override a value of the recipe, NAME=VALUE; can be repeated."),
     ] = None,
     weights: Annotated[
-        Path | None,
-        typer.Option(help="A bundle to start from, of any classes. Default: fresh weights."),
+        str | None,
+        typer.Option(
+            help="What to start from: a bundle of any classes, imagenet (the authors' weights), a "
+            "safetensors file of timm or Hugging Face transformers, or hf://OWNER/NAME. Default: fresh weights."
+        ),
     ] = None,
     teacher: Annotated[
         list[Path] | None,
@@ -109,9 +113,9 @@ def train(
     chosen = make_recipe(recipe, overrides)
     folder = run or Path("runs") / recipe
     from mobilevit_core.bundle.bundle import open_bundle
-    from mobilevit_core.training.transfer import StartingWeights
+    from mobilevit_core.training.transfer import open_start
 
-    start = StartingWeights(open_bundle(weights)) if weights else None
+    start = open_start(weights, chosen.variant) if weights else None
     if start:
         start.check(chosen)
     teacher_bundles = [open_bundle(path) for path in teacher or []]
@@ -438,3 +442,33 @@ def _print_evaluation(title: str, figures: dict[str, Any], result: dict[str, Any
     for name, row in result["per_class"].items():
         table.add_row(escape(name), f"{row['precision']:.1%}", f"{row['recall']:.1%}", str(row["photos"]))
     console.print(table)
+
+
+weights_app = typer.Typer(no_args_is_help=True, help="Weights that others released.")
+app.add_typer(weights_app, name="weights")
+
+
+@weights_app.command()
+def check(
+    source: Annotated[str, typer.Argument(help="imagenet, hf://OWNER/NAME or a safetensors file.")],
+    picture: Annotated[Path, typer.Option(help="COCO's 000000039769.jpg.")],
+    variant: Annotated[str, typer.Option(help="xxs, xs or s.")] = "xxs",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare released weights with the logits that were published for them.
+
+    The picture is http://images.cocodataset.org/val2017/000000039769.jpg, saved to a file.
+    """
+    from mobilevit_core.models.create import check_variant
+    from mobilevit_core.models.published_logits import check_published
+
+    check_variant("paper", variant)
+    result = check_published(source, variant, picture)
+    if as_json:
+        print(json.dumps({**dataclasses.asdict(result), "passed": result.passed}))
+    else:
+        for title, values in (("published", result.expected), ("measured", result.measured)):
+            console.print(f"{title:9} {' '.join(f'{value:8.4f}' for value in values)}")
+        console.print(f"largest difference {result.difference:.1e}")
+    if not result.passed:
+        raise UserError(f"{source} does not give the published logits for {picture}.")

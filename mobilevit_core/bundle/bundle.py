@@ -130,7 +130,10 @@ class Contract:
 
 def _training_of(origin: dict[str, Any]) -> str:
     data = origin["data"]
-    return f"{data['photos']['train']:,} photographs of {data['name']} ({origin['classes']} classes)"
+    classes = f"({origin['classes']} classes)"
+    if "photos" not in data:  # weights of others that do not tell what they were trained on
+        return f"unknown data: {data['name']} {classes}"
+    return f"{data['photos']['train']:,} photographs of {data['name']} {classes}"
 
 
 @dataclass(frozen=True)

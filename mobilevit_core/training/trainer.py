@@ -37,7 +37,7 @@ from mobilevit_core.training.input_pipeline import (
 from mobilevit_core.training.progress import TrainingProgress
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder
-from mobilevit_core.training.transfer import StartingWeights
+from mobilevit_core.training.transfer import Start
 
 FINAL_LEARNING_RATE = 0.01  # of the highest, at the end of the cosine
 
@@ -46,7 +46,7 @@ def train_bundle(
     dataset: PhotoDataset,
     recipe: Recipe,
     run: RunFolder,
-    start: StartingWeights | None = None,
+    start: Start | None = None,
     teachers: Teachers | None = None,
 ) -> tuple[Bundle, list[str]]:
     """Trains to the end, makes the bundle and records its accuracy on the validation part.
@@ -92,7 +92,7 @@ def train(
     dataset: PhotoDataset,
     recipe: Recipe,
     run: RunFolder,
-    start: StartingWeights | None = None,
+    start: Start | None = None,
     teachers: Teachers | None = None,
 ) -> keras.Model:
     """Trains to the end of the recipe, or goes on from where the run folder's last checkpoint is.
