@@ -83,7 +83,7 @@ def train(
         str | None,
         typer.Option(
             help="What to start from: a bundle of any classes, imagenet (the authors' weights), a "
-            "safetensors file of timm or Hugging Face transformers, or hf://OWNER/NAME. Default: fresh weights."
+            "safetensors file of timm or transformers, or hf://OWNER/NAME. Default: fresh weights."
         ),
     ] = None,
     teacher: Annotated[
