@@ -131,7 +131,7 @@ class Comparison:
             UserError: the photograph can't be read, or none of the runtimes could be loaded.
         """
         start = perf_counter()
-        image = preprocess(photo, self.bundle.contract.rule, "The photograph")
+        image = preprocess(photo, self.bundle.manifest.rule, "The photograph")
         preprocessing_ms = (perf_counter() - start) * 1e3
         runtimes = self._loaded(self.names if names is None else names)
         latencies = self._measure(runtimes, image, runs)
@@ -140,14 +140,14 @@ class Comparison:
 
     def classify(self, photo: PhotoSource, name: str) -> np.ndarray:
         """Probabilities of one photograph by one runtime, untimed: float32 (classes,)."""
-        image = preprocess(photo, self.bundle.contract.rule, "The photograph")
+        image = preprocess(photo, self.bundle.manifest.rule, "The photograph")
         runtime = self._loaded([name])[name]
         with self._alone():
             return runtime.probabilities(image)
 
     def benchmark(self, runs: int) -> dict[str, Latency]:
         """Latencies of all runtimes on a random picture."""
-        image = random_picture(self.bundle.contract.rule.image_size)
+        image = random_picture(self.bundle.manifest.rule.image_size)
         return self._measure(self._loaded(self.names), image, runs)
 
     def explain(self, photo: PhotoSource) -> tuple[Image.Image, str]:
@@ -202,7 +202,7 @@ class Comparison:
         probabilities = runtime.probabilities(image)
         return Answer(
             probabilities,
-            rank(probabilities, self.bundle.contract.class_names, TOP),
+            rank(probabilities, self.bundle.manifest.class_names, TOP),
             latency,
             runtime.describe()["engine"],
             self.bundle.size_bytes(name),

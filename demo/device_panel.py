@@ -6,7 +6,8 @@ from urllib.parse import quote, urlencode
 
 import gradio as gr
 
-from mobilevit_core.bundle.bundle import CONTRACT, Bundle
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.files import MANIFEST
 from mobilevit_core.bundle.weight_formats import FORMATS
 
 FOLDER = Path(__file__).parent / "device"
@@ -33,11 +34,11 @@ TELL_PHOTO = "(photo) => { window.tellDevice?.(photo?.url ?? null); return []; }
 
 def build(bundle: Bundle) -> None:
     """Places the panel, if the bundle has a file for it."""
-    formats = [name for name in bundle.present if FORMATS[name].engine == "litert"]
+    formats = [name for name in bundle.intact if FORMATS[name].engine == "litert"]
     if not formats:
         return
     folder = bundle.folder.resolve()
-    gr.set_static_paths([FOLDER, folder / CONTRACT, *(bundle.weights(name).resolve() for name in formats)])
+    gr.set_static_paths([FOLDER, folder / MANIFEST, *(bundle.weights(name).resolve() for name in formats)])
     query = urlencode(
         {
             "bundle": Path(os.path.relpath(folder, FOLDER)).as_posix(),

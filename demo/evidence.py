@@ -5,13 +5,12 @@ from urllib.parse import quote
 import gradio as gr
 
 from mobilevit_core.bundle.bundle import Bundle
-
-REPORT = "report/index.html"
+from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
 
 
 def build(bundle: Bundle) -> None:
     """Shows the report in a frame, or says how to write one."""
-    page = (bundle.folder / REPORT).resolve()
+    page = (bundle.folder / REPORT / REPORT_PAGE).resolve()
     if not page.is_file():
         gr.Markdown(
             "This bundle has no report yet. To write one: "

@@ -7,7 +7,7 @@ import gradio as gr
 
 from demo import device_panel, evidence, many_photos, one_photo, service
 from demo.comparison import Comparison
-from mobilevit_core.bundle.bundle import Contract
+from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.images.reading import MAX_FILE_BYTES
 
@@ -36,9 +36,9 @@ def build(comparison: Comparison) -> gr.Blocks:
     Returns:
         Blocks; start them with `launch(**LAUNCH)`.
     """
-    contract = comparison.bundle.contract
+    manifest = comparison.bundle.manifest
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_SECONDS, CACHE_SECONDS)) as page:
-        gr.Markdown(f"# {TITLE}\n\n{_heading(contract)}")
+        gr.Markdown(f"# {TITLE}\n\n{_heading(manifest)}")
         with gr.Tab("One photograph"):
             one_photo.build(comparison)
         with gr.Tab("Many photographs"):
@@ -49,25 +49,26 @@ def build(comparison: Comparison) -> gr.Blocks:
     return page.queue(max_size=MAX_WAITING)
 
 
-def _heading(contract: Contract) -> str:
-    classes = ", ".join(contract.class_names[:12]) + (", ..." if len(contract.class_names) > 12 else "")
+def _heading(manifest: Manifest) -> str:
+    classes = ", ".join(manifest.class_names[:12]) + (", ..." if len(manifest.class_names) > 12 else "")
     text = (
-        f"MobileViT-{contract.variant.upper()} ({contract.architecture.replace('_', ' ')}), "
-        f"{contract.rule.image_size} px, tells apart: **{classes}**. It knows nothing else."
+        f"MobileViT-{manifest.variant.upper()} ({manifest.architecture.replace('_', ' ')}), "
+        f"{manifest.rule.image_size} px, tells apart: **{classes}**. It knows nothing else."
     )
-    measured = contract.metrics.get("test") or contract.metrics.get("validation")
+    measured = manifest.metrics.get("test") or manifest.metrics.get("validation")
     if measured:
         name, result = next(iter(measured["runtimes"].items()))
+        title = FORMATS[name].title if name in FORMATS else name
         low, high = result["interval_95"]
         text += (
             f" Accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on the "
             f"{result['photos']} photographs of {measured['data']}'s {measured['part']} part, with "
-            f"{FORMATS[name].title}."
+            f"{title}."
         )
-    return text + _origins(contract)
+    return text + _origins(manifest)
 
 
-def _origins(contract: Contract) -> str:
+def _origins(manifest: Manifest) -> str:
     """One sentence on the other trainings that went into the weights."""
-    phrases = contract.origins()
+    phrases = manifest.origins()
     return f" Its weights {'; '.join(phrases)}." if phrases else ""

@@ -71,11 +71,11 @@ def _classified(comparison: Comparison) -> Callable[..., tuple[Any, ...]]:
 
 
 def _row(comparison: Comparison, photo: Path, weights: str) -> list[Any]:
-    contract = comparison.bundle.contract
+    manifest = comparison.bundle.manifest
     try:
         probabilities = comparison.classify(photo, weights)
     except UserError as error:
         return [photo.name, "", None, "", None, str(error)]
-    (best, first), (other, second) = rank(probabilities, contract.class_names, 2)
-    unknown = contract.unknown is not None and bool(contract.unknown.is_unknown(probabilities))
+    (best, first), (other, second) = rank(probabilities, manifest.class_names, 2)
+    unknown = manifest.rejection is not None and bool(manifest.rejection.rejects(probabilities))
     return [photo.name, best, round(first, 4), other, round(second, 4), NONE if unknown else ""]

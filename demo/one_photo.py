@@ -10,7 +10,7 @@ import pandas as pd
 from demo import device_panel, gallery
 from demo.comparison import TOP, Answer, Comparison, Result
 from demo.photo_field import PhotoField
-from mobilevit_core.bundle.rejection import UnknownRule
+from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.latency import processor
@@ -102,13 +102,13 @@ def _shown(comparison: Comparison) -> Callable[..., Iterator[list[Any]]]:
 
 
 def _page(comparison: Comparison, chosen: Sequence[str], result: Result) -> list[Any]:
-    text = summary(result, comparison.bundle.contract.unknown, comparison.waiting)
+    text = summary(result, comparison.bundle.manifest.rejection, comparison.waiting)
     return [text, _latencies(result), *_columns(comparison, chosen, result)]
 
 
 def _columns(comparison: Comparison, chosen: Sequence[str], result: Result | None) -> list[Any]:
     shown: list[Any] = []
-    rule = comparison.bundle.contract.unknown
+    rule = comparison.bundle.manifest.rejection
     for name in comparison.names:
         answer = result.answers.get(name) if result else None
         column = gr.Column(visible=name in chosen)
@@ -117,7 +117,7 @@ def _columns(comparison: Comparison, chosen: Sequence[str], result: Result | Non
             shown += [column, gr.Label(None, elem_classes="answers"), text]
         else:
             # Greyed, but there to be seen, where the picture is probably none of the classes.
-            pale = ["none"] if rule and rule.is_unknown(answer.probabilities) else []
+            pale = ["none"] if rule and rule.rejects(answer.probabilities) else []
             label = gr.Label(dict(answer.predictions), elem_classes=["answers", *pale])
             shown += [column, label, _figures(answer)]
     return shown
@@ -158,12 +158,12 @@ def _latencies(result: Result) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["weights", "figure", "milliseconds"])
 
 
-def summary(result: Result, rule: UnknownRule | None, waiting: int = 0) -> str:
+def summary(result: Result, rule: RejectionRule | None, waiting: int = 0) -> str:
     """What the answers come to, in a heading and a few sentences."""
     answer = next(iter(result.answers.values()))
     name, probability = answer.predictions[0]
     sentences = [f"### {name}, {probability:.0%}"]
-    if rule and rule.is_unknown(answer.probabilities):
+    if rule and rule.rejects(answer.probabilities):
         sentences = [
             f"### Probably none of these (best: {name}, {probability:.0%})",
             f"No answer reaches {rule.threshold:.0%}; for photographs of these classes all but "

@@ -130,9 +130,9 @@ def train(
     for sentence in refused:
         messages.print(sentence, style="yellow", markup=False)
     if as_json:
-        print(json.dumps({"bundle": str(bundle.folder), **bundle.contract.to_json()}))
+        print(json.dumps({"bundle": str(bundle.folder), **bundle.manifest.to_json()}))
     else:
-        measured = next(iter(bundle.contract.metrics["validation"]["runtimes"].values()))
+        measured = next(iter(bundle.manifest.metrics["validation"]["runtimes"].values()))
         part = "test" if dataset.parts.get("test") else "validation"
         for line in (
             f"Bundle: {bundle.folder}, accuracy {measured['accuracy']:.1%} on the validation part",
@@ -192,7 +192,7 @@ def evaluate(
     names = [runtime] if runtime else opened.expected
     for name in names:
         opened.weights(name)
-    source, recipe = opened.contract.data, opened.contract.recipe
+    source, recipe = opened.manifest.data, opened.manifest.recipe
     without = () if data else source.get("without", ())
     recipe = {**recipe, "split": split or recipe["split"]}
     dataset = _load(data or source["name"], recipe, without=without)
@@ -235,7 +235,7 @@ def unknown(
     from mobilevit_core.evaluation.metrics import unknown_classes
     from mobilevit_core.inference.classifier import load_classifier
 
-    recipe = open_bundle(bundle).contract.recipe
+    recipe = open_bundle(bundle).manifest.recipe
     dataset = _load(data, recipe)
     figures = unknown_classes(load_classifier(bundle, runtime), dataset, part)
     if as_json:
@@ -266,7 +266,7 @@ def predict(
     if as_json:
         rows = {
             photo: {
-                "unknown": classifier.is_unknown(answer),
+                "unknown": classifier.rejects(answer),
                 "predictions": [{"label": label, "score": score} for label, score in answer],
             }
             for photo, answer in answers.items()
@@ -274,7 +274,7 @@ def predict(
         print(json.dumps({"runtime": classifier.name, "photos": rows}))
         return
     for photo, answer in answers.items():
-        none = "  (probably none of these)" if classifier.is_unknown(answer) else ""
+        none = "  (probably none of these)" if classifier.rejects(answer) else ""
         console.print(f"{photo}{none}", markup=False, soft_wrap=True)
         for label, score in answer:
             console.print(f"  {score:7.2%}  {label}", markup=False)
@@ -303,9 +303,9 @@ def export(
         export_saved_model(opened, to)
         console.print(f"SavedModel: {to}", markup=False, soft_wrap=True)
         return
-    dataset = _load(data, opened.contract.recipe) if data else None
+    dataset = _load(data, opened.manifest.recipe) if data else None
     written, refused = export_again(opened, to, dataset)
-    for name, agreement in written.contract.agreement.items():
+    for name, agreement in written.manifest.agreement.items():
         console.print(
             f"{written.weights(name)}: {written.size_bytes(name):,} bytes, {agreement['same_top1']:.1%} of "
             f"{agreement['pictures']} pictures as Keras, largest difference "

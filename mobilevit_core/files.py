@@ -1,20 +1,139 @@
-"""Writing so that nobody ever finds half a file."""
+"""Atomic writing of files and folders, and careful reading of JSON."""
 
 import json
+import math
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+MOST_JSON_BYTES = 64 * 2**20  # a manifest with the confusion matrices of a thousand classes stays under it
+MOST_JSON_LEVELS = 64
+
+
+@contextmanager
+def replacing(path: Path, over_folder: bool = False) -> Iterator[Path]:
+    """Writes a file or a folder beside its place and renames it when it is complete and on the disk.
+
+    Args:
+        path: the place; a file that is there is replaced.
+        over_folder: whether a folder that is there is replaced, too; its old content is gone for the moment
+            between the two, because no system renames over a folder.
+
+    Yields:
+        A path beside it, with the same suffix, where nothing is yet. If the block fails, what it wrote
+        there is removed, and `path` stays as it was.
+    """
+    # The process's number: two programs that write the same file at once must not share it.
+    beside = path.with_name(f".part-{os.getpid()}-{path.name}")
+    _remove(beside)
+    try:
+        yield beside
+        _flush(beside)
+        if over_folder:
+            _remove(path)
+        os.replace(beside, path)
+        _flush_entry(path.parent)
+    finally:
+        _remove(beside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file, or everything below a folder, is on the disk."""
+    if path.is_dir():
+        for entry in path.iterdir():
+            _flush(entry)
+    _flush_entry(path)
+
+
+def _flush_entry(path: Path) -> None:
+    if path.is_dir():
+        if os.name == "nt":  # Windows opens no folders
+            return
+        flags = os.O_RDONLY
+    else:
+        flags = os.O_RDWR | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes beside the path and renames."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(content)
-    os.replace(beside, path)
+    """Writes a file atomically."""
+    with replacing(path) as beside:
+        beside.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes readable JSON beside the path and renames."""
-    # A file name that is no UTF-8 comes as lone surrogates; their escapes are JSON too.
+    """Writes readable JSON atomically."""
+    # A file name that is not UTF-8 comes as lone surrogates; their escapes are JSON too.
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON that may be damaged, or made to do harm.
+
+    Args:
+        path: a regular file.
+
+    Returns:
+        The value; every number in it is finite, and it has at most `MOST_JSON_LEVELS` levels.
+
+    Raises:
+        ValueError: what is wrong, in a few words, such as "it is not JSON".
+        OSError: the file can't be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(MOST_JSON_BYTES + 1)
+    if len(content) > MOST_JSON_BYTES:
+        raise ValueError(f"it is larger than {MOST_JSON_BYTES // 2**20} MB")
+    try:
+        value = json.loads(
+            content.decode(), object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite
+        )
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON (line {error.lineno}: {error.msg})") from None
+    except RecursionError:
+        raise ValueError("it has too many levels") from None
+    _check_levels(value)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"it has the key {twice[:40]!r} twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"it has the number {text[:40]}, which is not finite")
+    return value
+
+
+def _check_levels(value: Any) -> None:
+    level = [value]
+    for _ in range(MOST_JSON_LEVELS + 1):
+        level = [node for node in level if isinstance(node, dict | list)]
+        if not level:
+            return
+        level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
+    raise ValueError("it has too many levels")

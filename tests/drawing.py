@@ -32,7 +32,7 @@ def draw_folder(folder: Path, photos_per_class: int = 10) -> Path:
     return folder
 
 
-def read_contract(path: Path) -> dict[str, Any]:
-    """What lies behind a .tflite file, read as any zip tool reads it."""
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest behind a .tflite file, read as any zip tool reads it."""
     with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read("bundle.json"))
+        return json.loads(archive.read("manifest.json"))

@@ -41,7 +41,7 @@ def test_predict_in_json_by_every_runtime(runtime: str, small_bundle: Bundle, ph
     answers = json.loads(result.stdout)
     answer = answers["photos"][str(photo)]
     scores = [row["score"] for row in answer["predictions"]]
-    assert answer["unknown"] == (scores[0] < small_bundle.contract.unknown.threshold)
+    assert answer["unknown"] == (scores[0] < small_bundle.manifest.rejection.threshold)
     assert answers["runtime"] == runtime
     assert sum(scores) == pytest.approx(1, abs=1e-5) and scores == sorted(scores, reverse=True)
 

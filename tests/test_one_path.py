@@ -59,7 +59,7 @@ def test_the_tensor_is_identical_everywhere(
     evaluate(classifier, PhotoDataset("one", "default", ("blue", "green", "red"), parts), "test")
     classifier.predict(path)
     comparison.run(path, 1)
-    rule = small_bundle.contract.rule
+    rule = small_bundle.manifest.rule
     seen.append(next(iter(validation_batches([photo], 3, rule, 1)))[0][0].numpy())
     assert len(seen) > 4  # evaluate, predict, several runs of the demo, validation
     expected = preprocess(content, rule)

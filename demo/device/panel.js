@@ -5,7 +5,7 @@ const RUNS = 20, WARMUP = 3, TOP = 5, LIVE_WINDOW = 20;
 const CDN = "https://cdn.jsdelivr.net/npm/";
 const bundle = new URL(new URLSearchParams(location.search).get("bundle") + "/", location.href);
 
-const state = { contract: null, litert: null, model: null, accelerator: "", source: "", photo: null, busy: false };
+const state = { manifest: null, litert: null, model: null, accelerator: "", source: "", photo: null, busy: false };
 const element = (id) => document.getElementById(id);
 const say = (text) => { element("status").textContent = text; };
 const percent = (value) => `${(value * 100).toFixed(1)} %`;
@@ -44,9 +44,10 @@ async function loadRuntime() {
 }
 
 async function loadModel() {
-  state.contract ??= await getJson(new URL("bundle.json", bundle));
+  state.manifest ??= await getJson(new URL("bundle.json", bundle));
   state.litert ??= await loadRuntime();
-  const file = state.contract.formats[element("format").value];
+  const format = element("format").value;
+  const file = state.manifest.files?.[format].file ?? state.manifest.formats[format]; // version 1: formats
   const response = await fetch(new URL(file, bundle));
   if (!response.ok) throw new Error(`${file} is not there (${response.status})`);
   const content = new Uint8Array(await response.arrayBuffer());
@@ -57,7 +58,7 @@ async function loadModel() {
     try {
       state.model = await state.litert.loadAndCompile(content, { accelerator });
       state.accelerator = accelerator === "webgpu" ? "WebGPU" : "WebAssembly";
-      await classify(new Float32Array(state.contract.input.image_size ** 2 * 3)); // does it run?
+      await classify(new Float32Array(state.manifest.input.image_size ** 2 * 3)); // does it run?
       return;
     } catch (error) {
       if (accelerator === accelerators.at(-1)) throw error;
@@ -67,7 +68,7 @@ async function loadModel() {
 
 /** One run: probabilities of all classes. */
 async function classify(pixels) {
-  const size = state.contract.input.image_size;
+  const size = state.manifest.input.image_size;
   const input = new state.litert.Tensor(pixels, [1, size, size, 3]);
   const outputs = await state.model.run([input]);
   const output = await outputs[0].moveTo("wasm");
@@ -96,10 +97,10 @@ function pixelsOf(source, width, height) {
 }
 
 function show(probabilities) {
-  const names = state.contract.class_names;
+  const names = state.manifest.class_names;
   const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, TOP);
   const best = probabilities[order[0]];
-  const rule = state.contract.unknown;
+  const rule = state.manifest.rejection ?? state.manifest.unknown; // version 1: unknown
   const none = rule && best < rule.threshold;
   element("answer").textContent = (none ? "Probably none of these; best: " : "") + `${names[order[0]]}, ${percent(best)}`;
   element("top").classList.toggle("none", Boolean(none));
@@ -118,7 +119,7 @@ function show(probabilities) {
 /** Classifies one photograph: what the page shows and what the tests read. */
 async function answer(blob) {
   const start = performance.now();
-  const pixels = photoToTensor(await decode(blob), state.contract.input);
+  const pixels = photoToTensor(await decode(blob), state.manifest.input);
   const preparing = performance.now() - start;
   for (let run = 0; run < WARMUP; run++) await classify(pixels);
   const times = [];
@@ -199,7 +200,7 @@ async function frames(video) {
   const times = [];
   let last = performance.now();
   while (camera) {
-    const pixels = photoToTensor(pixelsOf(video, video.videoWidth, video.videoHeight), state.contract.input);
+    const pixels = photoToTensor(pixelsOf(video, video.videoWidth, video.videoHeight), state.manifest.input);
     show(await classify(pixels));
     await new Promise(requestAnimationFrame);
     times.push(performance.now() - last);

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mobilevit_core.data.class_names import check_class_names
 from mobilevit_core.data.dataset import SPLITS, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.folder import load_folder
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
@@ -69,6 +70,7 @@ def load_dataset(
 def _prepared(
     dataset: PhotoDataset, leave_out: PhotoDataset | None, without: Sequence[str], keep_suspects: bool
 ) -> PhotoDataset:
+    check_class_names(dataset.class_names)
     dataset = _leave_out_duplicates(_leave_out_classes(dataset, without))
     if not keep_suspects:
         dataset = _leave_out_suspects(dataset)

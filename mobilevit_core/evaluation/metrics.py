@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.bundle.rejection import UnknownRule, score
+from mobilevit_core.bundle.rejection import RejectionRule, score
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Seen
 from mobilevit_core.errors import UserError
@@ -94,7 +94,7 @@ def evaluate(classifier: Classifier, dataset: PhotoDataset, part: str) -> Evalua
     Raises:
         UserError: other classes, or no such part.
     """
-    class_names = classifier.bundle.contract.class_names
+    class_names = classifier.bundle.manifest.class_names
     translate = labels_for(dataset, class_names)
     photos: Sequence[LabelledPhoto] = dataset.part(part)
     return Evaluation(
@@ -104,7 +104,7 @@ def evaluate(classifier: Classifier, dataset: PhotoDataset, part: str) -> Evalua
     )
 
 
-def separation(rule: UnknownRule, known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
+def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
     """How well the score tells pictures of known classes from others.
 
     Args:
@@ -120,8 +120,8 @@ def separation(rule: UnknownRule, known: np.ndarray, unknown: np.ndarray) -> dic
     truth = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])
     return {
         "auroc": float(roc_auc_score(truth, np.concatenate([score(known), score(unknown)]))),
-        "found": float(rule.is_unknown(unknown).mean()),
-        "false_alarms": float(rule.is_unknown(known).mean()),
+        "found": float(rule.rejects(unknown).mean()),
+        "false_alarms": float(rule.rejects(known).mean()),
         "pictures": len(unknown),
     }
 
@@ -140,7 +140,7 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, part: str) ->
     Raises:
         UserError: the bundle has no such rule, or the data set has no class of one of the two kinds.
     """
-    names, rule = classifier.bundle.contract.class_names, classifier.bundle.contract.unknown
+    names, rule = classifier.bundle.manifest.class_names, classifier.bundle.manifest.rejection
     if not rule:
         raise UserError(f"{classifier.bundle.folder} has no rule for unknown pictures; train it anew.")
     photos = dataset.part(part)

@@ -6,8 +6,6 @@ report/photographs/    the most confident mistakes, drawn from the data set wher
 """
 
 import csv
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.files import REPORT, REPORT_FIGURES, REPORT_PAGE, REPORT_PHOTOGRAPHS
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.evaluation import plots as report_plots
@@ -24,12 +23,11 @@ from mobilevit_core.evaluation.calibration import expected_calibration_error, re
 from mobilevit_core.evaluation.metrics import Evaluation, separation
 from mobilevit_core.evaluation.ood_images import unknown_pictures
 from mobilevit_core.evaluation.robustness import evaluate_robustness
-from mobilevit_core.files import write_bytes, write_json
+from mobilevit_core.files import replacing, write_bytes, write_json
 from mobilevit_core.images.reading import read_photo
 from mobilevit_core.inference.classifier import Classifier
 from mobilevit_core.inference.runtimes import load_runtime
 
-FOLDER, PAGE, FIGURES, PHOTOGRAPHS = "report", "index.html", "report.json", "photographs"
 ROBUSTNESS_PART = "validation"  # the recipe may be chosen with it in mind, so never the test part
 MISTAKES = 24
 THUMBNAIL = 320
@@ -55,14 +53,14 @@ def write_report(
     Returns:
         The page.
     """
-    folder = bundle.folder / FOLDER
+    folder = bundle.folder / REPORT
     folder.mkdir(exist_ok=True)
     report = collect(bundle, dataset, part, evaluations, figures)
-    page = render(report, bundle.contract.origins())
-    _draw_mistakes(folder / PHOTOGRAPHS, report["mistakes"], dataset, part)
-    write_json(folder / FIGURES, report)
-    write_bytes(folder / PAGE, page.encode(errors="replace"))
-    return folder / PAGE
+    page = render(report, bundle.manifest.origins())
+    _draw_mistakes(folder / REPORT_PHOTOGRAPHS, report["mistakes"], dataset, part)
+    write_json(folder / REPORT_FIGURES, report)
+    write_bytes(folder / REPORT_PAGE, page.encode(errors="replace"))
+    return folder / REPORT_PAGE
 
 
 def collect(
@@ -73,14 +71,14 @@ def collect(
     figures: dict[str, Any],
 ) -> dict[str, Any]:
     """Every figure of the report; the first of the evaluations stands for the bundle's weights."""
-    contract = bundle.contract
+    manifest = bundle.manifest
     main, evaluation = next(iter(evaluations.items()))
     classifier = Classifier(bundle, main, load_runtime(bundle, main))
     return {
-        "bundle": {key: value for key, value in contract.to_json().items() if key != "metrics"},
+        "bundle": {key: value for key, value in manifest.to_json().items() if key != "metrics"},
         "figures": figures,
         "main": main,
-        "calibration": _calibration(contract.calibration, evaluation),
+        "calibration": _calibration(manifest.calibration, evaluation),
         "robustness": {
             "part": ROBUSTNESS_PART,
             "photos": len(dataset.part(ROBUSTNESS_PART)),
@@ -110,7 +108,12 @@ def render(report: dict[str, Any], origins: Sequence[str]) -> str:
         plots["latencies"] = report_plots.latencies(report["figures"]["variants"]["rows"], FORMATS)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
-        report=report, main=main, plots=plots, origins=origins, formats=FORMATS, photographs=PHOTOGRAPHS
+        report=report,
+        main=main,
+        plots=plots,
+        origins=origins,
+        formats=FORMATS,
+        photographs=REPORT_PHOTOGRAPHS,
     )
 
 
@@ -137,7 +140,7 @@ def _calibration(recorded: dict[str, Any] | None, evaluation: Evaluation) -> dic
 
 
 def _unknown(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] | None:
-    rule = classifier.bundle.contract.unknown
+    rule = classifier.bundle.manifest.rejection
     if not rule:
         return None
     answers = {
@@ -172,16 +175,13 @@ def _mistakes(evaluation: Evaluation, dataset: PhotoDataset, part: str) -> list[
 
 
 def _draw_mistakes(folder: Path, mistakes: list[dict[str, Any]], dataset: PhotoDataset, part: str) -> None:
-    beside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    for mistake in mistakes:
-        photo = dataset.part(part)[mistake["position"]]
-        image = Image.fromarray(read_photo(photo.source, photo.name))
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-        image.save(beside / f"{mistake['position']}.jpg", quality=85)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(beside, folder)
+    with replacing(folder, over_folder=True) as beside:
+        beside.mkdir()
+        for mistake in mistakes:
+            photo = dataset.part(part)[mistake["position"]]
+            image = Image.fromarray(read_photo(photo.source, photo.name))
+            image.thumbnail((THUMBNAIL, THUMBNAIL))
+            image.save(beside / f"{mistake['position']}.jpg", quality=85)
 
 
 def _history(bundle: Bundle) -> list[dict[str, str]]:

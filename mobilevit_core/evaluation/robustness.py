@@ -96,7 +96,7 @@ def evaluate_robustness(classifier: Classifier, dataset: PhotoDataset, part: str
     Raises:
         UserError: other classes, or no such part.
     """
-    names = classifier.bundle.contract.class_names
+    names = classifier.bundle.manifest.class_names
     translate = labels_for(dataset, names)
     photos = dataset.part(part)
     labels = np.array([translate[photo.label] for photo in photos])

@@ -1,19 +1,20 @@
 """Turns a trained model into a bundle's weight formats, and accepts none that answers differently."""
 
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from mobilevit_core.bundle.bundle import CONTRACT, HISTORY, Bundle, Contract, write_bundle
-from mobilevit_core.bundle.tflite_metadata import LABELS, describe
+from mobilevit_core.bundle.bundle import Bundle, write_bundle
+from mobilevit_core.bundle.files import HISTORY, LABELS, MANIFEST
+from mobilevit_core.bundle.manifest import Manifest, write_manifest
+from mobilevit_core.bundle.tflite_metadata import attach, describe
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Seen
@@ -21,7 +22,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.parity import Agreement
 from mobilevit_core.export.saved_model import EXTRA, save_saved_model
 from mobilevit_core.export.tflite import convert
-from mobilevit_core.files import write_bytes, write_json
+from mobilevit_core.files import replacing, write_bytes
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.runtimes import LiteRTRuntime, default_threads, load_keras
 
@@ -71,19 +72,15 @@ def tensors(photos: Sequence[LabelledPhoto], rule: ResizeRule) -> np.ndarray:
 def export_saved_model(bundle: Bundle, folder: Path) -> None:
     """Writes a bundle's Keras weights as a SavedModel that takes tensors and encoded photographs.
 
-    Labels and contract go into its `assets.extra`. All is written beside its place first.
+    Labels and manifest go into its `assets.extra`. The folder is written atomically.
     """
-    beside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    contract = bundle.contract
-    try:
-        save_saved_model(load_keras(bundle.weights("keras")), beside, rule=contract.rule)
+    manifest = bundle.manifest
+    model = load_keras(bundle.weights("keras"))
+    with replacing(folder) as beside:
+        save_saved_model(model, beside, rule=manifest.rule)
         (beside / EXTRA).mkdir()
-        write_json(beside / EXTRA / CONTRACT, contract.to_json())
-        write_bytes(beside / EXTRA / LABELS, "\n".join(contract.class_names).encode())
-        os.replace(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        write_manifest(beside / EXTRA / MANIFEST, manifest)
+        write_bytes(beside / EXTRA / LABELS, "\n".join(manifest.class_names).encode())
 
 
 def check_tflite(expected: np.ndarray, name: str, content: bytes, images: np.ndarray) -> Agreement:
@@ -149,17 +146,17 @@ def export_again(
     Returns:
         The new bundle, and one sentence for every format that was refused.
     """
-    rule = bundle.contract.rule
+    rule = bundle.manifest.rule
     pictures = Pictures.of(dataset, rule) if dataset else Pictures.drawn(rule.image_size)
-    contract = replace(bundle.contract, metrics={})  # nothing was measured on the new files
+    manifest = bundle.manifest.model_copy(update={"metrics": {}})  # nothing was measured on the new files
     model = load_keras(bundle.weights("keras"))
-    return write_exported(folder, model, contract, pictures, bundle.history, bundle.seen)
+    return write_exported(folder, model, manifest, pictures, bundle.history, bundle.seen)
 
 
 def write_exported(
     folder: Path,
     model: keras.Model,
-    contract: Contract,
+    manifest: Manifest,
     pictures: Pictures,
     history: Path | None,
     seen: Seen | None,
@@ -169,7 +166,7 @@ def write_exported(
     Args:
         folder: of the new bundle; must not exist.
         model: a model of `create_mobilevit`.
-        contract: of the bundle; formats, versions and agreement are filled in.
+        manifest: of the bundle; files, versions and agreement are filled in.
         pictures: to compare on and to find scales with.
         history: CSV of the training, copied if it is there.
         seen: the photographs that went into the weights, where known.
@@ -179,20 +176,22 @@ def write_exported(
     """
     refused: list[str] = []
 
-    def fill(beside: Path) -> Contract:
+    def fill(beside: Path) -> Manifest:
         model.save(beside / FORMATS["keras"].file)
         if history and history.is_file():
             shutil.copyfile(history, beside / HISTORY)
         if seen:
             seen.write(beside)
-        agreements, sentences = write_tflite_formats(model, beside, contract.class_names, pictures)
+        agreements, sentences = write_tflite_formats(model, beside, manifest.class_names, pictures)
         refused.extend(sentences)
-        return replace(
-            contract,
-            formats=("keras", *agreements),
-            versions={package: version(package) for package in VERSIONS_OF},
-            agreement={name: asdict(agreement) for name, agreement in agreements.items()},
-        )
+        made = {
+            "versions": {package: version(package) for package in VERSIONS_OF},
+            "agreement": {name: asdict(agreement) for name, agreement in agreements.items()},
+        }
+        complete = manifest.model_copy(update=made)
+        for name in agreements:
+            attach(beside / FORMATS[name].file, complete, name)
+        return complete
 
     return write_bundle(folder, fill), refused
 

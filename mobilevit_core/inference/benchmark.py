@@ -88,7 +88,7 @@ def _serve(pipe: Connection, folder: str, name: str, threads: int) -> None:
     """What a worker's process does: loads, then one answer for every request until the pipe closes."""
     try:
         bundle = open_bundle(folder)
-        image = random_picture(bundle.contract.rule.image_size)
+        image = random_picture(bundle.manifest.rule.image_size)
         start = time.perf_counter()
         runtime = load_runtime(bundle, name, threads)
         load_ms = (time.perf_counter() - start) * 1e3
@@ -158,7 +158,7 @@ def benchmark_bundle(bundle: Bundle, runs: int = 50, threads: Sequence[int] = (1
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": _versions(),
         "protocol": PROTOCOL.format(warmup=WARMUP, runs=runs, turn=TURN),
-        "image_size": bundle.contract.rule.image_size,
+        "image_size": bundle.manifest.rule.image_size,
         "threads": list(threads),
         "runtimes": {
             name: {

@@ -90,9 +90,9 @@ class Explainer:
         Raises:
             UserError: as `read_photo`.
         """
-        pixels, rule = read_photo(photo, name), self.bundle.contract.rule
+        pixels, rule = read_photo(photo, name), self.bundle.manifest.rule
         heat, label = self.map(preprocess(pixels, rule))
-        return overlay(shrink(pixels, SHOWN_SIDE), heat, rule), self.bundle.contract.class_names[label]
+        return overlay(shrink(pixels, SHOWN_SIDE), heat, rule), self.bundle.manifest.class_names[label]
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Image:

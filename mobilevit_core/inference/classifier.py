@@ -26,7 +26,7 @@ class Classifier:
 
     def tensor(self, photo: PhotoSource, name: str | None = None) -> np.ndarray:
         """The network's input for a photograph: float32 (size, size, 3), RGB 0..255."""
-        return preprocess(photo, self.bundle.contract.rule, name)
+        return preprocess(photo, self.bundle.manifest.rule, name)
 
     def probabilities(self, photo: PhotoSource, name: str | None = None) -> np.ndarray:
         """Probabilities of all classes in the bundle's order: float32 (classes,)."""
@@ -45,12 +45,12 @@ class Classifier:
         Raises:
             UserError: the photograph can't be read.
         """
-        return rank(self.probabilities(photo), self.bundle.contract.class_names, top)
+        return rank(self.probabilities(photo), self.bundle.manifest.class_names, top)
 
-    def is_unknown(self, answers: list[tuple[str, float]]) -> bool:
+    def rejects(self, answers: list[tuple[str, float]]) -> bool:
         """Whether the bundle's rule calls a picture with these answers of `predict` none of the classes."""
-        rule = self.bundle.contract.unknown
-        return rule is not None and bool(rule.is_unknown(np.array([score for _, score in answers])))
+        rule = self.bundle.manifest.rejection
+        return rule is not None and bool(rule.rejects(np.array([score for _, score in answers])))
 
 
 def rank(probabilities: np.ndarray, class_names: tuple[str, ...], top: int) -> list[tuple[str, float]]:

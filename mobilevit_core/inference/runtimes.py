@@ -164,11 +164,11 @@ def load_runtime(bundle: Bundle, name: str, threads: int | None = None) -> Runti
         raise
     except Exception as error:  # both engines raise many kinds of errors for damaged files
         raise UserError(f"{weights} can't be loaded: {error}") from error
-    size, classes = bundle.contract.rule.image_size, len(bundle.contract.class_names)
+    size, classes = bundle.manifest.rule.image_size, len(bundle.manifest.class_names)
     if runtime.shapes() != ((1, size, size, 3), (1, classes)):
         (_, *taken), (_, *given) = runtime.shapes()
         raise UserError(
             f"{weights} does not belong to its bundle.json: it takes {taken} and gives {given} numbers, the "
-            f"contract says {size} px and {classes} classes. Copy the whole bundle again."
+            f"manifest says {size} px and {classes} classes. Copy the whole bundle again."
         )
     return runtime

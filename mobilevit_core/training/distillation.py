@@ -30,9 +30,9 @@ class Teachers:
         self._bundles, self._class_names = bundles, class_names
         for bundle in bundles:
             bundle.weights("keras")
-            if set(bundle.contract.class_names) != set(class_names):
+            if set(bundle.manifest.class_names) != set(class_names):
                 raise UserError(
-                    f"The teacher {bundle.folder} knows {', '.join(bundle.contract.class_names)}; "
+                    f"The teacher {bundle.folder} knows {', '.join(bundle.manifest.class_names)}; "
                     f"it must know what is trained: {', '.join(class_names)}."
                 )
 
@@ -55,12 +55,12 @@ class Teachers:
         """
         networks = []
         for bundle in self._bundles:
-            contract = bundle.contract
+            manifest = bundle.manifest
             network = create_mobilevit(
-                contract.variant, len(self._class_names), image_size, contract.architecture
+                manifest.variant, len(self._class_names), image_size, manifest.architecture
             )
-            StartingWeights(bundle).copy_to(network, contract.class_names)
-            order = [contract.class_names.index(name) for name in self._class_names]
+            StartingWeights(bundle).copy_to(network, manifest.class_names)
+            order = [manifest.class_names.index(name) for name in self._class_names]
             networks.append((network, order))
 
         def blended(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

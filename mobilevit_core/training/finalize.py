@@ -7,8 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from mobilevit_core.bundle.bundle import Bundle, Contract
-from mobilevit_core.bundle.rejection import UnknownRule
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.manifest import Manifest
+from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.provenance import Seen
 from mobilevit_core.evaluation.calibration import (
@@ -39,7 +40,7 @@ def bundle_model(
             on and exports are compared on.
         recipe: of the run.
         seen: the photographs that went into the weights.
-        origin: `start` and `teachers` of the contract: what other trainings went into the weights.
+        origin: `start` and `teachers` of the manifest: what other trainings went into the weights.
         history: CSV of the training, copied into the bundle.
 
     Returns:
@@ -52,7 +53,7 @@ def bundle_model(
     temperature = fit_temperature(before, labels)
     fold_temperature(model, temperature)
     after = with_temperature(before, temperature)
-    contract = Contract(
+    manifest = Manifest(
         class_names=dataset.class_names,
         rule=rule,
         architecture=recipe.architecture,
@@ -68,6 +69,6 @@ def bundle_model(
                 "after": expected_calibration_error(after, labels),
             },
         },
-        unknown=UnknownRule.fit(after),
+        rejection=RejectionRule.fit(after),
     )
-    return write_exported(folder, model, contract, Pictures.of(dataset, rule), history, seen)
+    return write_exported(folder, model, manifest, Pictures.of(dataset, rule), history, seen)

@@ -5,7 +5,6 @@ thing: a network for another image size that continues from the checkpoint.
 """
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.provenance import Seen
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import evaluate_runtimes, figures_of
+from mobilevit_core.files import replacing
 from mobilevit_core.models.create import check_variant, create_mobilevit, logits_model
 from mobilevit_core.training.distillation import Teachers
 from mobilevit_core.training.ema import Averages, AverageWeights
@@ -81,7 +81,7 @@ def train_bundle(
         before = [*(start.seen if start else []), *(teachers.seen if teachers else [])]
         seen = Seen.by_training(dataset, before)
         bundle, refused = bundle_model(run.bundle, model, dataset, recipe, seen, origin, run.history)
-    if "validation" not in bundle.contract.metrics:  # new, or stopped just before this line
+    if "validation" not in bundle.manifest.metrics:  # new, or stopped just before this line
         evaluations = evaluate_runtimes(bundle, dataset, "validation", bundle.expected)
         bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation", bundle.seen))
     shutil.rmtree(run.cache, ignore_errors=True)
@@ -236,11 +236,8 @@ class SaveState(keras.callbacks.Callback):
         if self._state.recipe.keep == "best":
             before = [float(row["val_accuracy"]) for row in self._state.run.rows()][:epoch]
             if not before or logs["val_accuracy"] > max(before):
-                best = self._state.run.best_weights
-                beside = best.with_name(f"part.{best.name}")
-                with self._state.kept_weights():
+                with self._state.kept_weights(), replacing(self._state.run.best_weights) as beside:
                     self.model.save_weights(beside)
-                os.replace(beside, best)
         self._state.save(epoch + 1)
 
 

@@ -98,14 +98,14 @@ class StartingWeights:
 
     def describe(self) -> dict[str, Any]:
         """What the weights have seen: data, recipe, and in turn what they started from."""
-        contract = self.bundle.contract
+        manifest = self.bundle.manifest
         content = self.bundle.weights("keras").read_bytes()
         return {
             "weights_sha256": hashlib.sha256(content).hexdigest(),
-            "data": contract.data,
-            "classes": len(contract.class_names),
-            "recipe": contract.recipe,
-            "start": contract.start,
+            "data": manifest.data,
+            "classes": len(manifest.class_names),
+            "recipe": manifest.recipe,
+            "start": manifest.start,
         }
 
     @property
@@ -115,8 +115,8 @@ class StartingWeights:
 
     def check(self, recipe: Recipe) -> None:
         """Raises a UserError unless the bundle has the recipe's network."""
-        contract = self.bundle.contract
-        has, needs = (contract.architecture, contract.variant), (recipe.architecture, recipe.variant)
+        manifest = self.bundle.manifest
+        has, needs = (manifest.architecture, manifest.variant), (recipe.architecture, recipe.variant)
         if has != needs:
             raise UserError(
                 f"{self.bundle.folder} holds a {has[0]} {has[1]}, the recipe trains a {needs[0]} {needs[1]}. "
@@ -132,7 +132,7 @@ class StartingWeights:
             class_names: of the model; where they are not the bundle's, in any order, its classifier stays
                 fresh.
         """
-        theirs = self.bundle.contract.class_names
+        theirs = self.bundle.manifest.class_names
         for layer in load_keras(self.bundle.weights("keras")).layers:
             weights = layer.get_weights()
             if layer.name == HEAD and set(theirs) == set(class_names):

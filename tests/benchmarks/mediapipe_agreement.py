@@ -59,8 +59,8 @@ def main() -> None:
     parser.add_argument("--part", default="test")
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
-    names = bundle.contract.class_names
-    dataset = load_dataset(bundle.contract.data["name"])
+    names = bundle.manifest.class_names
+    dataset = load_dataset(bundle.manifest.data["name"])
     photos = dataset.part(arguments.part)
     labels = np.array([names.index(dataset.class_names[photo.label]) for photo in photos])
     whole = [read_photo(photo.source, photo.name) for photo in photos]
@@ -74,7 +74,7 @@ def main() -> None:
         with ImageClassifier.create_from_options(options) as theirs:
             same = answers(theirs, [ours.tensor(photo).astype(np.uint8) for photo in whole], names)
             squashed = answers(theirs, whole, names)
-            cropped = answers(theirs, whole, names, bundle.contract.rule)
+            cropped = answers(theirs, whole, names, bundle.manifest.rule)
         sides = (same, squashed, cropped)
         agreeing = [(rows.argmax(1) == expected.argmax(1)).mean() for rows in sides]
         accuracy = [(rows.argmax(1) == labels).mean() for rows in (*sides, expected)]

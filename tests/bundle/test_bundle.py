@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mobilevit_core import load_classifier
-from mobilevit_core.bundle.bundle import Bundle, Contract, open_bundle, write_bundle
+from mobilevit_core.bundle.bundle import Bundle, Manifest, open_bundle, write_bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
 
@@ -15,18 +15,18 @@ def copied(bundle: Bundle, to: Path) -> Path:
 
 
 def test_the_contract_survives_writing_and_reading(small_bundle: Bundle) -> None:
-    contract = open_bundle(small_bundle.folder).contract
-    assert contract == small_bundle.contract
-    assert contract.class_names == ("blue", "green", "red")
-    assert contract.rule.image_size == 64
-    assert contract.recipe["stages"] == [[64, 2]]
-    assert contract.data["photos"] == {"train": 24, "validation": 3, "test": 3}
+    manifest = open_bundle(small_bundle.folder).manifest
+    assert manifest == small_bundle.manifest
+    assert manifest.class_names == ("blue", "green", "red")
+    assert manifest.rule.image_size == 64
+    assert manifest.recipe["stages"] == [[64, 2]]
+    assert manifest.data["photos"] == {"train": 24, "validation": 3, "test": 3}
 
 
 def test_nothing_half_written_is_left_behind(small_bundle: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
 
-    def fill(beside: Path) -> Contract:
+    def fill(beside: Path) -> Manifest:
         (beside / "model.keras").write_bytes(b"half")
         raise OSError("disk full")
 
@@ -36,7 +36,7 @@ def test_nothing_half_written_is_left_behind(small_bundle: Bundle, tmp_path: Pat
     copied(small_bundle, tmp_path)
     with pytest.raises(UserError, match="exists already"):
         write_bundle(folder, fill)
-    assert open_bundle(folder).contract == small_bundle.contract
+    assert open_bundle(folder).manifest == small_bundle.manifest
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
@@ -45,10 +45,10 @@ def test_nothing_half_written_is_left_behind(small_bundle: Bundle, tmp_path: Pat
 )
 def test_weights_of_another_bundle_are_refused(change: dict, small_bundle: Bundle, tmp_path: Path) -> None:
     folder = copied(small_bundle, tmp_path)
-    contract = json.loads((folder / "bundle.json").read_text())
-    contract["input"]["image_size"] = change.get("size", 64)
-    contract["class_names"] = change.get("class_names", contract["class_names"])
-    (folder / "bundle.json").write_text(json.dumps(contract))
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["input"]["image_size"] = change.get("size", 64)
+    manifest["class_names"] = change.get("class_names", manifest["class_names"])
+    (folder / "bundle.json").write_text(json.dumps(manifest))
     for name in FORMATS:
         with pytest.raises(UserError, match="does not belong to its bundle.json"):
             load_classifier(folder, name)
@@ -67,21 +67,21 @@ def test_what_is_no_bundle_is_named(tmp_path: Path, small_bundle: Bundle) -> Non
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda contract: contract.pop("class_names"),
-        lambda contract: contract.update(class_names=["one"]),
-        lambda contract: contract.update(contract_version=99),
-        lambda contract: contract["input"].update(mode="stretch"),
-        lambda contract: contract["input"].update(image_size=None),
-        lambda contract: contract.update(formats={}),
-        lambda contract: contract.update(recipe=None),
-        lambda contract: contract["data"].pop("digest"),
+        lambda manifest: manifest.pop("class_names"),
+        lambda manifest: manifest.update(class_names=["one"]),
+        lambda manifest: manifest.update(contract_version=99),
+        lambda manifest: manifest["input"].update(mode="stretch"),
+        lambda manifest: manifest["input"].update(image_size=None),
+        lambda manifest: manifest.update(formats={}),
+        lambda manifest: manifest.update(recipe=None),
+        lambda manifest: manifest["data"].pop("digest"),
     ],
 )
 def test_a_damaged_contract_is_named(damage, small_bundle: Bundle, tmp_path: Path) -> None:  # noqa: ANN001
     folder = copied(small_bundle, tmp_path)
-    contract = json.loads((folder / "bundle.json").read_text())
-    damage(contract)
-    (folder / "bundle.json").write_text(json.dumps(contract))
+    manifest = json.loads((folder / "bundle.json").read_text())
+    damage(manifest)
+    (folder / "bundle.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="bundle.json is damaged"):
         open_bundle(folder)
     (folder / "bundle.json").write_text("{")

@@ -13,7 +13,7 @@ from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.tflite_metadata import attach
 from mobilevit_core.bundle.weight_formats import tflite_formats
-from tests.drawing import read_contract
+from tests.drawing import read_manifest
 
 
 def metadata_of(path: Path) -> bytes:
@@ -30,10 +30,10 @@ def test_every_file_carries_labels_and_contract(name: str, shipped: Bundle) -> N
         done = subprocess.run(
             ["unzip", "-p", path, "labels.txt"], capture_output=True, text=True, check=False
         )
-        assert tuple(done.stdout.split("\n")) == shipped.contract.class_names
-    contract = read_contract(path)
-    assert contract == json.loads((shipped.folder / "bundle.json").read_text())
-    assert contract["input"]["image_size"] == shipped.contract.rule.image_size
+        assert tuple(done.stdout.split("\n")) == shipped.manifest.class_names
+    manifest = read_manifest(path)
+    assert manifest == json.loads((shipped.folder / "bundle.json").read_text())
+    assert manifest["input"]["image_size"] == shipped.manifest.rule.image_size
     metadata = metadata_of(path)
     assert metadata[4:8] == b"M001"
     for word in (b"image\0", b"probabilities\0", b"labels.txt\0"):
@@ -45,8 +45,8 @@ def test_attaching_again_replaces_and_leaves_the_network(small_bundle: Bundle, t
     path = open_bundle(folder).weights("float32")
     before, image = path.stat().st_size, np.full((50, 40, 3), 77, np.uint8)
     expected = load_classifier(folder, "float32").probabilities(image)
-    contract = read_contract(path)
-    attach(path, {**contract, "metrics": {"note": "measured"}})
-    attach(path, contract)
-    assert path.stat().st_size == before and read_contract(path) == contract
+    manifest = read_manifest(path)
+    attach(path, {**manifest, "metrics": {"note": "measured"}})
+    attach(path, manifest)
+    assert path.stat().st_size == before and read_manifest(path) == manifest
     assert np.array_equal(load_classifier(folder, "float32").probabilities(image), expected)

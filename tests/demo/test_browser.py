@@ -72,7 +72,7 @@ def test_a_flower_gets_an_answer_from_every_runtime(
     page.set_input_files(PHOTO, flower)
     page.wait_for_function(MEASURED, arg=2)  # the TFLite answer comes first, Keras's when it is loaded
     text = answered(page)
-    for name in shipped.contract.class_names:
+    for name in shipped.manifest.class_names:
         assert text.count(name) >= 2  # in both lists
     assert FORMATS["keras"].title in text and FORMATS["dynamic_int8"].title in text
     page.get_by_text("Other weights").click()
@@ -208,6 +208,6 @@ def test_the_evidence_is_the_bundles_report(
     page.goto(url)
     page.get_by_role("tab", name="Evidence").click()
     report = page.frame_locator("#evidence iframe")
-    accuracy = shipped.contract.metrics["test"]["runtimes"]["keras"]["accuracy"]
+    accuracy = shipped.manifest.metrics["test"]["runtimes"]["keras"]["accuracy"]
     report.get_by_text(f"{accuracy * 100:.2f} %").first.wait_for()
     page.close()

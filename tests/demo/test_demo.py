@@ -17,7 +17,7 @@ from demo.interface import LAUNCH, build
 from demo.one_photo import summary
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
-from mobilevit_core.bundle.rejection import UnknownRule
+from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.inference.classifier import rank
 from mobilevit_core.inference.latency import measure
@@ -148,7 +148,7 @@ def test_a_picture_of_something_else_is_called_so(best: float, said: bool) -> No
     probabilities = np.array([best, 1 - best - 0.3, 0.3], np.float32)
     latency = measure({"float32": lambda: None}, {"float32": 1}, runs=2)["float32"]
     answer = Answer(probabilities, rank(probabilities, ("a", "b", "c"), 3), latency, "LiteRT", 1, 1.0)
-    text = summary(Result({"float32": answer}, 1.0), UnknownRule(0.5, 0.05, 367))
+    text = summary(Result({"float32": answer}, 1.0), RejectionRule(0.5, 0.05, 367))
     assert ("Probably none of these (best: a, 41%)" in text) == said
     assert ("### a, 60%" in text) != said
     assert "none of these" not in summary(Result({"float32": answer}, 1.0), None)

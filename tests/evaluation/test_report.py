@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.bundle.rejection import UnknownRule
+from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
 from mobilevit_core.data.loading import load_dataset
@@ -19,7 +19,7 @@ from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.metrics import separation
 from mobilevit_core.evaluation.ood_images import unknown_pictures
 from mobilevit_core.evaluation.robustness import DISTORTIONS
-from tests.drawing import draw_folder, read_contract
+from tests.drawing import draw_folder, read_manifest
 
 
 def run(*arguments: object) -> str:
@@ -37,7 +37,7 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
     recorded = json.loads((folder / "bundle.json").read_text())["metrics"]["validation"]
     report = json.loads((folder / "report" / "report.json").read_text())
     assert recorded == report["figures"] and recorded["runtimes"]["float32"]["photos"] == 3
-    calibration, original = report["calibration"], small_bundle.contract.calibration
+    calibration, original = report["calibration"], small_bundle.manifest.calibration
     for when in ("before", "after"):  # on the part that it was fitted on, the bundle's own figures
         error = original["expected_calibration_error"][when]
         assert calibration[when]["expected_calibration_error"] == pytest.approx(error, abs=1e-4)
@@ -46,7 +46,7 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
     page = (folder / "report" / "index.html").read_text()
     assert page.count("<svg") == 4  # confusion, reliability, robustness, training
     assert "<strong>0 of them were trained on, and\n3 were used to choose something" in page
-    for name in (*small_bundle.contract.class_names, *DISTORTIONS, *unknown_pictures()):
+    for name in (*small_bundle.manifest.class_names, *DISTORTIONS, *unknown_pictures()):
         assert name in page
     wrong = round(3 * (1 - recorded["runtimes"]["float32"]["accuracy"]))
     assert len(report["mistakes"]) == wrong == page.count("<img")
@@ -72,7 +72,7 @@ def test_all_variants_are_compared_and_written_down(small_bundle: Bundle, tmp_pa
         line = next(line for line in text.splitlines() if line.startswith(f"| {fmt.title} |"))
         assert line in printed and f"{rows[name]['latency_ms']['2']['p50']:.1f} / " in line
         assert fmt.title in page and fmt.holds in page
-    assert read_contract(folder / FORMATS["int8"].file)["metrics"]["validation"] == figures
+    assert read_manifest(folder / FORMATS["int8"].file)["metrics"]["validation"] == figures
     plain = tmp_path / "plain.md"
     plain.write_text("no place")
     result = CliRunner().invoke(app, ["evaluate", str(folder), "--all-variants", "--readme", str(plain)])
@@ -125,7 +125,7 @@ def test_pictures_of_something_else_are_the_same_every_time() -> None:
 
 def test_separation_of_known_cases() -> None:
     sure, unsure = np.array([[0.9, 0.1]] * 4), np.array([[0.6, 0.4]] * 6)
-    rule = UnknownRule(0.7, 0.05, 100)
+    rule = RejectionRule(0.7, 0.05, 100)
     assert separation(rule, sure, unsure) == {"auroc": 1.0, "found": 1.0, "false_alarms": 0.0, "pictures": 6}
     assert separation(rule, sure, sure)["auroc"] == 0.5
 

@@ -42,17 +42,17 @@ def test_files_are_plain(name: str, shipped: Bundle) -> None:
     assert "CONV_2D" in operators
     assert not [op for op in operators if "flex" in op.lower() or "custom" in op.lower()]
     assert max(len(tensor["shape"]) for tensor in interpreter.get_tensor_details()) <= 4
-    size = shipped.contract.rule.image_size
+    size = shipped.manifest.rule.image_size
     for key in ("shape", "shape_signature"):
         assert interpreter.get_input_details()[0][key].tolist() == [1, size, size, 3]
-    assert interpreter.get_output_details()[0]["shape"].tolist() == [1, len(shipped.contract.class_names)]
+    assert interpreter.get_output_details()[0]["shape"].tolist() == [1, len(shipped.manifest.class_names)]
 
 
 @pytest.mark.photographs
 def test_answers_on_the_test_photographs(shipped: Bundle, tf_flowers: PhotoDataset) -> None:
     """The figures in bundle.json are what the weights do, and all formats agree as promised."""
     results = {name: evaluate(load_classifier(shipped.folder, name), tf_flowers, "test") for name in FORMATS}
-    recorded = shipped.contract.metrics["test"]["runtimes"]
+    recorded = shipped.manifest.metrics["test"]["runtimes"]
     for name, result in results.items():
         # Half a photograph of slack: another processor may round a tie differently.
         assert result.accuracy == pytest.approx(recorded[name]["accuracy"], abs=0.5 / 367)
@@ -108,7 +108,7 @@ def test_floors_are_whole_photographs() -> None:
 def test_export_again_makes_the_same_files_answer_alike(shipped: Bundle, tmp_path: Path) -> None:
     made, refused = export_again(shipped, tmp_path / "again")
     assert not refused
-    assert made.contract.class_names == shipped.contract.class_names
+    assert made.manifest.class_names == shipped.manifest.class_names
     assert made.present == made.expected == tuple(name for name in FORMATS if name != "int8")
     image = drawn_pictures(1, 64)[0].astype(np.uint8)
     for name in made.present:
@@ -118,7 +118,7 @@ def test_export_again_makes_the_same_files_answer_alike(shipped: Bundle, tmp_pat
 
 def test_the_saved_model_takes_batches(shipped: Bundle, tmp_path: Path) -> None:
     export_saved_model(shipped, tmp_path / "saved_model")
-    images = drawn_pictures(3, shipped.contract.rule.image_size)
+    images = drawn_pictures(3, shipped.manifest.rule.image_size)
     served = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serving_default"]
     model: keras.Model = load_keras(shipped.weights("keras"))
     answers = served(image=tf.constant(images))["probabilities"].numpy()

@@ -80,9 +80,9 @@ def served(shipped: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_labels_and_contract_come_along(served: Path, shipped: Bundle) -> None:
     names = (served / "assets.extra" / "labels.txt").read_text().split("\n")
-    assert tuple(names) == shipped.contract.class_names
-    contract = json.loads((served / "assets.extra" / "bundle.json").read_text())
-    assert contract["input"] == shipped.contract.rule.to_json()
+    assert tuple(names) == shipped.manifest.class_names
+    manifest = json.loads((served / "assets.extra" / "bundle.json").read_text())
+    assert manifest["input"] == shipped.manifest.rule.to_json()
 
 
 @pytest.mark.photographs

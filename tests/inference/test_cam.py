@@ -23,7 +23,7 @@ def explainer(shipped: Bundle) -> Explainer:
 
 def test_the_map_is_the_logit_spread_over_the_picture(explainer: Explainer, shipped: Bundle) -> None:
     """Before the cut at zero, the map's mean is the class's logit without its bias: nothing is left out."""
-    size = shipped.contract.rule.image_size
+    size = shipped.manifest.rule.image_size
     image = np.random.default_rng(0).uniform(0, 255, (size, size, 3)).astype(np.float32)
     heat, label = explainer.map(image)
     assert heat.shape == (size // 32, size // 32)
@@ -50,7 +50,7 @@ def test_what_is_cropped_away_is_dark() -> None:
 
 def test_a_photograph_keeps_its_shape(explainer: Explainer) -> None:
     picture, name = explainer.explain(draw_photo((200, 40, 40), 1, size=(300, 200)))
-    assert picture.size == (300, 200) and name in explainer.bundle.contract.class_names
+    assert picture.size == (300, 200) and name in explainer.bundle.manifest.class_names
 
 
 @pytest.mark.photographs

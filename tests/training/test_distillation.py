@@ -16,7 +16,7 @@ def test_labels_are_blended_with_the_teachers_answers(small_bundle: Bundle) -> N
     images = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32)
     labels = np.eye(3, dtype=np.float32)
     answers = load_keras(small_bundle.weights("keras")).predict(images, verbose=0)
-    turned = small_bundle.contract.class_names[::-1]  # the network's own order counts
+    turned = small_bundle.manifest.class_names[::-1]  # the network's own order counts
     batches = tf.data.Dataset.from_tensors((images, labels))
     teachers = Teachers([small_bundle, small_bundle], turned)
     ((same, targets),) = teachers.blend(batches, 64, share=0.25)
@@ -30,4 +30,4 @@ def test_a_teacher_of_other_classes_is_refused(small_bundle: Bundle) -> None:
         Teachers([small_bundle], ("cat", "dog"))
     lacking = replace(small_bundle, folder=small_bundle.folder / "report")
     with pytest.raises(UserError, match=r"no model\.keras"):
-        Teachers([lacking], small_bundle.contract.class_names)
+        Teachers([lacking], small_bundle.manifest.class_names)

@@ -240,8 +240,8 @@ def test_drawn_photographs_are_learned_from_the_command_line(tmp_path: Path) -> 
     again = CliRunner().invoke(app, command)  # finished: nothing is trained or written again
     assert json.loads(again.stdout) == made
     assert (run / "bundle" / "model.keras").stat().st_mtime_ns == before
-    contract = run / "bundle" / "bundle.json"
-    contract.write_text(json.dumps(json.loads(contract.read_text()) | {"metrics": {}}))
+    manifest = run / "bundle" / "bundle.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"metrics": {}}))
     mended = CliRunner().invoke(app, command)  # stopped between the bundle and its figures
     assert json.loads(mended.stdout)["metrics"] == made["metrics"]
     other = CliRunner().invoke(app, [*command, "--set", "batch_size=4"])

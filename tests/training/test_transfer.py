@@ -20,7 +20,7 @@ from tests.drawing import draw_folder
 
 
 def test_a_classifier_of_the_same_classes_in_another_order_is_taken_over(small_bundle: Bundle) -> None:
-    turned = small_bundle.contract.class_names[::-1]
+    turned = small_bundle.manifest.class_names[::-1]
     model = create_mobilevit(num_classes=3, image_size=64)
     StartingWeights(small_bundle).copy_to(model, turned)
     images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
@@ -32,7 +32,7 @@ def test_a_classifier_of_the_same_classes_in_another_order_is_taken_over(small_b
 def test_all_layers_but_the_classifier_are_taken_over(
     small_bundle: Bundle, class_names: tuple[str, ...] | None, same_head: bool
 ) -> None:
-    class_names = class_names or small_bundle.contract.class_names
+    class_names = class_names or small_bundle.manifest.class_names
     model = create_mobilevit(num_classes=len(class_names), image_size=128)  # another size, same weights
     StartingWeights(small_bundle).copy_to(model, class_names)
     source = load_keras(small_bundle.weights("keras"))
@@ -57,12 +57,12 @@ def test_the_new_bundle_says_what_its_weights_have_seen(
     dataset = load_dataset(str(own))
     recipe = replace(small_recipe, stages=((64, 1),))
     bundle, _ = train_bundle(dataset, recipe, RunFolder(tmp_path / "run"), StartingWeights(small_bundle))
-    assert bundle.contract.start["data"] == small_bundle.contract.data
-    assert bundle.contract.start["start"] is None
-    assert bundle.contract.origins() == [
-        f"started from a training on 24 photographs of {small_bundle.contract.data['name']} (3 classes)"
+    assert bundle.manifest.start["data"] == small_bundle.manifest.data
+    assert bundle.manifest.start["start"] is None
+    assert bundle.manifest.origins() == [
+        f"started from a training on 24 photographs of {small_bundle.manifest.data['name']} (3 classes)"
     ]
-    theirs = load_dataset(small_bundle.contract.data["name"])
+    theirs = load_dataset(small_bundle.manifest.data["name"])
     for photos in (dataset.part("train"), theirs.part("train")):
         assert bundle.seen.among(photos) == {"trained_on": len(photos), "chosen_by": 0}
     assert bundle.seen.among(theirs.part("test")) == {"trained_on": 0, "chosen_by": 0}

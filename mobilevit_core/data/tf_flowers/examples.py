@@ -4,8 +4,6 @@ They are not stored here. `write_examples` takes them from the data set, by dige
 """
 
 import csv
-import os
-import shutil
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.files import write_bytes
+from mobilevit_core.files import replacing
 
 TABLE = Path(__file__).with_name("example_photos.csv")
 CREDITS = "credits.csv"
@@ -54,7 +52,7 @@ def examples() -> list[Example]:
 
 
 def write_examples(folder: Path) -> list[Path]:
-    """Writes the photographs and `credits.csv`, beside the folder's place first.
+    """Writes the photographs and `credits.csv`, atomically.
 
     Args:
         folder: where; one that is there is replaced.
@@ -71,14 +69,11 @@ def write_examples(folder: Path) -> list[Path]:
     missing = [example.file for digest, example in wanted.items() if digest not in found]
     if missing:
         raise UserError(f"{DATA} lacks the photographs {', '.join(missing)}; was it prepared from elsewhere?")
-    beside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    for digest, example in wanted.items():
-        (beside / example.file).write_bytes(found[digest].source)
-    write_bytes(beside / CREDITS, TABLE.read_bytes())
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(beside, folder)
+    with replacing(folder, over_folder=True) as beside:
+        beside.mkdir(parents=True)
+        for digest, example in wanted.items():
+            (beside / example.file).write_bytes(found[digest].source)
+        (beside / CREDITS).write_bytes(TABLE.read_bytes())
     return present_examples(folder)
 
 

@@ -1,0 +1,209 @@
+"""The manifest, bundle.json: what everyone needs to know who runs a bundle's weights.
+
+Version 2 has the digest of every weight file in `files`. Version 1 is still read: it had the key
+`contract_version`, `formats` in the place of `files`, and `unknown` in the place of `rejection`.
+"""
+
+import reprlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mobilevit_core.bundle.manifest_fields import (
+    AsItWas,
+    Calibration,
+    ClassNames,
+    DataSection,
+    InputRule,
+    Label,
+    Origin,
+    Parity,
+    RecipeSection,
+    SplitFigures,
+    Text,
+    WeightFiles,
+)
+from mobilevit_core.bundle.rejection import RejectionRule
+from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.errors import UserError
+from mobilevit_core.files import read_json, write_json
+
+MANIFEST_VERSION = 2
+VERSION, VERSION_1 = "manifest_version", "contract_version"  # the key, and what version 1 called it
+LONGEST_PROBLEM = 300
+# What pydantic calls by Python's words.
+KINDS = {
+    "dataclass_type": "it must be an object",
+    "dict_type": "it must be an object",
+    "list_type": "it must be a list",
+    "tuple_type": "it must be a list",
+}
+
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = _shown.maxlong = 60
+_shown.maxdict = _shown.maxlist = _shown.maxlevel = 2
+
+
+class Manifest(BaseModel):
+    """What `bundle.json` says.
+
+    Attributes:
+        class_names: in the order of the probabilities.
+        rule: how a photograph becomes the input tensor; `input` in the file.
+        architecture: "paper" or "keras_example".
+        variant: "xxs", "xs" or "s".
+        files: weight format -> its file, with the digest.
+        recipe: all values of the training run.
+        data: data set, split, number of photographs, digest.
+        versions: of the libraries that made it.
+        metrics: split -> what was measured on it.
+        agreement: weight format -> how far it agreed with Keras when it was accepted.
+        start: what the training started from (data, recipe, its own start), None for fresh weights.
+        teachers: what the models that it learned from had been trained on, None without teachers.
+        calibration: the temperature folded into the classifier, and what it was fitted on.
+        rejection: when a picture is called none of the classes, None for never.
+
+    Keys that this program does not know are kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    class_names: ClassNames
+    rule: InputRule = Field(alias="input")
+    architecture: Label
+    variant: Label
+    files: WeightFiles = Field(default_factory=dict)
+    recipe: Annotated[RecipeSection, AsItWas]
+    data: Annotated[DataSection, AsItWas]
+    versions: Annotated[dict[Text, Text], AsItWas] = Field(default_factory=dict)
+    metrics: Annotated[dict[Text, SplitFigures], AsItWas] = Field(default_factory=dict)
+    agreement: Annotated[dict[Text, Parity], AsItWas] = Field(default_factory=dict)
+    start: Annotated[Origin | None, AsItWas] = None
+    teachers: Annotated[list[Origin] | None, AsItWas] = None
+    calibration: Annotated[Calibration | None, AsItWas] = None
+    rejection: RejectionRule | None = None
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Weight formats that the bundle was written with, in the table's order."""
+        return tuple(name for name in FORMATS if name in self.files)
+
+    def origins(self) -> list[str]:
+        """What other trainings went into the weights, one phrase each, the nearest first."""
+        phrases, start = [], self.start
+        while start:
+            phrases.append(f"started from a training on {_training_of(start)}")
+            start = start.get("start")
+        for teacher in self.teachers or ():
+            phrases.append(f"learned from a model trained on {_training_of(teacher)}")
+        return list(dict.fromkeys(phrases))  # several trainings on the same data are told once
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `bundle.json`."""
+        fields = {info.alias or name: getattr(self, name) for name, info in type(self).model_fields.items()}
+        return {
+            VERSION: MANIFEST_VERSION,
+            **fields,
+            "class_names": list(self.class_names),
+            "input": self.rule.to_json(),
+            "files": {name: asdict(entry) for name, entry in self.files.items()},
+            "rejection": self.rejection.to_json() if self.rejection else None,
+            **(self.model_extra or {}),
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Manifest":
+        """The reverse of `to_json`; reads version 1, too.
+
+        Raises:
+            NewerManifest: a newer version of this program made it.
+            ValueError: what is wrong with which field, in at most `LONGEST_PROBLEM` characters.
+        """
+        if not isinstance(value, dict):
+            raise ValueError("it must be a JSON object")
+        fields = {key: item for key, item in value.items() if key not in (VERSION, VERSION_1)}
+        if _version(value) == 1:
+            fields = _from_version_1(fields)
+        try:
+            manifest = cls.model_validate(fields)
+        except ValidationError as error:
+            raise ValueError(_first_problem(error)) from None
+        if not manifest.formats:
+            raise ValueError("files names no weight format that this program knows")
+        return manifest
+
+
+class NewerManifest(ValueError):
+    """A newer version of this program made the manifest."""
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads a `bundle.json`.
+
+    Raises:
+        UserError: it is damaged, or newer than this program; the message names file, field and way out.
+    """
+    try:
+        return Manifest.from_json(read_json(path))
+    except NewerManifest as error:
+        raise UserError(f"{path} {error} Update this program.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}. Copy the whole bundle again.") from None
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or error}.") from None
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Writes a `bundle.json`.
+
+    Raises:
+        ValueError: it could not be read again; a fault of this program.
+    """
+    value = manifest.to_json()
+    Manifest.from_json(value)
+    write_json(path, value)
+
+
+def _version(value: dict[str, Any]) -> int:
+    key = VERSION if VERSION in value else VERSION_1
+    version = value.get(key)
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ValueError(f"{key} is {_shown.repr(version)}; it must be a whole number over 0")
+    if version > MANIFEST_VERSION:
+        raise NewerManifest(
+            f"was made by a newer version of this program: its {key} is {_shown.repr(version)}, and this "
+            f"program reads up to {MANIFEST_VERSION}."
+        )
+    return version
+
+
+def _from_version_1(fields: dict[str, Any]) -> dict[str, Any]:
+    """Translates version 1, which had no digests."""
+    formats = fields.pop("formats", None)
+    if not isinstance(formats, dict):
+        raise ValueError(f"formats is {_shown.repr(formats)}; it must be an object")
+    files = {name: {"file": file, "sha256": None, "bytes": None} for name, file in formats.items()}
+    rejection = fields.pop("unknown", None)
+    return {**fields, "files": files, "rejection": rejection}
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first of pydantic's errors as one phrase: field, value, and what it must be."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    parts = [str(part) if str(part).isprintable() else ascii(part) for part in first["loc"]]
+    where = ".".join(part if len(part) <= 40 else f"{part[:40]}..." for part in parts[:8]) or "it"
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
+    message = KINDS.get(first["type"], message)
+    value = _shown.repr(first["input"])[:100]
+    return f"{where} is {value}; {message[0].lower()}{message[1:]}"[:LONGEST_PROBLEM].rstrip(".")
+
+
+def _training_of(origin: dict[str, Any]) -> str:
+    data, classes = origin["data"], f"({origin['classes']} classes)"
+    if "photos" not in data:  # weights of others that do not tell what they were trained on
+        return f"unknown data: {data['name']} {classes}"
+    return f"{data['photos']['train']:,} photographs of {data['name']} {classes}"

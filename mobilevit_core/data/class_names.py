@@ -1,0 +1,33 @@
+"""What can be the name of a class: it becomes a line of labels.txt, a key of JSON and text on a page."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from mobilevit_core.errors import UserError
+
+MOST_CLASSES = 100_000
+LONGEST = 255  # characters; no file system has longer folder names
+# Unicode categories: control characters and line ends break labels.txt, lone surrogates are no UTF-8.
+UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")
+
+
+def check_class_names(names: Sequence[str]) -> None:
+    """Makes sure that names of classes can be written and told apart.
+
+    Raises:
+        UserError: fewer than two, a name twice, or one that is empty, too long or not printable text; the
+            message names it.
+    """
+    if not 2 <= len(names) <= MOST_CLASSES:
+        raise UserError(f"There are {len(names)} class names: there must be 2 to {MOST_CLASSES:,}.")
+    for name in names:
+        if not name.strip():
+            raise UserError("A class name is empty.")
+        if len(name) > LONGEST:
+            raise UserError(f"The class name {name[:40]!r}... is too long: {LONGEST} characters at most.")
+        if any(unicodedata.category(character) in UNWRITABLE for character in name):
+            raise UserError(f"The class name {name[:60]!r} has a character that can't be printed. Rename it.")
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"The class name {name[:60]!r} is there {count} times.")
