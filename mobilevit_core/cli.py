@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 from typer.core import TyperGroup
 
@@ -27,6 +28,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up note
 
 SHOWN_NOTES = 10
 EVALUATED = (*PARTS, ALL)
+HEAD_RECIPE = "head"  # a new classifier on the features of --weights, in seconds
 
 console = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
@@ -71,7 +73,7 @@ DataHelp = "A folder with one subfolder of photographs a class, or a data set of
 @app.command()
 def train(
     data: Annotated[str, typer.Option(help=DataHelp)] = "tf_flowers",
-    recipe: Annotated[str, typer.Option(help=f"One of: {', '.join(RECIPES)}.")] = "default",
+    recipe: Annotated[str, typer.Option(help=f"One of: {', '.join((*RECIPES, HEAD_RECIPE))}.")] = "default",
     run: Annotated[
         Path | None, typer.Option(help="Run folder; the same one goes on. Default: runs/RECIPE.")
     ] = None,
@@ -110,6 +112,9 @@ def train(
     Example: python -m mobilevit_core train --data my_photos --run runs/mine --set stages=128:40,192:10
     """
     overrides = dict(_name_and_value(value) for value in values or [])
+    if recipe == HEAD_RECIPE:
+        _train_head(data, run, overrides, weights, leave_out, without or (), bool(teacher), as_json)
+        return
     chosen = make_recipe(recipe, overrides)
     folder = run or Path("runs") / recipe
     from mobilevit_core.bundle.bundle import open_bundle
@@ -139,6 +144,58 @@ def train(
             f"Next: python -m mobilevit_core evaluate {bundle.folder} --part {part}",
         ):
             console.print(line, markup=False, soft_wrap=True)
+
+
+def _train_head(
+    data: str,
+    run: Path | None,
+    overrides: Mapping[str, str],
+    weights: str | None,
+    leave_out: str | None,
+    without: Sequence[str],
+    has_teacher: bool,
+    as_json: bool,
+) -> None:
+    """What `train --recipe head` does."""
+    allowed = ("seed", "split", "suspects", "variant")
+    others = sorted(set(overrides) - set(allowed))
+    if others:
+        raise UserError(f"The recipe head has no value {others[0]!r}. It has: {', '.join(allowed)}.")
+    if not weights or has_teacher:
+        raise UserError(
+            "The recipe head needs --weights, whose features it uses, and takes no --teacher: "
+            "--weights imagenet, or a bundle such as --weights demo/weights."
+        )
+    chosen = make_recipe("finetune", {"suspects": "keep", **overrides})  # checks the values
+    from mobilevit_core.training.head import CROSS_VALIDATION, open_network, train_head
+    from mobilevit_core.training.run_folder import RunFolder
+
+    network = open_network(weights, chosen.variant)
+    dataset = _load(data, chosen.to_json(), leave_out, without)
+    with Progress(console=messages, transient=True) as bar:
+        task = bar.add_task("Looking at the photographs", total=None)
+        bundle, refused = train_head(
+            dataset,
+            network,
+            RunFolder(run or Path("runs") / HEAD_RECIPE),
+            chosen.seed,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for sentence in refused:
+        messages.print(sentence, style="yellow", markup=False)
+    if as_json:
+        print(json.dumps({"bundle": str(bundle.folder), **bundle.manifest.to_json()}))
+        return
+    result = bundle.manifest.metrics[CROSS_VALIDATION]["runtimes"]["keras"]
+    low, high = result["interval_95"]
+    lines = [
+        f"Bundle: {bundle.folder}, accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
+        f"by cross-validation on {result['photos']} photographs"
+    ]
+    if dataset.parts.get("test"):
+        lines.append(f"Next: python -m mobilevit_core evaluate {bundle.folder} --part test")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 @app.command()
