@@ -54,8 +54,9 @@ RECIPE = "head"
 CROSS_VALIDATION = "cross-validation"  # in the manifest's metrics, beside the names of splits
 FOLDS = 5
 FEWEST = 3  # photographs per class: with fewer, nothing is left to choose the strength by
-STRENGTHS = tuple(float(value) for value in np.logspace(-4, 1, 6))  # scikit-learn's C
-MOST_ITERATIONS = 500
+INNER_FOLDS = 3  # for the strength, inside of the photographs that a classifier is fitted on
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C
+TOLERANCE = 1e-3  # ten times scikit-learn's: a third of the time, the same answers
 BATCH = 32  # photographs in memory at once
 
 Photos = str | os.PathLike[str] | PhotoDataset | Mapping[str, Sequence[PhotoSource]]
@@ -453,12 +454,13 @@ def _folds(class_names: Sequence[str], labels: np.ndarray) -> int:
 
 def _regression(folds: int, seed: int) -> Pipeline:
     """Chooses its strength by cross-validation of its own, inside of what it is fitted on."""
-    inner = StratifiedKFold(max(folds - 1, 2), shuffle=True, random_state=seed)
     regression = LogisticRegressionCV(
         Cs=STRENGTHS,
-        cv=inner,
+        l1_ratios=(0,),
+        cv=StratifiedKFold(min(INNER_FOLDS, max(folds - 1, 2)), shuffle=True, random_state=seed),
         scoring="neg_log_loss",
-        max_iter=MOST_ITERATIONS,
+        tol=TOLERANCE,
+        max_iter=500,
         use_legacy_attributes=False,
     )
     return make_pipeline(StandardScaler(), regression)

@@ -14,9 +14,12 @@ from mobilevit_core.cli import app
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.images.preprocessing import ResizeRule
 from mobilevit_core.inference.classifier import load_classifier
+from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.training import head
 from mobilevit_core.training.head import FeatureCache, FittedHead, Network, fit_head, open_network
+from mobilevit_core.training.transfer import StartingWeights
 from tests.drawing import COLORS, draw_photo
 
 NAMES = tuple(COLORS)
@@ -30,8 +33,12 @@ def pictures(per_class: int, first: int = 500) -> dict[str, list[np.ndarray]]:
 
 
 @pytest.fixture(scope="module")
-def network(small_bundle: Bundle) -> Network:
-    return open_network(small_bundle)
+def network(shipped: Bundle) -> Network:
+    """The shipped network at 64 px."""
+    model = create_mobilevit(num_classes=5, image_size=64)
+    start = StartingWeights(shipped)
+    start.copy_to(model, shipped.manifest.class_names)
+    return Network(model, ResizeRule(64), "paper", "xxs", start.describe(), tuple(start.seen))
 
 
 @pytest.fixture(scope="module")
@@ -134,40 +141,45 @@ def test_what_is_too_little_is_told(network: Network) -> None:
         fit_head(photos, "nowhere")
 
 
-def test_the_network_stays_as_it_is(small_bundle: Bundle, network: Network, fitted: FittedHead) -> None:
-    before = keras.models.load_model(small_bundle.weights("keras")).get_weights()
+def test_the_network_stays_as_it_is(shipped: Bundle, network: Network, fitted: FittedHead) -> None:
+    before = keras.models.load_model(shipped.weights("keras"), compile=False).get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(before, network.model.get_weights(), strict=True))
     assert fitted.model.get_layer("logits") is not network.model.get_layer("logits")
 
 
-def test_the_bundle_answers_like_the_model(fitted: FittedHead, small_bundle: Bundle, tmp_path: Path) -> None:
-    bundle, refused = fitted.write_bundle(tmp_path / "bundle")
-    assert not refused
-    manifest = open_bundle(bundle.folder).manifest
-    assert manifest.formats == small_bundle.manifest.formats
-    assert manifest.start["data"] == small_bundle.manifest.data
+def test_a_bundle_is_opened_with_its_rule_and_history(shipped: Bundle) -> None:
+    opened = open_network(shipped.folder)
+    assert opened.rule == shipped.manifest.rule
+    assert opened.origin["data"] == shipped.manifest.data
+    assert opened.features.output_shape == (None, 320)
+
+
+def test_the_bundle_answers_like_the_model(written: Bundle, fitted: FittedHead, shipped: Bundle) -> None:
+    manifest = open_bundle(written.folder).manifest
+    assert manifest.formats == shipped.manifest.formats
+    assert manifest.start["data"] == shipped.manifest.data
     assert manifest.metrics["cross-validation"]["runtimes"]["keras"]["accuracy"] == fitted.accuracy
     assert manifest.rejection.photos == 24
     photo = pictures(1, first=990)["green"][0]
-    answer = load_classifier(bundle.folder, "float32").probabilities(photo)
+    answer = load_classifier(written.folder, "float32").probabilities(photo)
     assert np.allclose(answer, fitted.probabilities(photo), atol=1e-4)
-    assert len(bundle.seen.train) == 24 + len(small_bundle.seen.train)
+    assert len(written.seen.train) == 24 + len(shipped.seen.train)
 
 
-def test_the_command_line_trains_a_head(photo_folder: Path, small_bundle: Bundle, tmp_path: Path) -> None:
+def test_the_command_line_trains_a_head(photo_folder: Path, written: Bundle, tmp_path: Path) -> None:
     run = ["train", "--recipe", "head", "--data", str(photo_folder), "--run", str(tmp_path / "run")]
-    result = CliRunner().invoke(app, [*run, "--weights", str(small_bundle.folder)])
+    result = CliRunner().invoke(app, [*run, "--weights", str(written.folder)])
     assert result.exit_code == 0, result.output
     assert "by cross-validation on 27 photographs" in result.output
     bundle = open_bundle(tmp_path / "run" / "bundle")
     dataset = load_dataset(str(photo_folder))
     assert bundle.seen.among(dataset.part("test")) == {"trained_on": 0, "chosen_by": 0}
     assert evaluate(load_classifier(bundle.folder), dataset, "test").accuracy == 1
-    again = CliRunner().invoke(app, [*run, "--weights", str(small_bundle.folder)])
+    again = CliRunner().invoke(app, [*run, "--weights", str(written.folder)])
     assert again.exit_code == 0
     for extra, message in (
         ([], "needs --weights"),
-        (["--weights", str(small_bundle.folder), "--set", "batch_size=3"], "no value 'batch_size'"),
+        (["--weights", str(written.folder), "--set", "batch_size=3"], "no value 'batch_size'"),
     ):
         refused = CliRunner().invoke(app, [*run, *extra])
         assert refused.exit_code == 2
