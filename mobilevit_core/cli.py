@@ -167,7 +167,8 @@ def _train_head(
             "--weights imagenet, or a bundle such as --weights demo/weights."
         )
     chosen = make_recipe("finetune", {"suspects": "keep", **overrides})  # checks the values
-    from mobilevit_core.training.head import CROSS_VALIDATION, open_network, train_head
+    from mobilevit_core.training.features import open_network
+    from mobilevit_core.training.head import CROSS_VALIDATION, train_head
     from mobilevit_core.training.run_folder import RunFolder
 
     network = open_network(weights, chosen.variant)

@@ -20,7 +20,9 @@ import numpy as np
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.images.reading import SUFFIXES
-from mobilevit_core.training.head import HEAD, Example, FeatureCache, Network, fit_head, open_network
+from mobilevit_core.models.released_weights import HEAD
+from mobilevit_core.training.features import Example, FeatureCache, Network, open_network
+from mobilevit_core.training.head import fit_head
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
 from mobilevit_core.training.trainer import train

@@ -17,8 +17,10 @@ from mobilevit_core.evaluation.metrics import evaluate
 from mobilevit_core.images.preprocessing import ResizeRule
 from mobilevit_core.inference.classifier import load_classifier
 from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.training import features as features_module
 from mobilevit_core.training import head
-from mobilevit_core.training.head import FeatureCache, FittedHead, Network, fit_head, open_network
+from mobilevit_core.training.features import FeatureCache, Network, open_network
+from mobilevit_core.training.head import FittedHead, fit_head
 from mobilevit_core.training.transfer import StartingWeights
 from tests.drawing import COLORS, draw_photo
 
@@ -94,8 +96,8 @@ def test_photographs_are_looked_at_once(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    read = head.preprocess
-    monkeypatch.setattr(head, "preprocess", lambda *given: seen.append(given) or read(*given))
+    read = features_module.preprocess
+    monkeypatch.setattr(features_module, "preprocess", lambda *given: seen.append(given) or read(*given))
     photos = pictures(3)
     first = fit_head(photos, network, cache=tmp_path)
     assert len(seen) == 9
