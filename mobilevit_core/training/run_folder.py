@@ -103,14 +103,16 @@ class RunFolder:
         for path in [*self.path.glob(".*part*"), *self.checkpoints.glob(".*part*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def claim(self, dataset: PhotoDataset, recipe: Recipe, origin: Mapping[str, Any], seen: Seen) -> None:
+    def claim(
+        self, dataset: PhotoDataset, recipe: Mapping[str, Any], origin: Mapping[str, Any], seen: Seen
+    ) -> None:
         """Records what the run is, or makes sure that it is still the same.
 
         The stages alone may change, as long as the epochs that are done stay what they were.
 
         Args:
             dataset: the photographs.
-            recipe: all values.
+            recipe: all values, as JSON.
             origin: `start` and `teachers`: what other trainings go into the weights.
             seen: the photographs that go into the weights.
 
@@ -120,7 +122,7 @@ class RunFolder:
         config = {
             "data": _with_full_name(dataset.describe()),
             "class_names": list(dataset.class_names),
-            "recipe": recipe.to_json(),
+            "recipe": recipe,
             **json.loads(json.dumps(origin)),
         }
         rows = _photograph_rows(dataset)
@@ -140,8 +142,8 @@ class RunFolder:
                 f"Repeat its command to continue it, {NEW_RUN}, or make a bundle of what it has learned: "
                 f"python -m mobilevit_core finish {self.path}"
             )
-        if before["recipe"]["stages"] != config["recipe"]["stages"]:
-            write_json(self.config, {**before, "recipe": config["recipe"]})
+        if before["recipe"] != recipe:
+            write_json(self.config, {**before, "recipe": recipe})
 
     def record(self) -> dict[str, Any]:
         """What `claim` recorded.
@@ -151,7 +153,7 @@ class RunFolder:
         """
         try:
             value = json.loads(self.config.read_text(encoding="utf-8"))
-            value["recipe"]["stages"], value["data"]["name"], value["class_names"]
+            value["recipe"], value["data"]["name"], value["class_names"]
         except (ValueError, KeyError, TypeError):
             raise UserError(
                 f"{self.config} is damaged or of an older version. Restore it from a backup, or {NEW_RUN}."
@@ -224,21 +226,24 @@ def _photograph_rows(dataset: PhotoDataset) -> list[dict[str, str]]:
 
 
 def _different_values(before: Mapping[str, Any], now: Mapping[str, Any], done: int) -> list[str]:
-    known = {**Recipe().to_json(), **before["recipe"]}  # a value that is newer than the run had its default
     recipe = now["recipe"]
+    # A value that is newer than the run had its default.
+    known = {**{key: value for key, value in Recipe().to_json().items() if key in recipe}, **before["recipe"]}
     different = [
         f"{key} is {_shown(value)}, it was {_shown(known.get(key))} (--set {key}={_shown(known.get(key))})"
         for key, value in recipe.items()
         if key not in ("stages", "image_size") and value != known.get(key)
     ]
-    if recipe["stages"] != known["stages"]:
-        if sizes_by_epoch(recipe["stages"])[:done] != sizes_by_epoch(known["stages"])[:done]:
+    if recipe.get("stages") != known.get("stages"):
+        if not recipe.get("stages") or not known.get("stages"):
+            different.append("--recipe: the run began with another kind of training")
+        elif sizes_by_epoch(recipe["stages"])[:done] != sizes_by_epoch(known["stages"])[:done]:
             start = _shown(first_epochs(known["stages"], done))
             different.append(
                 f"stages is {_shown(recipe['stages'])}, but {done} epochs are done (--set stages={start},... "
                 "continues them)"
             )
-    elif recipe["image_size"] != known["image_size"]:
+    elif recipe.get("image_size") != known.get("image_size"):
         different.append(f"image_size is {recipe['image_size']}, it was {known['image_size']}")
     for key, option in (("start", "--weights"), ("teachers", "--teacher")):
         if now.get(key) != before.get(key):

@@ -31,7 +31,7 @@ from mobilevit_core.training.progress import TrainingProgress, note
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder
 from mobilevit_core.training.state import TrainingState, learning_rate, tell_damaged
-from mobilevit_core.training.transfer import StartingWeights
+from mobilevit_core.training.transfer import Start
 
 # Bytes on the disk per weight of the network: three checkpoints (two are kept while the next is written) of
 # weights, two moments and averages; a bundle and the conversions that it is made from.
@@ -43,7 +43,7 @@ def train_bundle(
     dataset: PhotoDataset,
     recipe: Recipe,
     run: RunFolder,
-    start: StartingWeights | None = None,
+    start: Start | None = None,
     teachers: Teachers | None = None,
 ) -> tuple[Bundle, list[str]]:
     """Trains to the end, makes the bundle and records its accuracy on the validation part.
@@ -76,7 +76,7 @@ def train_bundle(
     before = [*(start.seen if start else []), *(teachers.seen if teachers else [])]
     seen = Seen.by_training(dataset, before)
     with run.locked(), ending_clearly(run, recipe.epochs):
-        run.claim(dataset, recipe, origin, seen)
+        run.claim(dataset, recipe.to_json(), origin, seen)
         refused: list[str] = []
         bundle = _finished(run, recipe)
         if bundle is None:
@@ -112,7 +112,7 @@ def train(
     dataset: PhotoDataset,
     recipe: Recipe,
     run: RunFolder,
-    start: StartingWeights | None = None,
+    start: Start | None = None,
     teachers: Teachers | None = None,
 ) -> keras.Model:
     """Trains to the end of the recipe, or goes on from the newest checkpoint in the run folder.
