@@ -33,9 +33,11 @@ EXTRAS = dict.fromkeys(
     (
         "ai_edge_quantizer",
         "filelock",
+        "huggingface_hub",
         "jinja2",
         "keras",
         "matplotlib",
+        "safetensors",
         "scipy",
         "sklearn",
         "tensorflow",
