@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.provenance import FILE as SEEN
 from mobilevit_core.data.provenance import Seen
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_bytes, write_json
@@ -75,11 +76,10 @@ class RunFolder:
         Raises:
             UserError: it holds something else, another process trains in it, or it can't be written.
         """
-        known = self.config.exists()
-        others = self.path.is_dir() and any(path.name != LOCK for path in self.path.iterdir())
-        if not known and (others or not new or (self.path.exists() and not self.path.is_dir())):
+        if not self.config.exists() and not (new and self._is_free()):
             what = "is not a training run" if self.path.exists() else "does not exist"
-            raise UserError(f"{self.path} {what}. Name {'a new' if new else 'the run'} folder with --run.")
+            way_out = "a new folder with --run" if new else "the run's folder"
+            raise UserError(f"{self.path} {what}. Name {way_out}.")
         lock = FileLock(self.path / LOCK, timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -98,9 +98,16 @@ class RunFolder:
         finally:
             lock.release()
 
+    def _is_free(self) -> bool:
+        """Whether a new run may begin here: the folder is empty, or has what a killed `claim` left."""
+        if not self.path.is_dir():
+            return not self.path.exists()
+        names = {path.name for path in self.path.iterdir() if not path.name.startswith(".part")}
+        return not names or (LOCK in names and names <= {LOCK, self.photographs.name, SEEN})
+
     def _remove_leftovers(self) -> None:
         """Removes what a killed process had half written; nobody else writes while the lock is held."""
-        for path in [*self.path.glob(".*part*"), *self.checkpoints.glob(".*part*")]:
+        for path in [*self.path.glob(".part-*"), *self.checkpoints.glob(".part-*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def claim(

@@ -20,7 +20,7 @@ from keras import layers
 
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.export import export
-from mobilevit_core.training import finalize, state, trainer
+from mobilevit_core.training import finalize, run_folder, state, trainer
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
 
@@ -54,7 +54,9 @@ def dying_at(function: Callable[..., Any], call: int, after: bool = False) -> Ca
 def arrange_death(moment: str) -> None:
     """Replaces what is called at the moment by something that kills the process."""
     averaging, facts = trainer.AverageWeights, trainer.AddEpochFacts
-    if moment == "first epoch":
+    if moment == "run half begun":
+        run_folder.write_json = dying_at(run_folder.write_json, 1)
+    elif moment == "first epoch":
         averaging.on_train_batch_end = dying_at(averaging.on_train_batch_end, 2)
     elif moment == "training":  # in the first epoch that this process finishes, and the one after
         averaging.on_train_batch_end = dying_at(averaging.on_train_batch_end, 5)

@@ -27,6 +27,7 @@ from tests.training import killed_run
 
 ROOT = Path(__file__).parents[2]
 MOMENTS = (
+    "run half begun",
     "first epoch",
     "training",
     "validation",
