@@ -18,7 +18,8 @@ from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder
 
 FINAL_LEARNING_RATE = 0.01  # of the highest, at the end of the cosine
-NOT_DECAYED = ["^bias$", "^gamma$", "^beta$"]  # names of such variables in Keras's layers
+# Variables that are not decayed. Keras searches the TensorFlow name, which is a path such as "stem_bn/gamma".
+NOT_DECAYED = [r"(^|/)(bias|gamma|beta)(:\d+)?$"]
 BEST = "best_"  # prefix of the best epoch's weights in a checkpoint
 
 
