@@ -4,14 +4,17 @@ A person's mistake gives one message and exit code 2; results go to standard out
 error. Libraries are imported inside the commands, so that --help and a mistyped path answer at once.
 """
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 from typer.core import TyperGroup
 
@@ -20,13 +23,31 @@ from mobilevit_core.data.dataset import ALL, PARTS, PhotoDataset
 from mobilevit_core.data.loading import check_enough, load_dataset, load_described
 from mobilevit_core.data.summary import SKIPPED_LIST, counts_table, shown_name
 from mobilevit_core.errors import UserError
-from mobilevit_core.training.recipes import RECIPES, balance_notes, make_recipe
+from mobilevit_core.training.recipes import RECIPES, Recipe, balance_notes, make_recipe
 
 if TYPE_CHECKING:
     from mobilevit_core.inference.classifier import Classifier
 
 SHOWN_NOTES = 10
+# Modules that the light installation lacks -> the extra that brings them.
+EXTRAS = dict.fromkeys(
+    (
+        "ai_edge_quantizer",
+        "filelock",
+        "huggingface_hub",
+        "jinja2",
+        "keras",
+        "matplotlib",
+        "safetensors",
+        "scipy",
+        "sklearn",
+        "tensorflow",
+        "tensorflow_datasets",
+    ),
+    "train",
+)
 EVALUATED = (*PARTS, ALL)
+HEAD_RECIPE = "head"  # a new classifier on the features of --weights, in seconds
 
 console = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
@@ -40,18 +61,27 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            messages.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
-            raise typer.Exit(2) from None
+            raise _failed(str(error)) from None
         except OSError as error:
             if error.filename is None:
                 raise
-            messages.print(
-                f"Error: {error.filename}: {error.strerror}", style="red", markup=False, soft_wrap=True
-            )
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            messages.print("Stopped. A training run goes on with the same command.")
-            raise typer.Exit(130) from None
+            raise _failed(f"{error.filename}: {error.strerror}") from None
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            raise _failed(
+                f"{ctx.invoked_subcommand} needs {error.name}, which is not installed. In the folder of this "
+                f"project: pip install '.[{extra}]'"
+            ) from None
+        except KeyboardInterrupt as stop:
+            messages.print(str(stop) or "Stopped.", markup=False, soft_wrap=True)
+            raise typer.Exit(getattr(stop, "exit_code", 128 + signal.SIGINT)) from None
+
+
+def _failed(message: str) -> typer.Exit:
+    messages.print(f"Error: {message}", style="red", markup=False, soft_wrap=True)
+    return typer.Exit(2)
 
 
 app = typer.Typer(
@@ -99,7 +129,7 @@ def train(
     other: OtherOption = None,
     other_without: OtherWithoutOption = None,
     data_weight: DataWeightOption = None,
-    recipe: Annotated[str, typer.Option(help=f"One of: {', '.join(RECIPES)}.")] = "default",
+    recipe: Annotated[str, typer.Option(help=f"One of: {', '.join((*RECIPES, HEAD_RECIPE))}.")] = "default",
     run: Annotated[
         Path | None, typer.Option(help="Run folder; the same one goes on. Default: runs/RECIPE.")
     ] = None,
@@ -108,8 +138,11 @@ def train(
         typer.Option("--set", help="Override a value of the recipe, NAME=VALUE; can be repeated."),
     ] = None,
     weights: Annotated[
-        Path | None,
-        typer.Option(help="A bundle to start from, of any classes. Default: fresh weights."),
+        str | None,
+        typer.Option(
+            help="What to start from: a bundle of any classes, imagenet (the authors' weights), a "
+            "safetensors file of timm or transformers, or hf://OWNER/NAME. Default: fresh weights."
+        ),
     ] = None,
     teacher: Annotated[
         list[Path] | None,
@@ -135,27 +168,35 @@ def train(
     Example: python -m mobilevit_core train --data my_photos --run runs/mine --set stages=128:40,192:10
     """
     overrides = dict(_name_and_value(value) for value in values or [])
+
+    def load(chosen: Recipe, folder: Path) -> PhotoDataset:
+        dataset = load_dataset(
+            data or ["tf_flowers"],
+            chosen.split,
+            chosen.seed,
+            leave_out=load_dataset(leave_out) if leave_out else None,
+            without=without or (),
+            keep_suspects=chosen.suspects != "drop",
+            other=other or (),
+            other_without=other_without or (),
+            weights=dict(_source_and_weight(text) for text in data_weight or []),
+        )
+        _show_data(dataset, [*check_enough(dataset), *balance_notes(dataset, chosen)], folder)
+        return dataset
+
+    if recipe == HEAD_RECIPE:
+        _train_head(load, run, overrides, weights, bool(teacher), as_json)
+        return
     chosen = make_recipe(recipe, overrides)
     folder = run or Path("runs") / recipe
     from mobilevit_core.bundle.bundle import open_bundle
-    from mobilevit_core.training.transfer import StartingWeights
+    from mobilevit_core.training.transfer import open_start
 
-    start = StartingWeights(open_bundle(weights)) if weights else None
+    start = open_start(weights, chosen.variant) if weights else None
     if start:
         start.check(chosen)
     teacher_bundles = [open_bundle(path) for path in teacher or []]
-    dataset = load_dataset(
-        data or ["tf_flowers"],
-        chosen.split,
-        chosen.seed,
-        leave_out=load_dataset(leave_out) if leave_out else None,
-        without=without or (),
-        keep_suspects=chosen.suspects != "drop",
-        other=other or (),
-        other_without=other_without or (),
-        weights=dict(_source_and_weight(text) for text in data_weight or []),
-    )
-    _show_data(dataset, [*check_enough(dataset), *balance_notes(dataset, chosen)], folder)
+    dataset = load(chosen, folder)
 
     from mobilevit_core.training.distillation import Teachers
     from mobilevit_core.training.run_folder import RunFolder
@@ -175,6 +216,75 @@ def train(
             f"Next: python -m mobilevit_core evaluate {bundle.folder} --part {part}",
         ):
             console.print(line, markup=False, soft_wrap=True)
+
+
+def _train_head(
+    load: Callable[[Recipe, Path], PhotoDataset],
+    run: Path | None,
+    overrides: Mapping[str, str],
+    weights: str | None,
+    has_teacher: bool,
+    as_json: bool,
+) -> None:
+    """What `train --recipe head` does."""
+    allowed = ("seed", "split", "suspects", "variant")
+    others = sorted(set(overrides) - set(allowed))
+    if others:
+        raise UserError(f"The recipe head has no value {others[0]!r}. It has: {', '.join(allowed)}.")
+    if not weights or has_teacher:
+        raise UserError(
+            "The recipe head needs --weights, whose features it uses, and takes no --teacher: "
+            "--weights imagenet, or a bundle such as --weights demo/weights."
+        )
+    chosen = make_recipe("finetune", {"suspects": "keep", **overrides})  # checks the values
+    from mobilevit_core.training.features import open_network
+    from mobilevit_core.training.head import CROSS_VALIDATION, train_head
+    from mobilevit_core.training.run_folder import RunFolder
+
+    network = open_network(weights, chosen.variant)
+    folder = run or Path("runs") / HEAD_RECIPE
+    dataset = load(chosen, folder)
+    with Progress(console=messages, transient=True) as bar:
+        task = bar.add_task("Looking at the photographs", total=None)
+        bundle, refused = train_head(
+            dataset,
+            network,
+            RunFolder(folder),
+            chosen.seed,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for sentence in refused:
+        messages.print(sentence, style="yellow", markup=False)
+    if as_json:
+        print(json.dumps({"bundle": str(bundle.folder), **bundle.manifest.to_json()}))
+        return
+    result = bundle.manifest.metrics[CROSS_VALIDATION]["runtimes"]["keras"]
+    low, high = result["interval_95"]
+    lines = [
+        f"Bundle: {bundle.folder}, accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
+        f"by cross-validation on {result['photos']} photographs"
+    ]
+    if dataset.parts.get("test"):
+        lines.append(f"Next: python -m mobilevit_core evaluate {bundle.folder} --part test")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+@app.command()
+def finish(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run, for example runs/mine.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle. Default: inside the run folder.")
+    ] = None,
+) -> None:
+    """Make a bundle from a run's newest checkpoint, even before its end or with photographs missing."""
+    from mobilevit_core.training.finish import finish_run
+    from mobilevit_core.training.run_folder import RunFolder
+
+    bundle, refused = finish_run(RunFolder(run), to)
+    for sentence in refused:
+        messages.print(sentence, style="yellow", markup=False)
+    console.print(f"Bundle: {bundle.folder}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -519,3 +629,33 @@ def _print_evaluation(title: str, figures: dict[str, Any], result: dict[str, Any
     for name, row in result["per_class"].items():
         table.add_row(escape(name), f"{row['precision']:.1%}", f"{row['recall']:.1%}", str(row["photos"]))
     console.print(table)
+
+
+weights_app = typer.Typer(no_args_is_help=True, help="Weights that others released.")
+app.add_typer(weights_app, name="weights")
+
+
+@weights_app.command()
+def check(
+    source: Annotated[str, typer.Argument(help="imagenet, hf://OWNER/NAME or a safetensors file.")],
+    picture: Annotated[Path, typer.Option(help="COCO's 000000039769.jpg.")],
+    variant: Annotated[str, typer.Option(help="xxs, xs or s.")] = "xxs",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare released weights with the logits that were published for them.
+
+    The picture is http://images.cocodataset.org/val2017/000000039769.jpg, saved to a file.
+    """
+    from mobilevit_core.models.create import check_variant
+    from mobilevit_core.models.published_logits import check_published
+
+    check_variant("paper", variant)
+    result = check_published(source, variant, picture)
+    if as_json:
+        print(json.dumps({**dataclasses.asdict(result), "passed": result.passed}))
+    else:
+        for title, values in (("published", result.expected), ("measured", result.measured)):
+            console.print(f"{title:9} {' '.join(f'{value:8.4f}' for value in values)}")
+        console.print(f"largest difference {result.difference:.1e}")
+    if not result.passed:
+        raise UserError(f"{source} does not give the published logits for {picture}.")

@@ -7,3 +7,16 @@ class UserError(Exception):
     The command line prints the message and leaves with exit code 2; the demo shows it on the page.
     Anything else that is raised is a fault of this project and keeps its traceback.
     """
+
+
+class Stopped(KeyboardInterrupt):
+    """A run that was told to stop (Ctrl-C, SIGTERM) and has kept what it had.
+
+    Args:
+        message: what is kept and how to go on.
+        exit_code: 128 and the signal's number.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -218,5 +218,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _training_of(origin: dict[str, Any]) -> str:
-    data = origin["data"]
-    return f"{data['photos']['train']:,} photographs of {data['name']} ({origin['classes']} classes)"
+    data, classes = origin["data"], f"({origin['classes']} classes)"
+    if "photos" not in data:  # weights of others that do not tell what they were trained on
+        return f"unknown data: {data['name']} {classes}"
+    return f"{data['photos']['train']:,} photographs of {data['name']} {classes}"

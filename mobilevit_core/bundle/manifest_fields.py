@@ -137,18 +137,11 @@ class DataSection(TypedDict):
     without: NotRequired[list[Text]]
 
 
-class OriginData(DataSection):
-    """The data of an earlier training; the number of its photographs is shown."""
-
-    __pydantic_config__ = SECTION
-    photos: Photos
-
-
 class Origin(TypedDict):
     """An earlier training that went into the weights, and in turn what that started from."""
 
     __pydantic_config__ = SECTION
-    data: OriginData
+    data: DataSection
     classes: Count
     start: NotRequired["Origin | None"]
 

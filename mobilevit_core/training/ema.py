@@ -1,9 +1,23 @@
 """Averaged weights: what validation and the finished model use while the trained ones still jump about."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import numpy as np
 import tensorflow as tf
 
-from mobilevit_core.training.flat_adamw import assign_flat, lay_flat
+
+def lay_flat(tensors: Sequence[Any]) -> tf.Tensor:
+    """All values of the tensors, one after the other: (total,)."""
+    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
+
+
+def assign_flat(variables: Sequence[Any], flat: tf.Tensor) -> None:
+    """Gives the variables the values of `lay_flat`'s result."""
+    sizes = [int(np.prod(variable.shape)) for variable in variables]
+    for variable, values in zip(variables, tf.split(flat, sizes), strict=True):
+        variable.assign(tf.reshape(values, variable.shape))
 
 
 class Averages:
@@ -37,23 +51,3 @@ class Averages:
         with tf.control_dependencies([weights, averages]):
             assign_flat(self._weights, averages)
             self.values.assign(weights)
-
-
-class AverageWeights(keras.callbacks.Callback):
-    """Updates the averages after every step and validates with them."""
-
-    def __init__(self, averages: Averages) -> None:
-        super().__init__()
-        self._averages = averages
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Takes in the step."""
-        self._averages.update()
-
-    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Averages in."""
-        self._averages.swap()
-
-    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        """Averages out."""
-        self._averages.swap()

@@ -1,6 +1,6 @@
 """From a trained model to its bundle: calibration on the validation part, then export."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
-from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Seen
 from mobilevit_core.evaluation.calibration import (
     expected_calibration_error,
@@ -18,7 +18,8 @@ from mobilevit_core.evaluation.calibration import (
     fold_temperature,
     with_temperature,
 )
-from mobilevit_core.export.export import Pictures, tensors, write_exported
+from mobilevit_core.export.export import CHECK_PHOTOS, Pictures, tensors, write_exported
+from mobilevit_core.images.preprocessing import ResizeRule
 from mobilevit_core.training.recipes import Recipe
 
 
@@ -30,52 +31,71 @@ def bundle_model(
     seen: Seen,
     origin: Mapping[str, Any] | None = None,
     history: Path | None = None,
+    trained_on: Mapping[str, Any] | None = None,
 ) -> tuple[Bundle, list[str]]:
     """Makes the bundle of a trained model: calibrates it on the validation part, converts, compares.
+
+    Without validation photographs the probabilities stay uncalibrated and nothing is rejected; without
+    training photographs there is no full int8 format.
 
     Args:
         folder: where; must not exist.
         model: the trained model at the recipe's image size; its classifier is scaled by the temperature.
-        dataset: what it was trained on; its validation part is what temperature and threshold are fitted
-            on and exports are compared on.
+        dataset: its validation part is what temperature and threshold are fitted on and exports are
+            compared on.
         recipe: of the run.
         seen: the photographs that went into the weights.
         origin: `start` and `teachers` of the manifest: what other trainings went into the weights.
         history: CSV of the training, copied into the bundle.
+        trained_on: the description of the data, where some of it is no longer there; the data set's own by
+            default.
 
     Returns:
         The bundle, and one sentence for every format that was refused.
     """
-    rule, photos = recipe.rule, dataset.part("validation")
-    images = tensors(photos, rule)
-    labels = np.array([photo.label for photo in photos])
-    before = model.predict(images, batch_size=16, verbose=0)
-    temperature = fit_temperature(before, labels)
-    fold_temperature(model, temperature)
-    after = with_temperature(before, temperature)
+    rule = recipe.rule
+    calibrated = _calibrate(model, dataset.parts.get("validation", ()), rule, dataset.other)
     manifest = Manifest(
         class_names=dataset.class_names,
         rule=rule,
         architecture=recipe.architecture,
         variant=recipe.variant,
         recipe=recipe.to_json(),
-        data=dataset.describe(),
+        data=dict(trained_on or dataset.describe()),
         **(origin or {}),
-        calibration={
-            "temperature": temperature,
-            "fitted_on": f"{len(photos)} photographs of the validation part",
-            "expected_calibration_error": {
-                "before": expected_calibration_error(before, labels),
-                "after": expected_calibration_error(after, labels),
-            },
-        },
-        rejection=_rejection(after, labels, dataset.other),
+        **calibrated,
         other_class=dataset.other_class,
     )
-    return write_exported(folder, model, manifest, Pictures.of(dataset, rule), history, seen)
+    return write_exported(folder, model, manifest, _pictures(dataset, rule), history, seen)
 
 
-def _rejection(probabilities: np.ndarray, labels: np.ndarray, other: int | None) -> RejectionRule:
-    """The rule fitted on the photographs that show one of the classes."""
-    known = labels != other if other is not None else np.ones(len(labels), bool)
-    return RejectionRule.fit(probabilities[known], other)
+def _calibrate(
+    model: keras.Model, photos: Sequence[LabelledPhoto], rule: ResizeRule, other: int | None
+) -> dict[str, Any]:
+    """Scales the classifier by a temperature; returns the manifest's `calibration` and `rejection`."""
+    if not photos:
+        return {}
+    labels = np.array([photo.label for photo in photos])
+    before = model.predict(tensors(photos, rule), batch_size=16, verbose=0)
+    temperature = fit_temperature(before, labels)
+    fold_temperature(model, temperature)
+    after = with_temperature(before, temperature)
+    calibration = {
+        "temperature": temperature,
+        "fitted_on": f"{len(photos)} photographs of the validation part",
+        "expected_calibration_error": {
+            "before": expected_calibration_error(before, labels),
+            "after": expected_calibration_error(after, labels),
+        },
+    }
+    known = labels != (-1 if other is None else other)  # the rule is fitted on what shows one of the classes
+    return {"calibration": calibration, "rejection": RejectionRule.fit(after[known], other)}
+
+
+def _pictures(dataset: PhotoDataset, rule: ResizeRule) -> Pictures:
+    """What exports are compared on: photographs, as far as there are any."""
+    validation, training = (dataset.parts.get(part, ()) for part in ("validation", "train"))
+    if validation and training:
+        return Pictures.of(dataset, rule)
+    photos = [*validation, *training][:CHECK_PHOTOS]
+    return Pictures(tensors(photos, rule)) if photos else Pictures.drawn(rule.image_size)

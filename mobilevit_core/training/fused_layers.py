@@ -6,15 +6,12 @@ XLA compiles into one loop (XLA as a whole is slower than TensorFlow on processo
 chains it is faster). Names, weights and their order are those of the layers that they stand for.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import layers
-
-LARGE_ATTENTION = 2**20  # scores a picture from which attention runs picture by picture
 
 
 def _one_loop(*ranks: int, seeded: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -31,6 +28,19 @@ def _one_loop(*ranks: int, seeded: bool = False) -> Callable[[Callable[..., Any]
 def _rows(x: tf.Tensor) -> tf.Tensor:
     """The last axis and all others as one: (rows, channels)."""
     return tf.reshape(x, (-1, x.shape[-1]))
+
+
+def _unrows(rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """The reverse of `_rows` for a tensor of these leading axes; the last axis is that of the rows."""
+    inner = [*like.shape[1:-1], rows.shape[-1]]
+    if None not in inner:
+        return tf.reshape(rows, (-1, *inner))
+    return tf.reshape(rows, tf.concat([tf.shape(like)[:-1], inner[-1:]], 0))
+
+
+def _fits(inputs: tf.Tensor) -> bool:
+    """Whether the fused layers may handle a tensor: float32, at least a matrix, channels known."""
+    return inputs.dtype == tf.float32 and len(inputs.shape) >= 2 and inputs.shape[-1] is not None
 
 
 # --- activations ---------------------------------------------------------------------------------------
@@ -54,12 +64,15 @@ def _activate(x: tf.Tensor, activation: Callable[[tf.Tensor], tf.Tensor]) -> tf.
     return _silu(x) if activation is keras.activations.silu else activation(x)
 
 
+# Each `call` below ends in the plain layer's own where the inputs are of a kind that it was not made for.
+
+
 class FusedSiLU(layers.Activation):
     """SiLU whose gradient is one loop."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """x * sigmoid(x)."""
-        return _silu(inputs)
+        return _silu(inputs) if _fits(inputs) else super().call(inputs)
 
 
 # --- products ------------------------------------------------------------------------------------------
@@ -70,8 +83,12 @@ class FusedDense(layers.Dense):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """The activation of inputs @ kernel + bias."""
-        x = tf.nn.bias_add(tf.matmul(_rows(inputs), self.kernel), self.bias)  # never a batched product
-        return tf.reshape(_activate(x, self.activation), (-1, *inputs.shape[1:-1], self.units))
+        if not _fits(inputs):
+            return super().call(inputs, training=training)
+        x = tf.matmul(_rows(inputs), self.kernel)  # never a batched product
+        if self.use_bias:
+            x = tf.nn.bias_add(x, self.bias)
+        return _unrows(_activate(x, self.activation), inputs)
 
 
 class FusedConv2D(layers.Conv2D):
@@ -79,10 +96,11 @@ class FusedConv2D(layers.Conv2D):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """The activation of the convolution."""
+        if not _fits(inputs):
+            return super().call(inputs)
         kernel = tf.convert_to_tensor(self.kernel)
         if self.kernel_size == (1, 1) and self.strides == (1, 1):
-            x = tf.matmul(_rows(inputs), kernel[0, 0])
-            x = tf.reshape(x, (-1, *inputs.shape[1:3], self.filters))
+            x = _unrows(tf.matmul(_rows(inputs), kernel[0, 0]), inputs)
         else:
             x = tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper())
         if self.use_bias:
@@ -98,7 +116,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         """Normalizes; in training also updates the moving statistics, as the plain layer does."""
-        if not (training and self.trainable):
+        if not (training and self.trainable) or mask is not None or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs, self.gamma, self.beta, epsilon=self.epsilon, is_training=True
@@ -141,6 +159,8 @@ class FusedLayerNormalization(layers.LayerNormalization):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Normalizes the last axis."""
+        if not _fits(inputs):
+            return super().call(inputs)
 
         @tf.custom_gradient
         def normalize(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, Any]:
@@ -150,10 +170,10 @@ class FusedLayerNormalization(layers.LayerNormalization):
             )
 
         weights = (tf.convert_to_tensor(weight) for weight in (self.gamma, self.beta))
-        return tf.reshape(normalize(_rows(inputs), *weights), (-1, *inputs.shape[1:]))
+        return _unrows(normalize(_rows(inputs), *weights), inputs)
 
 
-# --- dropout and attention -----------------------------------------------------------------------------
+# --- dropout ---------------------------------------------------------------------------------------------
 
 
 def _kept(x: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -203,116 +223,7 @@ class FastDropout(layers.Dropout):
         """Drops and rescales in training."""
         if not training or self.rate == 0:
             return inputs
+        if not _fits(inputs):
+            return super().call(inputs, training=training)
         x = _dropout(_rows(inputs), tf.constant(self.rate), _next_seed(self))
         return tf.reshape(x, tf.shape(inputs))
-
-
-class FlatMultiHeadAttention(layers.MultiHeadAttention):
-    """Self-attention over all inner axes as plain matrix products over one flat axis of tokens.
-
-    Keras contracts 4-D inputs axis by axis in einsum, which spends most of its time transposing.
-    """
-
-    def call(
-        self, query: tf.Tensor, value: tf.Tensor, key: tf.Tensor | None = None, training: bool = False
-    ) -> tf.Tensor:
-        """Attends from every position to every position.
-
-        Args:
-            query: (batch, ..., d), the inner axes of known length.
-            value: the same tensor.
-            key: None; Keras asks for the argument's name.
-            training: whether dropout acts on the attention weights.
-
-        Returns:
-            (batch, ..., d).
-        """
-        tokens, width = math.prod(query.shape[1:-1]), query.shape[-1]
-        flat = tf.reshape(query, (-1, width))
-        q, k, v = (
-            self._project(flat, dense, tokens)
-            for dense in (self.query_dense, self.key_dense, self.value_dense)
-        )
-        rate = self._dropout_layer.rate if training else 0.0
-        seed = _next_seed(self._dropout_layer) if rate else tf.zeros(2, tf.int32)
-        attended = _attend(q, k, v, rate, seed)  # batch, heads, tokens, key width
-        attended = tf.reshape(tf.transpose(attended, (0, 2, 1, 3)), (-1, self.num_heads * self.value_dim))
-        kernel = tf.reshape(self.output_dense.kernel, (-1, width))
-        return tf.reshape(attended @ kernel + self.output_dense.bias, (-1, *query.shape[1:]))
-
-    def _project(self, flat: tf.Tensor, dense: layers.Layer, tokens: int) -> tf.Tensor:
-        width, heads, head_width = dense.kernel.shape
-        x = tf.matmul(flat, tf.reshape(dense.kernel, (width, heads * head_width)))
-        x = tf.reshape(x + tf.reshape(dense.bias, [-1]), (-1, tokens, heads, head_width))
-        return tf.transpose(x, (0, 2, 1, 3))
-
-
-def _attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
-    """Dropout(softmax(q k^T / sqrt(width))) v for (batch, heads, tokens, width) tensors.
-
-    Where the scores of a whole batch would be gigabytes, it goes picture by picture and computes the
-    scores again for the gradient, so that they stay in the processor's cache.
-    """
-    heads, tokens = q.shape[1:3]
-    if heads * tokens**2 < LARGE_ATTENTION:
-        weights = tf.nn.softmax(tf.matmul(q * q.shape[-1] ** -0.5, k, transpose_b=True))
-        if rate:
-            weights = tf.reshape(_dropout(_rows(weights), tf.constant(rate), seed), tf.shape(weights))
-        return tf.matmul(weights, v)
-    return _attend_one_by_one(q, k, v, tf.constant(rate), seed)
-
-
-@_one_loop(2, 2, 0, seeded=True)
-def _dropped_softmax_gradient(
-    weights: tf.Tensor, upstream: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gradient of the scores, and the weights after dropout once more."""
-    grown = tf.where(_kept(weights, rate, seed), 1 / (1 - rate), 0.0)
-    upstream = upstream * grown
-    gradient = weights * (upstream - tf.reduce_sum(weights * upstream, -1, keepdims=True))
-    return gradient, weights * grown
-
-
-def _attend_one_by_one(
-    q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor
-) -> tf.Tensor:
-    heads, tokens, width = q.shape[1:]
-    square = (heads, tokens, tokens)
-    scale = width**-0.5
-
-    def weights_of(q: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
-        return _rows(tf.nn.softmax(tf.matmul(q, k, transpose_b=True)))  # heads * tokens, tokens
-
-    def forward(picture: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        index, q, k, v = picture
-        dropped = _drop(weights_of(q, k), rate, seed + [index + 1, 0])
-        return tf.matmul(tf.reshape(dropped, square), v)
-
-    def backward(picture: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-        index, q, k, v, upstream = picture
-        scores, dropped = (
-            tf.reshape(rows, square)
-            for rows in _dropped_softmax_gradient(
-                weights_of(q, k),
-                _rows(tf.matmul(upstream, v, transpose_b=True)),
-                rate,
-                seed + [index + 1, 0],
-            )
-        )
-        return (
-            tf.matmul(scores, k),
-            tf.matmul(scores, q, transpose_a=True),
-            tf.matmul(dropped, upstream, transpose_a=True),
-        )
-
-    @tf.custom_gradient
-    def attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        pictures = (tf.range(tf.shape(q)[0]), q, k, v)
-        attended = tf.map_fn(forward, pictures, fn_output_signature=q.dtype)
-
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return tf.map_fn(backward, (*pictures, upstream), fn_output_signature=(q.dtype,) * 3)
-
-        return attended, gradient
-
-    return attend(q * scale, k, v)

@@ -7,6 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
+def note(text: str) -> None:
+    """Prints a sentence that does not stop the run, on standard error."""
+    Console(stderr=True, highlight=False).print(f"Note: {text}", markup=False, soft_wrap=True)
+
+
 class TrainingProgress(keras.callbacks.Callback):
     """Shows where the run is and how long it still takes; goes to standard error.
 

@@ -1,14 +1,29 @@
-"""The files of one training run, and the promise that a folder holds one run only."""
+"""The files of one training run, and the promise that a folder holds one run, trained by one process."""
 
 import csv
 import io
 import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.provenance import FILE as SEEN
+from mobilevit_core.data.provenance import Seen
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_bytes, write_json
+from mobilevit_core.training.checkpoints import Checkpoint, finished_epochs, newest
+from mobilevit_core.training.recipes import Recipe
+
+LOCK = ".lock"
+NAMED = 4  # photographs or values in a message
+PHOTOGRAPH_COLUMNS = ("split", "class", "name", "sha256", "file")
+NEW_RUN = "start a new run in another folder with --run"
 
 
 @dataclass(frozen=True)
@@ -18,23 +33,28 @@ class RunFolder:
     path: Path
 
     @property
+    def config(self) -> Path:
+        """JSON: recipe, data, and what the training started from."""
+        return self.path / "config.json"
+
+    @property
+    def photographs(self) -> Path:
+        """CSV: the photographs of the run with their digests."""
+        return self.path / "photographs.csv"
+
+    @property
     def history(self) -> Path:
-        """CSV, a row an epoch."""
+        """CSV, a row per epoch."""
         return self.path / "history.csv"
 
     @property
     def checkpoints(self) -> Path:
-        """TensorFlow checkpoints of everything that changes."""
+        """Checkpoints of everything that changes."""
         return self.path / "checkpoints"
 
     @property
-    def best_weights(self) -> Path:
-        """Weights of the best epoch, for recipes that keep it."""
-        return self.path / "best.weights.h5"
-
-    @property
     def cache(self) -> Path:
-        """Decoded photographs that do not fit into memory; gone when the run is finished."""
+        """Decoded photographs that do not fit into memory; gone when the training ends."""
         return self.path / "cache"
 
     @property
@@ -42,57 +62,243 @@ class RunFolder:
         """The finished artefact."""
         return self.path / "bundle"
 
-    def claim(self, config: dict[str, Any]) -> None:
-        """Records what the run is, or makes sure that it is still the same.
+    def bundle_after(self, epochs: int) -> Path:
+        """A bundle of the first epochs, beside that of the whole run."""
+        return self.path / f"bundle-epoch-{epochs}"
+
+    @contextmanager
+    def locked(self, new: bool = True) -> Iterator[None]:
+        """Keeps other processes out of the folder; the lock ends with the process, however it ends.
+
+        Args:
+            new: whether the folder may be made.
 
         Raises:
-            UserError: the folder holds a run with other values, or something that is no run.
+            UserError: it holds something else, another process trains in it, or it can't be written.
         """
-        path = self.path / "config.json"
-        if not path.exists():
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-                raise UserError(f"{self.path} exists and is no training run. Name a new folder with --run.")
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_json(path, config)
-            return
+        if not self.config.exists() and not (new and self._is_free()):
+            what = "is not a training run" if self.path.exists() else "does not exist"
+            way_out = "a new folder with --run" if new else "the run's folder"
+            raise UserError(f"{self.path} {what}. Name {way_out}.")
+        lock = FileLock(self.path / LOCK, timeout=0)
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise UserError(f"{path} is damaged. Name a new folder with --run.") from None
-        flat_before, flat_now = _flatten(before), _flatten(json.loads(json.dumps(config)))
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"Another process is training in {self.path}. Wait until it ends, or {NEW_RUN}."
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"The run folder {self.path} can't be written: {error.strerror}. Name another with --run."
+            ) from error
+        try:
+            self._remove_leftovers()
+            yield
+        finally:
+            lock.release()
+
+    def _is_free(self) -> bool:
+        """Whether a new run may begin here: the folder is empty, or has what a killed `claim` left."""
+        if not self.path.is_dir():
+            return not self.path.exists()
+        names = {path.name for path in self.path.iterdir() if not path.name.startswith(".part")}
+        return not names or (LOCK in names and names <= {LOCK, self.photographs.name, SEEN})
+
+    def _remove_leftovers(self) -> None:
+        """Removes what a killed process had half written; nobody else writes while the lock is held."""
+        for path in [*self.path.glob(".part-*"), *self.checkpoints.glob(".part-*")]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def claim(
+        self, dataset: PhotoDataset, recipe: Mapping[str, Any], origin: Mapping[str, Any], seen: Seen
+    ) -> None:
+        """Records what the run is, or makes sure that it is still the same.
+
+        The stages alone may change, as long as the epochs that are done stay what they were.
+
+        Args:
+            dataset: the photographs.
+            recipe: all values, as JSON.
+            origin: `start` and `teachers`: what other trainings go into the weights.
+            seen: the photographs that go into the weights.
+
+        Raises:
+            UserError: the folder holds a run with other values or photographs; the message names them.
+        """
+        config = {
+            "data": _with_full_name(dataset.describe()),
+            "class_names": list(dataset.class_names),
+            "recipe": recipe,
+            **json.loads(json.dumps(origin)),
+        }
+        rows = _photograph_rows(dataset)
+        if not self.config.exists():
+            write_bytes(self.photographs, _csv(rows, PHOTOGRAPH_COLUMNS))
+            seen.write(self.path)
+            write_json(self.config, config)  # the last: with it, the folder is a run
+            return
+        before = self.record()
         different = [
-            f"{key} was {flat_before.get(key)}, is now {flat_now.get(key)}"
-            for key in sorted(flat_before | flat_now)
-            if flat_before.get(key) != flat_now.get(key)
+            *_different_values(before, config, finished_epochs(self.checkpoints)),
+            *_different_photographs(self._read(self.photographs), rows),
         ]
         if different:
             raise UserError(
-                f"{self.path} holds a run with other values ({'; '.join(different[:4])}). "
-                "Repeat its command to go on with it, or name a new folder with --run."
+                f"{self.path} holds a run with other values: {'; '.join(different)}. "
+                f"Repeat its command to continue it, {NEW_RUN}, or make a bundle of what it has learned: "
+                f"python -m mobilevit_core finish {self.path}"
             )
+        if before["recipe"] != recipe:
+            write_json(self.config, {**before, "recipe": recipe})
+
+    def record(self) -> dict[str, Any]:
+        """What `claim` recorded.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        try:
+            value = json.loads(self.config.read_text(encoding="utf-8"))
+            value["recipe"], value["data"]["name"], value["class_names"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"{self.config} is damaged or of an older version. Restore it from a backup, or {NEW_RUN}."
+            ) from None
+        return value
+
+    def recorded_photographs(self) -> list[dict[str, str]]:
+        """The photographs of the run, one row each; `file` is empty where it has none."""
+        return self._read(self.photographs)
 
     def rows(self) -> list[dict[str, str]]:
         """The history so far."""
-        if not self.history.exists():
+        return self._read(self.history)
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the history anew."""
+        if rows:
+            write_bytes(self.history, _csv(rows, list(rows[0])))
+
+    def newest_checkpoint(self) -> Checkpoint | None:
+        """The newest intact checkpoint; None before the end of the first epoch.
+
+        Raises:
+            UserError: no checkpoint can be read, or there is none although epochs are recorded.
+        """
+        found = newest(self.checkpoints)
+        if found is None and (done := len(self.rows())):
+            raise UserError(
+                f"{self.history} records {done} epochs, but {self.checkpoints} has no checkpoint. Restore it "
+                f"from a backup, or {NEW_RUN}."
+            )
+        return found
+
+    def put_bundle_aside(self, epochs: int) -> Path:
+        """Renames the bundle of a shorter training, so that the longer one's can take its place."""
+        aside, number = self.bundle_after(epochs), 1
+        while aside.exists():
+            number += 1
+            aside = aside.with_name(f"{self.bundle_after(epochs).name}-{number}")
+        self.bundle.rename(aside)
+        return aside
+
+    def _read(self, path: Path) -> list[dict[str, str]]:
+        if not path.exists():
             return []
-        with self.history.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return list(csv.DictReader(file))
 
-    def forget_after(self, epoch: int) -> None:
-        """Drops history rows of epochs that no checkpoint holds (the run stopped between the two)."""
-        rows = self.rows()
-        kept = [row for row in rows if int(row["epoch"]) < epoch]
-        if len(kept) < len(rows):
-            text = io.StringIO(newline="")
-            writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(kept)
-            write_bytes(self.history, text.getvalue().encode())
+
+def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode(errors="surrogateescape")
 
 
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {
-        k: v for key, item in value.items() for k, v in _flatten(item, f"{prefix}.{key}".strip(".")).items()
+def _with_full_name(data: dict[str, Any]) -> dict[str, Any]:
+    folder = Path(data["name"])
+    return {**data, "name": str(folder.resolve()) if folder.is_dir() else data["name"]}
+
+
+def _photograph_rows(dataset: PhotoDataset) -> list[dict[str, str]]:
+    def row(split: str, photo: LabelledPhoto) -> dict[str, str]:
+        file = str(photo.source.absolute()) if isinstance(photo.source, Path) else ""
+        name = dataset.class_names[photo.label]
+        return dict(zip(PHOTOGRAPH_COLUMNS, (split, name, photo.name, photo.sha256, file), strict=True))
+
+    return [row(split, photo) for split, photos in dataset.parts.items() for photo in photos]
+
+
+def _different_values(before: Mapping[str, Any], now: Mapping[str, Any], done: int) -> list[str]:
+    recipe = now["recipe"]
+    # A value that is newer than the run had its default.
+    known = {**{key: value for key, value in Recipe().to_json().items() if key in recipe}, **before["recipe"]}
+    different = [
+        f"{key} is {_shown(value)}, it was {_shown(known.get(key))} (--set {key}={_shown(known.get(key))})"
+        for key, value in recipe.items()
+        if key not in ("stages", "image_size") and value != known.get(key)
+    ]
+    if recipe.get("stages") != known.get("stages"):
+        if not recipe.get("stages") or not known.get("stages"):
+            different.append("--recipe: the run began with another kind of training")
+        elif sizes_by_epoch(recipe["stages"])[:done] != sizes_by_epoch(known["stages"])[:done]:
+            start = _shown(first_epochs(known["stages"], done))
+            different.append(
+                f"stages is {_shown(recipe['stages'])}, but {done} epochs are done (--set stages={start},... "
+                "continues them)"
+            )
+    elif recipe.get("image_size") != known.get("image_size"):
+        different.append(f"image_size is {recipe['image_size']}, it was {known['image_size']}")
+    for key, option in (("start", "--weights"), ("teachers", "--teacher")):
+        if now.get(key) != before.get(key):
+            was = "other files were given" if before.get(key) and now.get(key) else "it was not given"
+            different.append(f"{option}: {'it was given' if not now.get(key) else was} when the run began")
+    return different[:NAMED]
+
+
+def _different_photographs(
+    before: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]]
+) -> list[str]:
+    def by_name(rows: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
+        return {(row["split"], row["name"]): (row["class"], row["sha256"]) for row in rows}
+
+    old, new = by_name(before), by_name(now)
+    kinds = {
+        "gone": [key for key in old if key not in new],
+        "changed": [key for key in old if key in new and old[key] != new[key]],
+        "new": [key for key in new if key not in old],
     }
+    return [
+        f"{len(keys)} {'photograph is' if len(keys) == 1 else 'photographs are'} {kind} ("
+        + ", ".join(f"{name} of {split}" for split, name in keys[:NAMED])
+        + (", ..." if len(keys) > NAMED else "")
+        + ")"
+        for kind, keys in kinds.items()
+        if keys
+    ]
+
+
+def _shown(value: Any) -> str:
+    """A value as `--set` takes it."""
+    if isinstance(value, list | tuple):
+        return ",".join(f"{size}:{epochs}" for size, epochs in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def sizes_by_epoch(stages: Sequence[Sequence[int]]) -> list[int]:
+    """The image size of every epoch of some stages."""
+    return [size for size, epochs in stages for _ in range(epochs)]
+
+
+def first_epochs(stages: Sequence[Sequence[int]], done: int) -> tuple[tuple[int, int], ...]:
+    """The stages cut after so many epochs."""
+    cut = []
+    for size, epochs in stages:
+        epochs = min(epochs, done)
+        done -= epochs
+        if epochs:
+            cut.append((size, epochs))
+    return tuple(cut)

@@ -1,20 +1,15 @@
 """Trains by a recipe: stages of rising resolution, checkpoints, one bundle at the end.
 
 The same call with the same run folder goes on after the last finished epoch. A new stage is the same
-thing: a network for another image size that continues from the checkpoint.
+thing: a network for another image size that continues from the state of the one before.
 """
 
-import math
 import shutil
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import PhotoDataset
@@ -22,13 +17,10 @@ from mobilevit_core.data.provenance import Seen
 from mobilevit_core.data.summary import write_skipped
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import evaluate_runtimes, figures_of
-from mobilevit_core.files import replacing
-from mobilevit_core.models.create import check_variant, create_mobilevit, logits_model
+from mobilevit_core.models.create import check_variant, create_mobilevit
+from mobilevit_core.training.callbacks import AddEpochFacts, AverageWeights, SaveEpoch
 from mobilevit_core.training.distillation import Teachers
-from mobilevit_core.training.ema import Averages, AverageWeights
 from mobilevit_core.training.finalize import bundle_model
-from mobilevit_core.training.flat_adamw import FlatAdamW
-from mobilevit_core.training.fused_model import training_form
 from mobilevit_core.training.input_pipeline import (
     CACHE_MARGIN,
     PhotoCache,
@@ -36,25 +28,31 @@ from mobilevit_core.training.input_pipeline import (
     training_batches,
     validation_batches,
 )
-from mobilevit_core.training.progress import TrainingProgress
+from mobilevit_core.training.interruption import ending_clearly
+from mobilevit_core.training.progress import TrainingProgress, note
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder
 from mobilevit_core.training.sampling import Sampling
-from mobilevit_core.training.transfer import StartingWeights
+from mobilevit_core.training.state import TrainingState, learning_rate, tell_damaged
+from mobilevit_core.training.transfer import Start
 
-FINAL_LEARNING_RATE = 0.01  # of the highest, at the end of the cosine
+# Bytes on the disk per weight of the network: three checkpoints (two are kept while the next is written) of
+# weights, two moments and averages; a bundle and the conversions that it is made from.
+BYTES_PER_WEIGHT = 3 * 16 + 32
+SPARE_BYTES = 20 * 2**20
 
 
 def train_bundle(
     dataset: PhotoDataset,
     recipe: Recipe,
     run: RunFolder,
-    start: StartingWeights | None = None,
+    start: Start | None = None,
     teachers: Teachers | None = None,
 ) -> tuple[Bundle, list[str]]:
     """Trains to the end, makes the bundle and records its accuracy on the validation part.
 
-    A run that has its bundle already is left as it is.
+    A run that has its bundle already is left as it is. With more epochs than before in the recipe's stages,
+    it is continued; its bundle is kept under another name.
 
     Args:
         dataset: must have a train and a validation part.
@@ -67,7 +65,9 @@ def train_bundle(
         The bundle, and one sentence for every weight format that was refused.
 
     Raises:
-        UserError: the folder holds another run, or a part of the data is missing.
+        UserError: the folder holds another run or is in use, a part of the data is missing, or the disk is
+            full.
+        Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch.
     """
     check_variant(recipe.architecture, recipe.variant)
     dataset.part("train"), dataset.part("validation")
@@ -76,30 +76,50 @@ def train_bundle(
     provenance = start.describe() if start else None
     learned_from = teachers.describe() if teachers else None
     origin = {"start": provenance, "teachers": learned_from}
-    run.claim({"data": dataset.describe(), "recipe": recipe.to_json(), **origin})
-    write_skipped(run.path, dataset)
-    if run.bundle.exists():
-        bundle, refused = open_bundle(run.bundle), []
-    else:
-        model = train(dataset, recipe, run, start, teachers)
-        before = [*(start.seen if start else []), *(teachers.seen if teachers else [])]
-        seen = Seen.by_training(dataset, before)
-        bundle, refused = bundle_model(run.bundle, model, dataset, recipe, seen, origin, run.history)
-    if "validation" not in bundle.manifest.metrics:  # new, or stopped just before this line
-        evaluations = evaluate_runtimes(bundle, dataset, "validation", bundle.expected)
-        bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation", bundle.seen))
-    shutil.rmtree(run.cache, ignore_errors=True)
+    before = [*(start.seen if start else []), *(teachers.seen if teachers else [])]
+    seen = Seen.by_training(dataset, before)
+    with run.locked(), ending_clearly(run, recipe.epochs):
+        run.claim(dataset, recipe.to_json(), origin, seen)
+        write_skipped(run.path, dataset)
+        refused: list[str] = []
+        bundle = _finished(run, recipe)
+        if bundle is None:
+            model = train(dataset, recipe, run, start, teachers)
+            _put_shorter_bundle_aside(run)
+            bundle, refused = bundle_model(run.bundle, model, dataset, recipe, seen, origin, run.history)
+        if "validation" not in bundle.manifest.metrics:  # new, or stopped just before this line
+            record_validation(bundle, dataset)
     return bundle, refused
+
+
+def record_validation(bundle: Bundle, dataset: PhotoDataset) -> None:
+    """Measures every weight format of a bundle on the validation part and records the figures in it."""
+    evaluations = evaluate_runtimes(bundle, dataset, "validation", bundle.expected)
+    bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation", bundle.seen))
+
+
+def _finished(run: RunFolder, recipe: Recipe) -> Bundle | None:
+    """The run's bundle, if it is that of all epochs of the recipe."""
+    if not run.bundle.exists():
+        return None
+    bundle = open_bundle(run.bundle)
+    return bundle if bundle.manifest.recipe["stages"] == recipe.to_json()["stages"] else None
+
+
+def _put_shorter_bundle_aside(run: RunFolder) -> None:
+    if run.bundle.exists():
+        epochs = sum(epochs for _, epochs in open_bundle(run.bundle).manifest.recipe["stages"])
+        note(f"the bundle of the first {epochs} epochs is now {run.put_bundle_aside(epochs)}.")
 
 
 def train(
     dataset: PhotoDataset,
     recipe: Recipe,
     run: RunFolder,
-    start: StartingWeights | None = None,
+    start: Start | None = None,
     teachers: Teachers | None = None,
 ) -> keras.Model:
-    """Trains to the end of the recipe, or goes on from where the run folder's last checkpoint is.
+    """Trains to the end of the recipe, or goes on from the newest checkpoint in the run folder.
 
     Args:
         dataset: must have a train and a validation part.
@@ -111,140 +131,86 @@ def train(
     Returns:
         The plain model at the recipe's image size with the weights that the recipe keeps.
     """
-    photos, validation = dataset.part("train"), dataset.part("validation")
-    classes = len(dataset.class_names)
     keras.utils.set_random_seed(recipe.seed)
+    classes = len(dataset.class_names)
     model = create_mobilevit(recipe.variant, classes, recipe.image_size, recipe.architecture)
-    if start:
+    checkpoint = run.newest_checkpoint()
+    if checkpoint:
+        tell_damaged(checkpoint, run)
+        run.write_history(checkpoint.history)
+    elif start:
         start.copy_to(model, dataset.class_names)
-    sampling = Sampling.of(dataset, recipe)
-    steps = steps_per_epoch(sampling.epoch_photos, recipe.batch_size)
-    state, cache, end = None, None, 0
-    for image_size, epochs in recipe.stages:
-        end += epochs
-        state = TrainingState(model, image_size, recipe, steps, run)
-        if state.epoch >= end:
-            continue
-        if cache is None:
-            largest = max(size for size, _ in recipe.stages)
-            cache = PhotoCache(photos, round(largest * CACHE_MARGIN), run.cache)
-            print(cache.describe(), file=sys.stderr, flush=True)
-        run.forget_after(state.epoch)
-        rule = replace(recipe.rule, image_size=image_size)
-        batches = training_batches(photos, cache, classes, image_size, recipe, state.epoch, sampling)
-        if teachers:
-            batches = teachers.blend(batches, image_size, recipe.teaching)
-        callbacks = _callbacks(state, recipe, steps, run)
-        try:
-            state.trained.fit(
-                batches,
-                validation_data=validation_batches(validation, classes, rule, recipe.batch_size),
-                initial_epoch=state.epoch,
-                epochs=end,
-                steps_per_epoch=steps,
-                shuffle=False,  # the data set orders itself
-                callbacks=callbacks,
-                verbose=0,
-            )
-        finally:
-            for callback in callbacks:  # an interrupted fit() leaves the history and the bar open
-                callback.on_train_end()
+    _check_space(run.path, model)
+    state = TrainingState(model, recipe.stages[0][0], recipe, _steps(dataset, recipe), checkpoint)
+    _tell_changed_schedule(state, recipe, _steps(dataset, recipe))
+    try:
+        state = _train_stages(state, model, dataset, recipe, run, teachers)
+    finally:
+        shutil.rmtree(run.cache, ignore_errors=True)
     state.copy_kept_weights(model)
     return model
 
 
-class TrainingState:
-    """Everything that changes while one stage trains, and its checkpoints.
+def _steps(dataset: PhotoDataset, recipe: Recipe) -> int:
+    return steps_per_epoch(Sampling.of(dataset, recipe).epoch_photos, recipe.batch_size)
 
-    Args:
-        model: the plain model, for its starting weights.
-        image_size: of the stage, pixels.
-        recipe: optimizer, averages.
-        steps: a training epoch.
-        run: where the checkpoints are; the newest is restored.
-    """
 
-    def __init__(
-        self, model: keras.Model, image_size: int, recipe: Recipe, steps: int, run: RunFolder
-    ) -> None:
-        classes = model.output_shape[-1]
-        plain = create_mobilevit(recipe.variant, classes, image_size, recipe.architecture)
-        plain.set_weights(model.get_weights())
-        self.recipe, self.run = recipe, run
-        self.trained = training_form(logits_model(plain))
-        self.trained.compile(
-            optimizer=_optimizer(recipe, steps, self.trained),
-            loss=keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=recipe.label_smoothing
-            ),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-            jit_compile=False,  # XLA is several times slower on CPU
+def _train_stages(
+    state: TrainingState,
+    model: keras.Model,
+    dataset: PhotoDataset,
+    recipe: Recipe,
+    run: RunFolder,
+    teachers: Teachers | None,
+) -> TrainingState:
+    """Trains what is left of every stage; returns the state at the end."""
+    cache, end = None, 0
+    for image_size, epochs in recipe.stages:
+        end += epochs
+        if state.epoch >= end:
+            continue
+        if cache is None:
+            largest = max(size for size, _ in recipe.stages)
+            cache = PhotoCache(dataset.part("train"), round(largest * CACHE_MARGIN), run.cache)
+            print(cache.describe(), file=sys.stderr, flush=True)
+        if state.trained.input_shape[1] != image_size:
+            state = TrainingState(model, image_size, recipe, _steps(dataset, recipe), state.checkpoint())
+        _train_stage(state, end, dataset, cache, recipe, run, teachers)
+    return state
+
+
+def _train_stage(
+    state: TrainingState,
+    end: int,
+    dataset: PhotoDataset,
+    cache: PhotoCache,
+    recipe: Recipe,
+    run: RunFolder,
+    teachers: Teachers | None,
+) -> None:
+    """Trains one stage up to the epoch `end`."""
+    photos, validation, classes = dataset.part("train"), dataset.part("validation"), len(dataset.class_names)
+    image_size = state.trained.input_shape[1]
+    rule = replace(recipe.rule, image_size=image_size)
+    sampling = Sampling.of(dataset, recipe)
+    batches = training_batches(photos, cache, classes, image_size, recipe, state.epoch, sampling)
+    if teachers:
+        batches = teachers.blend(batches, image_size, recipe.teaching)
+    callbacks = _callbacks(state, recipe, _steps(dataset, recipe), run)
+    try:
+        state.trained.fit(
+            batches,
+            validation_data=validation_batches(validation, classes, rule, recipe.batch_size),
+            initial_epoch=state.epoch,
+            epochs=end,
+            steps_per_epoch=_steps(dataset, recipe),
+            shuffle=False,  # the data set orders itself
+            callbacks=callbacks,
+            verbose=0,
         )
-        self.averages = Averages(self.trained, recipe.average_decay) if recipe.average_decay else None
-        self._epoch = tf.Variable(0, dtype=tf.int64)
-        variables = [*self.trained.variables, *self.trained.optimizer.variables]
-        self._checkpoint = tf.train.Checkpoint(
-            variables=[variable.value for variable in variables],
-            averages=[self.averages.values] if self.averages else [],
-            epoch=self._epoch,
-        )
-        self._manager = tf.train.CheckpointManager(self._checkpoint, str(run.checkpoints), max_to_keep=2)
-        if self._manager.latest_checkpoint:
-            self._checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
-
-    @property
-    def epoch(self) -> int:
-        """Number of finished epochs."""
-        return int(self._epoch)
-
-    def save(self, epoch: int) -> None:
-        """Writes a checkpoint after so many finished epochs."""
-        self._epoch.assign(epoch)
-        self._manager.save(checkpoint_number=epoch)
-
-    @contextmanager
-    def kept_weights(self) -> Iterator[None]:
-        """Inside, the network has the weights that validation and the finished model use."""
-        if self.averages:
-            self.averages.swap()
-        try:
-            yield
-        finally:
-            if self.averages:
-                self.averages.swap()
-
-    def copy_kept_weights(self, model: keras.Model) -> None:
-        """Gives the plain model the weights that the recipe keeps."""
-        if self.recipe.keep == "best":
-            self.trained.load_weights(self.run.best_weights)
-            model.set_weights(self.trained.get_weights())
-            return
-        with self.kept_weights():
-            model.set_weights(self.trained.get_weights())
-
-
-class SaveState(keras.callbacks.Callback):
-    """Checkpoint after every epoch, and the best epoch's weights for recipes that keep them."""
-
-    def __init__(self, state: TrainingState) -> None:
-        super().__init__()
-        self._state = state
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Writes the best weights first, so that no checkpoint can be newer than they are."""
-        if not math.isfinite(logs["loss"] + logs["val_loss"]):
-            raise UserError(
-                f"The loss of epoch {epoch + 1} is {logs['loss']}, on the validation part "
-                f"{logs['val_loss']}: training has come apart. The run folder keeps its last good "
-                "checkpoint; try a new run with a lower rate, for example "
-                f"--set learning_rate={self._state.recipe.learning_rate / 4:g}."
-            )
-        if self._state.recipe.keep == "best":
-            before = [float(row["val_accuracy"]) for row in self._state.run.rows()][:epoch]
-            if not before or logs["val_accuracy"] > max(before):
-                with self._state.kept_weights(), replacing(self._state.run.best_weights) as beside:
-                    self.model.save_weights(beside)
-        self._state.save(epoch + 1)
+    finally:
+        for callback in callbacks:  # an interrupted fit() leaves the bar open
+            callback.on_train_end()
 
 
 def _callbacks(
@@ -255,39 +221,30 @@ def _callbacks(
         *averaging,
         keras.callbacks.TerminateOnNaN(),
         AddEpochFacts(),
-        # The row first: a row without a checkpoint is dropped on resume, a lost row would be lost for good.
-        keras.callbacks.CSVLogger(run.history, append=True),
-        SaveState(state),
+        SaveEpoch(lambda epoch, row: state.finish_epoch(row, run), recipe.learning_rate),
         TrainingProgress(recipe.epochs, steps),
     ]
 
 
-class AddEpochFacts(keras.callbacks.Callback):
-    """Adds the image size, learning rate and seconds of the epoch to what the history records."""
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Starts the clock."""
-        self._start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Keras hands the same dictionary on to the callbacks after this one."""
-        logs["image_size"] = self.model.input_shape[1]
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-        logs["seconds"] = round(time.perf_counter() - self._start, 1)
-
-
-def _optimizer(recipe: Recipe, steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
-    rate: Any = recipe.learning_rate
-    if recipe.schedule == "cosine":
-        warmup = round(recipe.warmup_epochs * steps)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate,
-            max(recipe.epochs * steps - warmup, 1),
-            alpha=FINAL_LEARNING_RATE,
-            warmup_target=rate if warmup else None,
-            warmup_steps=warmup,
+def _check_space(folder: Path, model: keras.Model) -> None:
+    """Refuses to start what the disk can't hold, apart from photographs that don't fit into memory."""
+    needed = BYTES_PER_WEIGHT * model.count_params() + SPARE_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder} has {free / 1e6:.0f} MB of free space; checkpoints and the bundle need about "
+            f"{needed / 1e6:.0f} MB. Free some, or name a folder on another disk with --run."
         )
-    decay = recipe.weight_decay if recipe.optimizer == "adamw" else 0.0
-    optimizer = FlatAdamW(rate, decay, recipe.clip_norm)
-    optimizer.build(model.trainable_variables)
-    return optimizer
+
+
+def _tell_changed_schedule(state: TrainingState, recipe: Recipe, steps: int) -> None:
+    """Says what more or fewer epochs than before do to the learning rate."""
+    if not state.history or state.epoch >= recipe.epochs:
+        return
+    before, rate = state.history[-1]["learning_rate"], learning_rate(recipe, steps)
+    now = float(rate(state.epoch * steps)) if callable(rate) else rate
+    if abs(now - before) > 1e-3 * max(now, before):
+        note(
+            f"the run continues after epoch {state.epoch}, now to epoch {recipe.epochs}. Its learning rate "
+            f"follows the schedule of {recipe.epochs} epochs: {before:.2g} before, {now:.2g} now."
+        )

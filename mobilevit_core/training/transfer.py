@@ -1,18 +1,89 @@
-"""Training that starts from a bundle's weights instead of fresh ones."""
+"""Training that starts from other weights: a bundle's, or those that MobileViT's authors released."""
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import keras
 
-from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.provenance import Seen
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
+from mobilevit_core.models.released_weights import HEAD, ReleasedWeights, is_released, open_weights
 from mobilevit_core.training.recipes import Recipe
 
-HEAD = "logits"
+
+class Start(Protocol):
+    """What a training can start from."""
+
+    @property
+    def seen(self) -> list[Seen]:
+        """The photographs that went into the weights, where they are known."""
+
+    def describe(self) -> dict[str, Any]:
+        """Where the weights come from, as the manifest records it."""
+
+    def check(self, recipe: Recipe) -> None:
+        """Raises a UserError unless these are weights of the recipe's network."""
+
+    def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
+        """Gives a fresh model of the same network these weights."""
+
+
+def open_start(source: str, variant: str) -> Start:
+    """Opens what `--weights` names.
+
+    Args:
+        source: a bundle's folder, or what `released_weights.open_weights` takes: "imagenet",
+            "hf://OWNER/NAME" or a safetensors file.
+        variant: of the network to be trained; decides which weights "imagenet" are.
+
+    Raises:
+        UserError: there is nothing of that kind, or it can't be read or downloaded.
+    """
+    if is_released(source):
+        return ReleasedStart(open_weights(source, variant))
+    return StartingWeights(open_bundle(Path(source)))
+
+
+@dataclass(frozen=True)
+class ReleasedStart:
+    """Weights of `released_weights`; their classifier is always replaced, its classes have no names."""
+
+    weights: ReleasedWeights
+
+    @property
+    def seen(self) -> list[Seen]:
+        """Nothing is known of the photographs one by one."""
+        return []
+
+    def describe(self) -> dict[str, Any]:
+        """File, publisher, preprocessing and licence."""
+        return self.weights.describe()
+
+    def check(self, recipe: Recipe) -> None:
+        """Raises a UserError unless the file has the recipe's network."""
+        if recipe.architecture != "paper":
+            raise UserError(
+                f"{self.weights.source} holds a paper network, the recipe trains a {recipe.architecture}. "
+                "Add --set architecture=paper, or leave out --weights."
+            )
+        if recipe.variant != self.weights.variant:
+            raise UserError(
+                f"{self.weights.source} holds the variant {self.weights.variant}, the recipe trains "
+                f"{recipe.variant}. Add --set variant={self.weights.variant}"
+            )
+
+    def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
+        """Gives a fresh model of the same variant all weights but the classifier's.
+
+        Args:
+            model: a model of `create_mobilevit`, of any image size and number of classes.
+            class_names: not needed: the classifier stays fresh in any case.
+        """
+        self.weights.copy_to(model, head=False)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import read_photo
 from mobilevit_core.training import trainer as training
 from mobilevit_core.training.augmentation import mix
-from mobilevit_core.training.ema import Averages
 from mobilevit_core.training.input_pipeline import PhotoCache, steps_per_epoch, training_batches
 from mobilevit_core.training.recipes import RECIPES, Recipe, make_recipe
 from mobilevit_core.training.run_folder import RunFolder
@@ -29,30 +28,26 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     recipe = dataclasses.replace(small_recipe, stages=((64, 2), (128, 1)))
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     for run in (whole, cut):
-        run.claim({"recipe": recipe.to_json()})
+        run.path.mkdir()
     expected = training.train(dataset, recipe, whole)
 
-    save = training.TrainingState.save
-    monkeypatch.setattr(training.TrainingState, "save", lambda state, epoch: interrupt(save, state, epoch))
-    with pytest.raises(KeyboardInterrupt):  # inside the first stage
+    finish = training.TrainingState.finish_epoch
+
+    def finish_and_stop(*arguments: object) -> None:
+        finish(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # inside the first stage
+        patch.setattr(training.TrainingState, "finish_epoch", finish_and_stop)
         training.train(dataset, recipe, cut)
-    monkeypatch.setattr(training.TrainingState, "save", save)
-    with cut.history.open("a") as file:  # as if it had been stopped between a row and its checkpoint
-        file.write(cut.history.read_text().splitlines()[-1].replace("0,", "1,", 1) + "\n")
     resumed = training.train(dataset, recipe, cut)
 
     assert [row["epoch"] for row in cut.rows()] == ["0", "1", "2"]
     assert [row["image_size"] for row in cut.rows()] == ["64", "64", "128"]
     for before, after in zip(whole.rows(), cut.rows(), strict=True):
-        for column in ("loss", "val_loss", "learning_rate"):
-            assert float(before[column]) == pytest.approx(float(after[column]), rel=1e-4)
+        assert {**before, "seconds": ""} == {**after, "seconds": ""}
     for before, after in zip(expected.get_weights(), resumed.get_weights(), strict=True):
-        assert np.allclose(before, after, rtol=1e-3, atol=1e-5)
-
-
-def interrupt(save, state, epoch: int) -> None:  # noqa: ANN001
-    save(state, epoch)
-    raise KeyboardInterrupt
+        assert np.array_equal(before, after)
 
 
 def test_a_folder_that_is_no_run_is_left_alone(
@@ -82,7 +77,7 @@ def test_a_run_that_comes_apart_says_so_and_keeps_its_checkpoint(
     monkeypatch.setattr(training, "training_batches", broken_from_second_epoch)
     with pytest.raises(UserError, match="loss of epoch 2 is nan.*learning_rate=0.0005"):
         training.train_bundle(dataset, small_recipe, run)
-    assert tf.train.latest_checkpoint(str(run.checkpoints)).endswith("ckpt-1")
+    assert run.newest_checkpoint().epoch == 1
     assert not run.bundle.exists()
 
 
@@ -98,7 +93,7 @@ def test_the_best_epoch_is_kept(photo_folder: Path, tmp_path: Path, monkeypatch:
         weights.append(callback.model.get_weights())
 
     monkeypatch.setattr(training.AddEpochFacts, "on_epoch_end", second_is_best)
-    run.claim({"recipe": recipe.to_json()})
+    run.path.mkdir()
     model = training.train(dataset, recipe, run)
     kept = model.get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(kept, weights[1], strict=True))
@@ -170,22 +165,6 @@ def test_a_small_last_batch_is_dropped(photos: int, batch: int, steps: int) -> N
     assert steps_per_epoch(photos, batch) == steps
 
 
-def test_averages_follow_and_swap() -> None:
-    import keras
-
-    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
-    model.compile("sgd", "mse")
-    averages = Averages(model, decay=0.5)
-    model.optimizer.iterations.assign(1000)
-    model.layers[0].kernel.assign([[8.0]])
-    averages.update()
-    averages.update()
-    averages.swap()
-    assert model.layers[0].kernel.numpy()[0, 0] == 6.0
-    averages.swap()
-    assert model.layers[0].kernel.numpy()[0, 0] == 8.0
-
-
 def test_recipes_are_what_was_published_and_can_be_overridden() -> None:
     example = RECIPES["keras-example"]
     assert (example.optimizer, example.learning_rate, example.label_smoothing) == ("adam", 2e-3, 0.1)
@@ -245,4 +224,4 @@ def test_drawn_photographs_are_learned_from_the_command_line(tmp_path: Path) -> 
     mended = CliRunner().invoke(app, command)  # stopped between the bundle and its figures
     assert json.loads(mended.stdout)["metrics"] == made["metrics"]
     other = CliRunner().invoke(app, [*command, "--set", "batch_size=4"])
-    assert other.exit_code == 2 and "recipe.batch_size was 8, is now 4" in other.stderr.replace("\n", " ")
+    assert other.exit_code == 2 and "batch_size is 4, it was 8" in other.stderr.replace("\n", " ")

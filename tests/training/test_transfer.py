@@ -67,5 +67,7 @@ def test_the_new_bundle_says_what_its_weights_have_seen(
         assert bundle.seen.among(photos) == {"trained_on": len(photos), "chosen_by": 0}
     assert bundle.seen.among(theirs.part("test")) == {"trained_on": 0, "chosen_by": 0}
     assert bundle.seen.among(dataset.part("validation")) == {"trained_on": 0, "chosen_by": 3}
-    with pytest.raises(UserError, match="other values"):  # the same folder without the starting weights
+    with pytest.raises(
+        UserError, match="--weights: it was given when"
+    ):  # the same folder without the starting weights
         train_bundle(dataset, recipe, RunFolder(tmp_path / "run"))

@@ -1,0 +1,73 @@
+"""What happens between the steps and epochs of a training run."""
+
+import math
+import time
+from collections.abc import Callable
+
+import keras
+
+from mobilevit_core.errors import UserError
+from mobilevit_core.training.ema import Averages
+
+
+class AverageWeights(keras.callbacks.Callback):
+    """Updates the averages after every step and validates with them."""
+
+    def __init__(self, averages: Averages) -> None:
+        super().__init__()
+        self._averages = averages
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Takes in the step."""
+        self._averages.update()
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Averages in."""
+        self._averages.swap()
+
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        """Averages out."""
+        self._averages.swap()
+
+
+class AddEpochFacts(keras.callbacks.Callback):
+    """Adds the image size, learning rate and seconds of the epoch to what the history records."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Starts the clock."""
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Keras hands the same dictionary on to the callbacks after this one."""
+        logs["image_size"] = self.model.input_shape[1]
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["seconds"] = round(time.perf_counter() - self._start, 1)
+
+
+class SaveEpoch(keras.callbacks.Callback):
+    """Hands every finished epoch on to be saved, unless its loss is not a number.
+
+    Args:
+        save: takes the epoch's number and its row of the history.
+        learning_rate: of the recipe, for the advice.
+    """
+
+    def __init__(self, save: Callable[[int, dict[str, float]], None], learning_rate: float) -> None:
+        super().__init__()
+        self._save, self._learning_rate = save, learning_rate
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Saves the epoch.
+
+        Raises:
+            UserError: the training has diverged.
+        """
+        if not math.isfinite(logs["loss"] + logs["val_loss"]):
+            raise UserError(
+                f"The loss of epoch {epoch + 1} is {logs['loss']}, on the validation part "
+                f"{logs['val_loss']}: training diverged. The run folder keeps its last good "
+                "checkpoint; try a new run with a lower rate, for example "
+                f"--set learning_rate={self._learning_rate / 4:g}."
+            )
+        row = {key: value if isinstance(value, int) else float(value) for key, value in sorted(logs.items())}
+        self._save(epoch, {"epoch": epoch, **row})

@@ -1,0 +1,119 @@
+"""Makes a bundle from a run's newest checkpoint, whether or not the run has ended."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.loading import load_dataset
+from mobilevit_core.data.provenance import Seen
+from mobilevit_core.errors import UserError
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.training.finalize import bundle_model
+from mobilevit_core.training.progress import note
+from mobilevit_core.training.recipes import Recipe
+from mobilevit_core.training.run_folder import RunFolder, first_epochs
+from mobilevit_core.training.state import TrainingState, tell_damaged
+from mobilevit_core.training.trainer import record_validation
+
+NAMED = 4  # missing photographs in a message
+
+
+def finish_run(run: RunFolder, folder: Path | None = None) -> tuple[Bundle, list[str]]:
+    """Makes a bundle from the newest checkpoint.
+
+    Photographs of the run that are gone or have changed since are left out: calibration, the comparison of
+    the formats and the figures rest on those that remain. The run itself can still be continued.
+
+    Args:
+        run: a run folder with at least one finished epoch.
+        folder: of the new bundle; by default inside the run folder, named after the number of epochs.
+
+    Returns:
+        The bundle, and one sentence for every weight format that was refused.
+
+    Raises:
+        UserError: no such run, no finished epoch, a process trains in it, or the folder exists.
+    """
+    with run.locked(new=False):
+        record = run.record()
+        checkpoint = run.newest_checkpoint()
+        if checkpoint is None:
+            raise UserError(f"{run.path} has no finished epoch yet, so there is nothing to make a bundle of.")
+        tell_damaged(checkpoint, run)
+        recipe = _recipe_so_far(record["recipe"], checkpoint.epoch)
+        folder = folder or run.bundle_after(checkpoint.epoch)
+        if folder.exists():
+            raise UserError(f"{folder} exists already. Remove it, or name another folder with --to.")
+        dataset = _remaining(record, run.recorded_photographs())
+        classes = len(dataset.class_names)
+        model = create_mobilevit(recipe.variant, classes, recipe.image_size, recipe.architecture)
+        state = TrainingState(model, recipe.stages[-1][0], recipe, 1, checkpoint)
+        state.copy_kept_weights(model)
+        run.write_history(state.history)
+        seen, origin = Seen.read(run.path) or Seen(), {key: record.get(key) for key in ("start", "teachers")}
+        bundle, refused = bundle_model(
+            folder, model, dataset, recipe, seen, origin, run.history, record["data"]
+        )
+        if dataset.parts["validation"]:
+            record_validation(bundle, dataset)
+        return bundle, refused
+
+
+def _recipe_so_far(values: Mapping[str, Any], epochs: int) -> Recipe:
+    """The recipe with the stages that were trained."""
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    kept = {key: value for key, value in values.items() if key in known}
+    return Recipe(**{**kept, "stages": first_epochs(values["stages"], epochs)})
+
+
+def _remaining(record: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> PhotoDataset:
+    """The photographs of a run that are still what they were."""
+    class_names, data = tuple(record["class_names"]), record["data"]
+    sources: dict[str, Path | bytes] = {}
+    if any(not row["file"] for row in rows):
+        sources = _by_digest(data["name"], record["recipe"])
+    parts: dict[str, list[LabelledPhoto]] = {part: [] for part in data["photos"]}
+    missing = []
+    for row in rows:
+        source = _unchanged(row) if row["file"] else sources.get(row["sha256"])
+        if source is None:
+            missing.append(row["name"])
+        else:
+            parts[row["split"]].append(LabelledPhoto(row["name"], class_names.index(row["class"]), source))
+    if missing:
+        names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
+        left = ", ".join(f"{len(photos)} of {part}" for part, photos in parts.items())
+        note(f"{len(missing)} of {len(rows)} photographs are gone or have changed ({names}); left: {left}.")
+        _tell_consequences(parts)
+    photos = {part: tuple(photos) for part, photos in parts.items()}
+    return PhotoDataset(data["name"], data["split"], class_names, photos, tuple(data["notes"]))
+
+
+def _tell_consequences(parts: Mapping[str, Sequence[LabelledPhoto]]) -> None:
+    if not parts["validation"]:
+        note("without validation photographs, probabilities are not calibrated and nothing is rejected.")
+    if not parts["train"]:
+        note("without training photographs, there is no int8 format.")
+
+
+def _unchanged(row: Mapping[str, str]) -> Path | None:
+    path = Path(row["file"])
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    return path if hashlib.sha256(content).hexdigest() == row["sha256"] else None
+
+
+def _by_digest(name: str, recipe: Mapping[str, Any]) -> dict[str, Path | bytes]:
+    """The photographs of a data set that does not lie in files of its own."""
+    try:
+        dataset = load_dataset(name, recipe["split"], recipe["seed"])
+    except UserError as error:
+        note(f"{name} can't be loaded: {error}")
+        return {}
+    return {photo.sha256: photo.source for photos in dataset.parts.values() for photo in photos}

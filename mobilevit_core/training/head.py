@@ -1,0 +1,364 @@
+"""A new classifier on an existing network, in seconds: no training of the network itself.
+
+The network looks at every photograph once; a regularized logistic regression learns the classes from what
+it sees. Strength and accuracy come from cross-validation, so no photograph has to be held back. Afterwards
+scaling and regression are one ordinary Dense layer: the model is exported like any other.
+"""
+
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.manifest import Manifest
+from mobilevit_core.bundle.rejection import RejectionRule
+from mobilevit_core.data.class_names import check_class_names
+from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.loading import load_dataset
+from mobilevit_core.data.provenance import DIGITS, SEEN_PARTS, Seen
+from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    with_temperature,
+)
+from mobilevit_core.evaluation.metrics import Evaluation
+from mobilevit_core.export.export import CALIBRATION_PHOTOS, CHECK_PHOTOS, Pictures, write_exported
+from mobilevit_core.images.preprocessing import ResizeRule, preprocess
+from mobilevit_core.images.reading import PhotoSource
+from mobilevit_core.models.released_weights import HEAD
+from mobilevit_core.training.features import Example, FeatureCache, Network, Progress, open_network
+from mobilevit_core.training.run_folder import RunFolder
+
+RECIPE = "head"
+CROSS_VALIDATION = "cross-validation"  # in the manifest's metrics, beside the names of splits
+FOLDS = 5
+FEWEST = 3  # photographs per class: with fewer, nothing is left to choose the strength by
+INNER_FOLDS = 3  # for the strength, inside of the photographs that a classifier is fitted on
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C
+TOLERANCE = 1e-3  # ten times scikit-learn's: a third of the time, the same loss on others to 0.001
+
+Photos = str | os.PathLike[str] | PhotoDataset | Mapping[str, Sequence[PhotoSource]]
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A network with a new classifier, and how good that is.
+
+    Attributes:
+        model: from RGB 0..255, float32 (batch, size, size, 3), to calibrated probabilities. It shares all
+            layers but the classifier with the network that it was made from.
+        network: what it was made from.
+        data: of the manifest: name, split and number of photographs, digest.
+        examples: the photographs, without repetitions.
+        evaluation: by cross-validation: every photograph answered by a classifier that never saw it.
+        strength: scikit-learn's C of the regression; larger is less regularized.
+        temperature: by which the logits were divided.
+        seconds: for all of it.
+        seed: of the folds.
+        seen: the photographs that went into it, and into the network before.
+    """
+
+    model: keras.Model
+    network: Network
+    data: dict[str, Any]
+    examples: tuple[Example, ...] = field(repr=False)
+    evaluation: Evaluation = field(repr=False)
+    strength: float
+    temperature: float
+    seconds: float
+    seed: int
+    seen: Seen = field(repr=False)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the probabilities."""
+        return self.evaluation.class_names
+
+    @property
+    def rule(self) -> ResizeRule:
+        """How a photograph becomes the model's input."""
+        return self.network.rule
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers in cross-validation."""
+        return self.evaluation.accuracy
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy."""
+        return self.evaluation.interval
+
+    def probabilities(self, photo: PhotoSource) -> np.ndarray:
+        """The answer for one photograph: float32 (classes,)."""
+        image = preprocess(photo, self.rule)
+        return np.asarray(self.model(image[None], training=False))[0]
+
+    def write_bundle(self, folder: Path) -> tuple[Bundle, list[str]]:
+        """Exports the model to every weight format and writes the bundle.
+
+        Args:
+            folder: where; must not exist.
+
+        Returns:
+            The bundle, and one sentence for every format that was refused.
+
+        Raises:
+            UserError: the folder exists, or a photograph is gone.
+        """
+        return write_exported(folder, self.model, self._manifest(), self._pictures(), None, self.seen)
+
+    def _manifest(self) -> Manifest:
+        after = self.evaluation
+        before = with_temperature(after.probabilities, 1 / self.temperature)
+        figures = {
+            "data": self.data["name"],
+            "split": self.data["split"],
+            "part": CROSS_VALIDATION,
+            "seen": None,
+            "runtimes": {"keras": after.to_json()},
+        }
+        return Manifest(
+            class_names=self.class_names,
+            rule=self.rule,
+            architecture=self.network.architecture,
+            variant=self.network.variant,
+            recipe=_recipe(self.data["split"], self.seed) | {"strength": self.strength},
+            data=self.data,
+            start=self.network.origin,
+            metrics={CROSS_VALIDATION: figures},
+            calibration={
+                "temperature": self.temperature,
+                "fitted_on": f"{len(self.examples)} photographs by cross-validation",
+                "expected_calibration_error": {
+                    "before": expected_calibration_error(before, after.labels),
+                    "after": expected_calibration_error(after.probabilities, after.labels),
+                },
+            },
+            rejection=RejectionRule.fit(after.probabilities),
+        )
+
+    def _pictures(self) -> Pictures:
+        """The same number of every class, as far as there are enough."""
+        turns = list(_in_turns(self.examples, len(self.class_names)))
+        images = np.stack([preprocess(e.source, self.rule, e.name) for e in turns[:CHECK_PHOTOS]])
+        return Pictures(images, images[:CALIBRATION_PHOTOS])
+
+
+def fit_head(
+    photos: Photos,
+    weights: Bundle | Network | str | os.PathLike[str],
+    *,
+    cache: FeatureCache | Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> FittedHead:
+    """Teaches a network new classes from a few photographs of each.
+
+    Args:
+        photos: class name -> photographs (files, encoded bytes, Pillow images or arrays), a folder with one
+            subfolder per class, or a data set, whose training and validation photographs are used.
+        weights: what the features come from: an opened network, or what `open_network` takes.
+        cache: keeps features for the next call, in memory or in a folder.
+        seed: of the folds of the cross-validation.
+        progress: called with how many photographs of how many have been looked at.
+
+    Returns:
+        The model with its accuracy by cross-validation.
+
+    Raises:
+        UserError: too few photographs of a class, one that can't be read, or no such weights.
+    """
+    start = time.perf_counter()
+    network = weights if isinstance(weights, Network) else open_network(weights)
+    cache = cache if isinstance(cache, FeatureCache) else FeatureCache(cache)
+    class_names, examples, data, own = _gathered(photos)
+    check_class_names(class_names)
+    examples = tuple({example.digest: example for example in examples}.values())
+    labels = np.array([example.label for example in examples])
+    folds = _folds(class_names, labels)
+    features = cache.features(network, examples, progress)
+    head = _regression(folds, seed)
+    before = cross_val_predict(
+        head,
+        features,
+        labels,
+        cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
+        method="predict_proba",
+    )
+    head.fit(features, labels)
+    temperature = fit_temperature(before, labels)
+    kernel, bias = _dense_weights(head)
+    return FittedHead(
+        model=_with_classifier(network.model, kernel / temperature, bias / temperature),
+        network=network,
+        data=data,
+        examples=examples,
+        evaluation=Evaluation(class_names, labels, with_temperature(before, temperature)),
+        strength=float(np.ravel(head[-1].C_)[0]),
+        temperature=temperature,
+        seconds=time.perf_counter() - start,
+        seed=seed,
+        seen=_joined(own, network.seen),
+    )
+
+
+def train_head(
+    dataset: PhotoDataset,
+    network: Network,
+    run: RunFolder,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Bundle, list[str]]:
+    """What `train --recipe head` does: fits the classifier and writes the bundle into a run folder.
+
+    A run that has its bundle already is left as it is.
+
+    Args:
+        dataset: its training and validation photographs are used, its test photographs are not.
+        network: what the features come from.
+        run: its folder; made if it is missing.
+        seed: of the folds.
+        progress: see `fit_head`.
+
+    Returns:
+        The bundle, and one sentence for every weight format that was refused.
+
+    Raises:
+        UserError: as `fit_head`, or the folder holds another run.
+    """
+    recipe, seen = _recipe(dataset.split, seed), Seen.by_training(dataset)
+    with run.locked():
+        run.claim(dataset, recipe, {"start": network.origin}, seen)
+        if run.bundle.exists():
+            return open_bundle(run.bundle), []
+        fitted = fit_head(dataset, network, cache=run.path / "features", seed=seed, progress=progress)
+        return fitted.write_bundle(run.bundle)
+
+
+def _recipe(split: str, seed: int) -> dict[str, Any]:
+    return {"name": RECIPE, "split": split, "seed": seed}
+
+
+def _gathered(photos: Photos) -> tuple[tuple[str, ...], tuple[Example, ...], dict[str, Any], Seen]:
+    """Class names, photographs, the manifest's `data` and the photographs' digests."""
+    if isinstance(photos, Mapping):
+        names = tuple(str(name) for name in photos)
+        examples = tuple(
+            _example(source, label, f"photograph {number} of {name!r}")
+            for label, (name, sources) in enumerate(photos.items())
+            for number, source in enumerate(sources, 1)
+        )
+        return names, examples, _data_in_memory(names, examples), Seen(_digests(examples))
+    dataset = photos if isinstance(photos, PhotoDataset) else load_dataset(os.fspath(photos), "whole")
+    used = [photo for part in SEEN_PARTS for photo in dataset.parts.get(part, ())]
+    examples = tuple(Example(photo.source, photo.label, photo.sha256, photo.name) for photo in used)
+    return dataset.class_names, examples, dataset.describe(), Seen(_digests(examples))
+
+
+def _example(source: PhotoSource, label: int, name: str) -> Example:
+    if isinstance(source, Image.Image):
+        source = np.asarray(source.convert("RGB"))
+    if isinstance(source, np.ndarray):
+        content = repr((source.shape, str(source.dtype))).encode() + np.ascontiguousarray(source).tobytes()
+    elif isinstance(source, bytes):
+        content = source
+    else:
+        name, content = os.fspath(source), _content(Path(source))
+    return Example(source, label, hashlib.sha256(content).hexdigest(), name)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}.") from error
+
+
+def _data_in_memory(names: Sequence[str], examples: Sequence[Example]) -> dict[str, Any]:
+    lines = sorted(f"train {example.digest} {names[example.label]}" for example in examples)
+    return {
+        "name": "photographs in memory",
+        "split": "whole",
+        "photos": {"train": len(examples)},
+        "digest": hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest(),
+        "notes": [],
+    }
+
+
+def _digests(examples: Sequence[Example]) -> frozenset[str]:
+    return frozenset(example.digest[:DIGITS] for example in examples)
+
+
+def _joined(own: Seen, before: Sequence[Seen]) -> Seen:
+    train, validation = own.train, own.validation
+    for seen in before:
+        train, validation = train | seen.train, validation | seen.validation
+    return Seen(train, validation)
+
+
+def _folds(class_names: Sequence[str], labels: np.ndarray) -> int:
+    """How many folds the smallest class allows."""
+    counts = Counter(labels.tolist())
+    label = min(range(len(class_names)), key=lambda label: counts[label])
+    if counts[label] < FEWEST:
+        raise UserError(
+            f"Class {class_names[label]!r} has {counts[label]} different photographs; at least {FEWEST} of "
+            "every class are needed, and 20 or more are better."
+        )
+    return min(FOLDS, counts[label])
+
+
+def _regression(folds: int, seed: int) -> Pipeline:
+    """Chooses its strength by cross-validation of its own, inside of what it is fitted on."""
+    regression = LogisticRegressionCV(
+        Cs=STRENGTHS,
+        l1_ratios=(0,),
+        cv=StratifiedKFold(min(INNER_FOLDS, max(folds - 1, 2)), shuffle=True, random_state=seed),
+        scoring="neg_log_loss",
+        tol=TOLERANCE,
+        max_iter=500,
+        use_legacy_attributes=False,
+    )
+    return make_pipeline(StandardScaler(), regression)
+
+
+def _dense_weights(head: Pipeline) -> tuple[np.ndarray, np.ndarray]:
+    """Scaling and regression as one layer: kernel (features, classes) and bias (classes,)."""
+    scaler, regression = head[0], head[-1]
+    coefficients, intercept = regression.coef_, regression.intercept_
+    if len(regression.classes_) == 2:  # scikit-learn keeps the difference of the two logits alone
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercept = np.concatenate([-intercept, intercept]) / 2
+    kernel = coefficients.T / scaler.scale_[:, None]
+    return kernel, intercept - scaler.mean_ @ kernel
+
+
+def _with_classifier(model: keras.Model, kernel: np.ndarray, bias: np.ndarray) -> keras.Model:
+    """The same network with a classifier of these weights."""
+    features = model.get_layer(HEAD).input
+    dense = keras.layers.Dense(len(bias), name=HEAD)
+    probabilities = keras.layers.Softmax(name="probabilities")(dense(features))
+    dense.set_weights([kernel, bias])
+    return keras.Model(model.input, probabilities, name=model.name)
+
+
+def _in_turns(examples: Sequence[Example], classes: int) -> Iterator[Example]:
+    """One of every class, then the next of every class, and so on."""
+    by_class = [[example for example in examples if example.label == label] for label in range(classes)]
+    for number in range(max(map(len, by_class))):
+        yield from (members[number] for members in by_class if number < len(members))

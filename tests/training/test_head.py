@@ -1,0 +1,188 @@
+"""A new classifier on the features of existing weights."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import mobilevit_core
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.cli import app
+from mobilevit_core.data.loading import load_dataset
+from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.images.preprocessing import ResizeRule
+from mobilevit_core.inference.classifier import load_classifier
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.training import features as features_module
+from mobilevit_core.training import head
+from mobilevit_core.training.features import FeatureCache, Network, open_network
+from mobilevit_core.training.head import FittedHead, fit_head
+from mobilevit_core.training.transfer import StartingWeights
+from tests.drawing import COLORS, draw_photo
+
+NAMES = tuple(COLORS)
+
+
+def pictures(per_class: int, first: int = 500) -> dict[str, list[np.ndarray]]:
+    return {
+        name: [np.asarray(draw_photo(color, first + 50 * k + n)) for n in range(per_class)]
+        for k, (name, color) in enumerate(COLORS.items())
+    }
+
+
+@pytest.fixture(scope="module")
+def network(shipped: Bundle) -> Network:
+    """The shipped network at 64 px."""
+    model = create_mobilevit(num_classes=5, image_size=64)
+    start = StartingWeights(shipped)
+    start.copy_to(model, shipped.manifest.class_names)
+    return Network(model, ResizeRule(64), "paper", "xxs", start.describe(), tuple(start.seen))
+
+
+@pytest.fixture(scope="module")
+def fitted(network: Network) -> FittedHead:
+    return fit_head(pictures(8), network)
+
+
+def test_it_is_exported_by_the_package() -> None:
+    assert mobilevit_core.fit_head is fit_head
+
+
+def test_new_photographs_are_answered(fitted: FittedHead) -> None:
+    assert fitted.class_names == NAMES
+    unseen = pictures(10, first=900)
+    right = [
+        fitted.class_names[fitted.probabilities(photo).argmax()] == name
+        for name, photos in unseen.items()
+        for photo in photos
+    ]
+    assert np.mean(right) >= 0.9
+    low, high = fitted.interval
+    assert low < fitted.accuracy <= high
+    assert fitted.evaluation.probabilities.shape == (24, 3)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_layer_is_what_scikit_learn_fitted(network: Network, classes: int) -> None:
+    """Scaling, regression and temperature in one Dense layer give the regression's own probabilities."""
+    photos = dict(list(pictures(6).items())[:classes])
+    cache = FeatureCache()
+    fitted = fit_head(photos, network, cache=cache)
+    features = cache.features(network, fitted.examples)
+    labels = np.array([example.label for example in fitted.examples])
+    regression = head._regression(5, fitted.seed).fit(features, labels)
+    logits = np.log(regression.predict_proba(features)) / fitted.temperature
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    actual = np.stack([fitted.probabilities(example.source) for example in fitted.examples])
+    assert np.allclose(actual, expected, atol=1e-4)
+    assert fitted.strength == regression[-1].C_
+
+
+def test_accuracy_is_chance_where_the_labels_mean_nothing(network: Network) -> None:
+    """Every photograph is answered by a classifier that never saw it."""
+    photos = [photo for members in pictures(20).values() for photo in members]
+    random = np.random.default_rng(0).permutation(len(photos))
+    mixed = {str(k): [photos[i] for i in random[k::2]] for k in range(2)}
+    fitted = fit_head(mixed, network)
+    assert 0.25 < fitted.accuracy < 0.75
+    assert fitted.interval[0] < 0.5 < fitted.interval[1]
+
+
+def test_photographs_are_looked_at_once(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    read = features_module.preprocess
+    monkeypatch.setattr(features_module, "preprocess", lambda *given: seen.append(given) or read(*given))
+    photos = pictures(3)
+    first = fit_head(photos, network, cache=tmp_path)
+    assert len(seen) == 9
+    second = fit_head(photos, network, cache=tmp_path)  # another cache, the same folder
+    assert len(seen) == 9
+    assert np.array_equal(first.evaluation.probabilities, second.evaluation.probabilities)
+    photos["red"].append(pictures(1, first=950)["red"][0])
+    fit_head(photos, network, cache=tmp_path)
+    assert len(seen) == 10
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:100])  # a damaged cache is no reason to stop
+    fit_head(photos, network, cache=tmp_path)
+    assert len(seen) == 20
+
+
+def test_a_photograph_counts_once(network: Network) -> None:
+    photos = pictures(4)
+    photos["red"] += photos["red"]
+    assert len(fit_head(photos, network).examples) == 12
+
+
+def test_files_bytes_and_images_are_taken(network: Network, tmp_path: Path) -> None:
+    photos: dict[str, list] = pictures(3)
+    path = tmp_path / "a.png"
+    Image.fromarray(photos["red"][0]).save(path)
+    photos["red"] = [path, path.with_name("b.png"), Image.fromarray(photos["red"][2])]
+    Image.fromarray(pictures(3)["red"][1]).save(photos["red"][1])
+    photos["blue"][0] = path.read_bytes()
+    with pytest.raises(UserError, match="b2.png"):
+        fit_head({**photos, "red": [*photos["red"], tmp_path / "b2.png"]}, network)
+    assert fit_head(photos, network).class_names == NAMES
+
+
+def test_what_is_too_little_is_told(network: Network) -> None:
+    photos = pictures(3)
+    with pytest.raises(UserError, match="Class 'red' has 2 different photographs"):
+        fit_head({**photos, "red": photos["red"][:2]}, network)
+    with pytest.raises(UserError, match="1 class names"):
+        fit_head({"red": photos["red"]}, network)
+    with pytest.raises(UserError, match="photograph 1 of 'red'"):
+        fit_head({**photos, "red": [b"no photograph", *photos["red"]]}, network)
+    with pytest.raises(UserError, match="no bundle folder"):
+        fit_head(photos, "nowhere")
+
+
+def test_the_network_stays_as_it_is(shipped: Bundle, network: Network, fitted: FittedHead) -> None:
+    before = keras.models.load_model(shipped.weights("keras"), compile=False).get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(before, network.model.get_weights(), strict=True))
+    assert fitted.model.get_layer("logits") is not network.model.get_layer("logits")
+
+
+def test_a_bundle_is_opened_with_its_rule_and_history(shipped: Bundle) -> None:
+    opened = open_network(shipped.folder)
+    assert opened.rule == shipped.manifest.rule
+    assert opened.origin["data"] == shipped.manifest.data
+    assert opened.features.output_shape == (None, 320)
+
+
+def test_the_bundle_answers_like_the_model(written: Bundle, fitted: FittedHead, shipped: Bundle) -> None:
+    manifest = open_bundle(written.folder).manifest
+    assert manifest.formats == shipped.manifest.formats
+    assert manifest.start["data"] == shipped.manifest.data
+    assert manifest.metrics["cross-validation"]["runtimes"]["keras"]["accuracy"] == fitted.accuracy
+    assert manifest.rejection.photos == 24
+    photo = pictures(1, first=990)["green"][0]
+    answer = load_classifier(written.folder, "float32").probabilities(photo)
+    assert np.allclose(answer, fitted.probabilities(photo), atol=1e-4)
+    assert len(written.seen.train) == 24 + len(shipped.seen.train)
+
+
+def test_the_command_line_trains_a_head(photo_folder: Path, written: Bundle, tmp_path: Path) -> None:
+    run = ["train", "--recipe", "head", "--data", str(photo_folder), "--run", str(tmp_path / "run")]
+    result = CliRunner().invoke(app, [*run, "--weights", str(written.folder)])
+    assert result.exit_code == 0, result.output
+    assert "by cross-validation on 27 photographs" in result.output
+    bundle = open_bundle(tmp_path / "run" / "bundle")
+    dataset = load_dataset(str(photo_folder))
+    assert bundle.seen.among(dataset.part("test")) == {"trained_on": 0, "chosen_by": 0}
+    assert evaluate(load_classifier(bundle.folder), dataset, "test").accuracy == 1
+    again = CliRunner().invoke(app, [*run, "--weights", str(written.folder)])
+    assert again.exit_code == 0
+    for extra, message in (
+        ([], "needs --weights"),
+        (["--weights", str(written.folder), "--set", "batch_size=3"], "no value 'batch_size'"),
+    ):
+        refused = CliRunner().invoke(app, [*run, *extra])
+        assert refused.exit_code == 2
+        assert message in refused.output
