@@ -7,8 +7,8 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import Any
 
-# Of a worker: the interpreter with NumPy and Pillow takes about 300 MiB of addresses, the file and its copy
-# 130 MiB at most, the decoder what `limits` allows.
+# Of a worker: the interpreter with NumPy and Pillow takes about 120 MiB of addresses, the file and its copies
+# 200 MiB at most, the decoder what `limits` allows; the rest is reserve.
 ADDRESS_BYTES = 1280 * 2**20
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
