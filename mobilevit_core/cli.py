@@ -166,6 +166,8 @@ def train(
     Stopped at any time, the same command goes on after the last finished epoch.
 
     Example: python -m mobilevit_core train --data my_photos --run runs/mine --set stages=128:40,192:10
+
+    With a class "none of these": train --data my_photos --other caltech101 --run runs/mine
     """
     overrides = dict(_name_and_value(value) for value in values or [])
 
@@ -179,7 +181,7 @@ def train(
             keep_suspects=chosen.suspects != "drop",
             other=other or (),
             other_without=other_without or (),
-            weights=dict(_source_and_weight(text) for text in data_weight or []),
+            weights=_weights(data_weight or ()),
         )
         _show_data(dataset, [*check_enough(dataset), *balance_notes(dataset, chosen)], folder)
         return dataset
@@ -555,14 +557,18 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _source_and_weight(text: str) -> tuple[str, float]:
-    name, _, weight = text.rpartition("=")  # a path may have "=" in it
-    try:
-        return name, float(weight)
-    except ValueError:
-        raise UserError(
-            f"--data-weight {text}: write SOURCE=NUMBER, for example --data-weight my_photos=2."
-        ) from None
+def _weights(texts: Sequence[str]) -> dict[str, float]:
+    """Source -> weight of SOURCE=NUMBER texts; a path may have "=" in it."""
+    weights = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            raise UserError(
+                f"--data-weight {text}: write SOURCE=NUMBER, for example --data-weight my_photos=2."
+            ) from None
+    return weights
 
 
 def _load(data: str | Mapping[str, Any], recipe: Mapping[str, Any]) -> PhotoDataset:

@@ -44,20 +44,30 @@ def prepare() -> None:
 
 
 class _QuietTensorFlow:
-    """Import hook: TensorFlow's first import without `NOISE`. Works for one import, then steps aside."""
+    """Import hook: TensorFlow's first import without `NOISE`. Works for one import, then steps aside.
+
+    Asking for the module's spec without importing it, as some libraries do, leaves it in place.
+    """
+
+    def __init__(self) -> None:
+        self._asking = False
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The module's usual spec, for TensorFlow with a loader that filters standard error."""
-        if name != "tensorflow":
+        if name != "tensorflow" or self._asking:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(name)
+        self._asking = True
+        try:
+            spec = find_spec(name)
+        finally:
+            self._asking = False
         if spec and spec.loader:
             load = spec.loader.exec_module
 
             def quietly(module: ModuleType) -> None:
+                sys.meta_path.remove(self)
                 with _without_noise():
                     load(module)
                     _list_devices(module)

@@ -39,7 +39,8 @@ def test_every_entry_point_passes_it_and_none_imports_tensorflow(entry: str) -> 
 
 @pytest.mark.skipif(tensorflow_setup.NVIDIA_DRIVER.exists(), reason="with a driver nothing is held back")
 def test_tensorflow_starts_without_noise() -> None:
-    done = python("import mobilevit_core, keras, tensorflow as tf; print(int(tf.constant(1) + 1))")
+    asked = "import mobilevit_core, importlib.util; importlib.util.find_spec('tensorflow')"
+    done = python(f"{asked}; import keras, tensorflow as tf; print(int(tf.constant(1) + 1))")
     assert done.stdout.split() == ["2"] and done.stderr == ""
 
 

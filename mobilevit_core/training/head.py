@@ -26,7 +26,7 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.class_names import check_class_names
-from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.dataset import OTHER, PhotoDataset
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.data.provenance import DIGITS, SEEN_PARTS, Seen
 from mobilevit_core.errors import UserError
@@ -89,6 +89,11 @@ class FittedHead:
         return self.evaluation.class_names
 
     @property
+    def other_class(self) -> str | None:
+        """The class that means "none of these", where the photographs have one."""
+        return OTHER if self.class_names[-1] == OTHER else None
+
+    @property
     def rule(self) -> ResizeRule:
         """How a photograph becomes the model's input."""
         return self.network.rule
@@ -124,6 +129,8 @@ class FittedHead:
 
     def _manifest(self) -> Manifest:
         after = self.evaluation
+        other = len(self.class_names) - 1 if self.other_class else None
+        known = after.labels != (-1 if other is None else other)
         before = with_temperature(after.probabilities, 1 / self.temperature)
         figures = {
             "data": self.data["name"],
@@ -149,7 +156,8 @@ class FittedHead:
                     "after": expected_calibration_error(after.probabilities, after.labels),
                 },
             },
-            rejection=RejectionRule.fit(after.probabilities),
+            rejection=RejectionRule.fit(after.probabilities[known], other),
+            other_class=self.other_class,
         )
 
     def _pictures(self) -> Pictures:
