@@ -454,7 +454,7 @@ def download(repository: str, revision: str = REVISION) -> Path:
         raise UserError(
             f"{FILE} of {repository} could not be downloaded: the Hugging Face Hub can't be reached and the "
             "file is not in the local cache. Try again with a network, or download it elsewhere from "
-            f"https://huggingface.co/{repository} and name the file with --weights {FILE}."
+            f"https://huggingface.co/{repository} and give the file's path instead."
         ) from error
 
 
