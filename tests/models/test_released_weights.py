@@ -147,7 +147,7 @@ def test_without_a_network_the_message_says_what_to_do(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(
-        UserError, match=r"timm/mobilevit_xs\.cvnets_in1k could not be downloaded.*the file's path"
+        UserError, match=r"timm/mobilevit_xs\.cvnets_in1k could not be downloaded.*file's path"
     ):
         open_weights("imagenet", "xs")
     with pytest.raises(UserError, match="a/b/c is not OWNER/NAME"):
