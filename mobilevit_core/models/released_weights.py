@@ -390,6 +390,8 @@ def read_file(path: Path, source: str | None = None) -> ReleasedWeights:
         UserError: the file is missing or damaged, or holds something else.
     """
     source = source or str(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; a {SUFFIX} file is expected here.")
     if not path.is_file():
         raise UserError(f"There is no file {path}.")
     with _opened(path) as file:

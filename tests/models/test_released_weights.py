@@ -137,6 +137,8 @@ def test_what_does_not_fit_is_told(tmp_path: Path, drawn: dict[str, np.ndarray])
         create_mobilevit(architecture="keras_example", weights=str(file))
     with pytest.raises(UserError, match="There is no file"):
         open_weights(str(tmp_path / "none.safetensors"), "xxs")
+    with pytest.raises(UserError, match="is a folder"):
+        open_weights(str(tmp_path), "xxs")
     with pytest.raises(UserError, match="num_classes is None"):
         create_mobilevit(num_classes=None)
 
