@@ -303,13 +303,12 @@ def _data_in_memory(names: Sequence[str], examples: Sequence[Example]) -> dict[s
 def _distinct(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[str]]:
     """Every photograph once; without those that stand in two classes, which the notes name."""
     first: dict[str, Example] = {}
-    contradictory = {}
+    contradictory: dict[str, str] = {}
     for example in examples:
         known = first.setdefault(example.digest, example)
         if known.label != example.label:
-            contradictory[example.digest] = (
-                f"{known.name} and {example.name} are the same photograph in two classes: both left out"
-            )
+            note = f"{known.name} and {example.name} are the same photograph in two classes: both left out"
+            contradictory.setdefault(example.digest, note)
     kept = (example for digest, example in first.items() if digest not in contradictory)
     return tuple(kept), list(contradictory.values())
 
