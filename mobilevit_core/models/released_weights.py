@@ -390,6 +390,8 @@ def read_file(path: Path, source: str | None = None) -> ReleasedWeights:
         UserError: the file is missing or damaged, or holds something else.
     """
     source = source or str(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; a {SUFFIX} file is expected here.")
     if not path.is_file():
         raise UserError(f"There is no file {path}.")
     with _opened(path) as file:
@@ -454,7 +456,7 @@ def download(repository: str, revision: str = REVISION) -> Path:
         raise UserError(
             f"{FILE} of {repository} could not be downloaded: the Hugging Face Hub can't be reached and the "
             "file is not in the local cache. Try again with a network, or download it elsewhere from "
-            f"https://huggingface.co/{repository} and name the file with --weights {FILE}."
+            f"https://huggingface.co/{repository} and give the file's path instead."
         ) from error
 
 

@@ -139,7 +139,8 @@ class FeatureCache:
         if not self._folder or not self._path(digest).is_file():
             return {}
         try:
-            with np.load(self._path(digest), allow_pickle=False) as stored:
+            content = io.BytesIO(self._path(digest).read_bytes())  # NumPy leaves a damaged file open
+            with np.load(content, allow_pickle=False) as stored:
                 return dict(zip(stored["digests"].tolist(), stored["features"], strict=True))
         except Exception:  # a damaged cache is computed anew; NumPy meets it with many kinds of errors
             return {}

@@ -196,7 +196,8 @@ def fit_head(
     cache = cache if isinstance(cache, FeatureCache) else FeatureCache(cache)
     class_names, examples, data, own = _gathered(photos)
     check_class_names(class_names)
-    examples = tuple({example.digest: example for example in examples}.values())
+    examples, notes = _distinct(examples)
+    data = {**data, "notes": [*data["notes"], *notes]}
     labels = np.array([example.label for example in examples])
     folds = _folds(class_names, labels)
     features = cache.features(network, examples, progress)
@@ -306,6 +307,19 @@ def _data_in_memory(names: Sequence[str], examples: Sequence[Example]) -> dict[s
         "digest": hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest(),
         "notes": [],
     }
+
+
+def _distinct(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[str]]:
+    """Every photograph once; without those that stand in two classes, which the notes name."""
+    first: dict[str, Example] = {}
+    contradictory: dict[str, str] = {}
+    for example in examples:
+        known = first.setdefault(example.digest, example)
+        if known.label != example.label:
+            note = f"{known.name} and {example.name} are the same photograph in two classes: both left out"
+            contradictory.setdefault(example.digest, note)
+    kept = (example for digest, example in first.items() if digest not in contradictory)
+    return tuple(kept), list(contradictory.values())
 
 
 def _digests(examples: Sequence[Example]) -> frozenset[str]:

@@ -137,6 +137,8 @@ def test_what_does_not_fit_is_told(tmp_path: Path, drawn: dict[str, np.ndarray])
         create_mobilevit(architecture="keras_example", weights=str(file))
     with pytest.raises(UserError, match="There is no file"):
         open_weights(str(tmp_path / "none.safetensors"), "xxs")
+    with pytest.raises(UserError, match="is a folder"):
+        open_weights(str(tmp_path), "xxs")
     with pytest.raises(UserError, match="num_classes is None"):
         create_mobilevit(num_classes=None)
 
@@ -146,7 +148,9 @@ def test_without_a_network_the_message_says_what_to_do(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"timm/mobilevit_xs\.cvnets_in1k could not be downloaded.*--weights"):
+    with pytest.raises(
+        UserError, match=r"timm/mobilevit_xs\.cvnets_in1k could not be downloaded.*file's path"
+    ):
         open_weights("imagenet", "xs")
     with pytest.raises(UserError, match="a/b/c is not OWNER/NAME"):
         open_weights("hf://a/b/c", "xs")

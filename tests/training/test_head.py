@@ -48,6 +48,13 @@ def fitted(network: Network) -> FittedHead:
     return fit_head(pictures(8), network)
 
 
+@pytest.fixture(scope="module")
+def written(fitted: FittedHead, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    bundle, refused = fitted.write_bundle(tmp_path_factory.mktemp("head") / "bundle")
+    assert not refused
+    return bundle
+
+
 def test_it_is_exported_by_the_package() -> None:
     assert mobilevit_core.fit_head is fit_head
 
@@ -117,6 +124,11 @@ def test_a_photograph_counts_once(network: Network) -> None:
     photos = pictures(4)
     photos["red"] += photos["red"]
     assert len(fit_head(photos, network).examples) == 12
+    photos["blue"].append(photos["red"][0])  # a contradiction: neither is used
+    fitted = fit_head(photos, network)
+    assert len(fitted.examples) == 11
+    (note,) = fitted.data["notes"]
+    assert note.startswith("photograph 5 of 'blue' and photograph 1 of 'red' are the same photograph in two")
 
 
 def test_files_bytes_and_images_are_taken(network: Network, tmp_path: Path) -> None:
@@ -125,7 +137,8 @@ def test_files_bytes_and_images_are_taken(network: Network, tmp_path: Path) -> N
     Image.fromarray(photos["red"][0]).save(path)
     photos["red"] = [path, path.with_name("b.png"), Image.fromarray(photos["red"][2])]
     Image.fromarray(pictures(3)["red"][1]).save(photos["red"][1])
-    photos["blue"][0] = path.read_bytes()
+    Image.fromarray(photos["blue"][0]).save(tmp_path / "blue.png")
+    photos["blue"][0] = (tmp_path / "blue.png").read_bytes()
     with pytest.raises(UserError, match="b2.png"):
         fit_head({**photos, "red": [*photos["red"], tmp_path / "b2.png"]}, network)
     assert fit_head(photos, network).class_names == NAMES
