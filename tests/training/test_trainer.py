@@ -55,7 +55,7 @@ def test_a_folder_that_is_no_run_is_left_alone(
 ) -> None:
     dataset = load_dataset(str(photo_folder))
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(UserError, match="is no training run"):
+    with pytest.raises(UserError, match="is not a training run"):
         training.train_bundle(dataset, small_recipe, RunFolder(tmp_path))
     assert (tmp_path / "thesis.txt").read_text() == "precious"
     other = dataclasses.replace(small_recipe, variant="xl")
