@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.data.loading import load_dataset
+from mobilevit_core.data.dataset import OTHER, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.loading import load_described
 from mobilevit_core.data.provenance import Seen
 from mobilevit_core.errors import UserError
 from mobilevit_core.models.create import create_mobilevit
@@ -75,7 +75,7 @@ def _remaining(record: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> 
     class_names, data = tuple(record["class_names"]), record["data"]
     sources: dict[str, Path | bytes] = {}
     if any(not row["file"] for row in rows):
-        sources = _by_digest(data["name"], record["recipe"])
+        sources = _by_digest(data, record["recipe"])
     parts: dict[str, list[LabelledPhoto]] = {part: [] for part in data["photos"]}
     missing = []
     for row in rows:
@@ -90,7 +90,10 @@ def _remaining(record: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> 
         note(f"{len(missing)} of {len(rows)} photographs are gone or have changed ({names}); left: {left}.")
         _tell_consequences(parts)
     photos = {part: tuple(photos) for part, photos in parts.items()}
-    return PhotoDataset(data["name"], data["split"], class_names, photos, tuple(data["notes"]))
+    other_class = OTHER if class_names[-1] == OTHER else None
+    return PhotoDataset(
+        data["name"], data["split"], class_names, photos, tuple(data["notes"]), other_class=other_class
+    )
 
 
 def _tell_consequences(parts: Mapping[str, Sequence[LabelledPhoto]]) -> None:
@@ -109,11 +112,11 @@ def _unchanged(row: Mapping[str, str]) -> Path | None:
     return path if hashlib.sha256(content).hexdigest() == row["sha256"] else None
 
 
-def _by_digest(name: str, recipe: Mapping[str, Any]) -> dict[str, Path | bytes]:
-    """The photographs of a data set that does not lie in files of its own."""
+def _by_digest(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Path | bytes]:
+    """The photographs of data sets that do not lie in files of their own."""
     try:
-        dataset = load_dataset(name, recipe["split"], recipe["seed"])
+        dataset = load_described(data, recipe["split"], recipe["seed"])
     except UserError as error:
-        note(f"{name} can't be loaded: {error}")
+        note(f"{data['name']} can't be loaded: {error}")
         return {}
     return {photo.sha256: photo.source for photos in dataset.parts.values() for photo in photos}
