@@ -118,6 +118,8 @@ class Manifest(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The content of `bundle.json`."""
         fields = {info.alias or name: getattr(self, name) for name, info in type(self).model_fields.items()}
+        if self.other_class is None:
+            del fields["other_class"]
         return {
             VERSION: MANIFEST_VERSION,
             **fields,

@@ -9,9 +9,6 @@ so very many are compared within their classes only.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.fft import dctn
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 # The known near-duplicates of tf_flowers lie between 0.905 and 1.000 (`near_duplicates.csv`). Among 8,189
 # photographs of other flowers two reached 0.90 without being copies: round blossoms on a dark ground.
@@ -94,6 +91,9 @@ def _group(thumbnails: Sequence[np.ndarray], classes: np.ndarray) -> np.ndarray:
 
 
 def _components(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
+    from scipy.sparse import coo_array  # the light installation has no SciPy
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
     return connected_components(graph, directed=False)[1]
 
@@ -154,6 +154,8 @@ def _bounding_vectors(thumbnails: Sequence[np.ndarray]) -> tuple[np.ndarray, np.
     exactly and the rest at most the product of its lengths. A mirror changes the sign of every second
     horizontal frequency.
     """
+    from scipy.fft import dctn
+
     straight = np.empty((len(thumbnails), LOW * LOW + 1), np.float32)
     for start in range(0, len(thumbnails), BLOCK):
         vectors = _vectors(thumbnails[start : start + BLOCK])

@@ -150,7 +150,13 @@ class Lane:
 
     def start(self) -> None:
         """Starts the processes without waiting for them."""
-        self._running().schedule(worker.ready, timeout=MOST_SECONDS)
+        for _ in range(2):
+            pool = self._running()
+            try:
+                pool.schedule(worker.ready, timeout=MOST_SECONDS)
+                return
+            except RuntimeError:  # its processes were ended from outside; a new pool takes over
+                self._drop(pool)
 
     def close(self) -> None:
         """Ends the processes."""

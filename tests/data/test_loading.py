@@ -158,11 +158,15 @@ def test_the_parts_of_tf_flowers(tf_flowers: PhotoDataset) -> None:
 
 def test_names_that_are_no_text_reach_records(tmp_path: Path) -> None:
     odd = os.fsdecode(b"caf\xe9")
-    draw_folder(tmp_path / "photos", 4)
-    (tmp_path / "photos" / "red").rename(tmp_path / "photos" / odd)
-    dataset = load_dataset(str(tmp_path / "photos"))
-    write_json(tmp_path / "record.json", {"classes": dataset.class_names, "data": dataset.describe()})
-    assert odd in json.loads((tmp_path / "record.json").read_text())["classes"]
+    folder = draw_folder(tmp_path / "photos", 4)
+    (folder / "red" / f"{odd}.jpg").write_text("no photograph")
+    dataset = load_dataset(str(folder))
+    write_json(tmp_path / "record.json", dataset.describe())
+    (note,) = json.loads((tmp_path / "record.json").read_text())["notes"]
+    assert odd in note
+    (folder / "red").rename(folder / odd)  # a class has to be text: a .tflite file names it in UTF-8
+    with pytest.raises(UserError, match="has a character that can't be printed. Rename it"):
+        load_dataset(str(folder))
 
 
 def test_a_whole_data_set_joins_its_parts(tmp_path: Path) -> None:

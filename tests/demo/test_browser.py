@@ -230,7 +230,8 @@ def hostile(shipped: Bundle, comparison: Comparison, photo_folder: Path, tmp_pat
     (folder / "report" / "index.html").write_text(REPORT)
     theirs = Comparison(open_bundle(folder))
     theirs.run(photo_folder / "red" / "00.jpg", 1)  # everything is loaded
-    theirs.bundle = replace(theirs.bundle, manifest=replace(theirs.bundle.manifest, class_names=HOSTILE))
+    manifest = theirs.bundle.manifest.model_copy(update={"class_names": HOSTILE})
+    theirs.bundle = replace(theirs.bundle, manifest=manifest)
     return theirs
 
 
