@@ -12,14 +12,13 @@ from mobilevit_core.models.create import create_mobilevit, logits_model
 from mobilevit_core.training import checkpoints
 from mobilevit_core.training.checkpoints import Checkpoint
 from mobilevit_core.training.ema import Averages
+from mobilevit_core.training.flat_adamw import FlatAdamW
 from mobilevit_core.training.fused_model import training_form
 from mobilevit_core.training.progress import note
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder
 
 FINAL_LEARNING_RATE = 0.01  # of the highest, at the end of the cosine
-# Variables that are not decayed. Keras searches the TensorFlow name, which is a path such as "stem_bn/gamma".
-NOT_DECAYED = [r"(^|/)(bias|gamma|beta)(:\d+)?$"]
 BEST = "best_"  # prefix of the best epoch's weights in a checkpoint
 
 
@@ -156,9 +155,5 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
         recipe: optimizer, schedule, decay, clipping.
         steps: of a training epoch.
     """
-    rate, clip = learning_rate(recipe, steps), recipe.clip_norm or None
-    if recipe.optimizer == "adam":
-        return keras.optimizers.Adam(rate, global_clipnorm=clip)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, global_clipnorm=clip)
-    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
-    return optimizer
+    decay = recipe.weight_decay if recipe.optimizer == "adamw" else 0.0
+    return FlatAdamW(learning_rate(recipe, steps), decay, recipe.clip_norm)

@@ -5,8 +5,8 @@
 
 One step is forward, backward, clipping and an AdamW update of the paper's XXS on 32 pictures. Sides:
 
-ours         what `python -m mobilevit_core train` runs: the form for training
-plain Keras  the same network as it is saved
+ours         what `python -m mobilevit_core train` runs: the form for training, the flat optimizer
+plain Keras  the same network and optimizer written plainly
 PyTorch      Hugging Face transformers, channels_last, fused AdamW; autocast to bfloat16, and float32
 """
 
@@ -30,6 +30,7 @@ from transformers import MobileViTConfig, MobileViTForImageClassification
 from mobilevit_core.inference.latency import processor
 from mobilevit_core.inference.runtimes import default_threads
 from mobilevit_core.models.create import create_mobilevit, logits_model
+from mobilevit_core.training.flat_adamw import FlatAdamW
 from mobilevit_core.training.fused_model import training_form
 
 CLASSES, BATCH, STEPS = 5, 32, 3  # steps timed at a time, after one untimed
@@ -39,17 +40,19 @@ Step = Callable[[np.ndarray, np.ndarray], None]
 
 
 def ours(size: int) -> Step:
-    """The form that training uses."""
-    return _keras_step(training_form(logits_model(create_mobilevit("xxs", CLASSES, size))))
+    """The form and the optimizer that training uses."""
+    model = training_form(logits_model(create_mobilevit("xxs", CLASSES, size)))
+    return _keras_step(model, FlatAdamW(RATE, DECAY, CLIP))
 
 
 def plain_keras(size: int) -> Step:
-    """The network as it is saved."""
-    return _keras_step(logits_model(create_mobilevit("xxs", CLASSES, size)))
-
-
-def _keras_step(model: keras.Model) -> Step:
+    """The network as it is saved, with Keras's optimizer."""
+    model = logits_model(create_mobilevit("xxs", CLASSES, size))
     optimizer = keras.optimizers.AdamW(RATE, weight_decay=DECAY, global_clipnorm=CLIP)
+    return _keras_step(model, optimizer)
+
+
+def _keras_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Step:
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     model.compile(optimizer, loss, jit_compile=False)
     return lambda images, labels: model.train_on_batch(images, np.eye(CLASSES, dtype=np.float32)[labels])
