@@ -72,7 +72,7 @@ def test_damaged_and_foreign_files_are_named_counted_and_skipped(tmp_path: Path)
     assert {Path(file.path).name for file in dataset.skipped} == {"broken.jpg", "text.png", "phone.heic"}
     write_skipped(tmp_path, dataset)
     lines = (tmp_path / "skipped.txt").read_text().splitlines()
-    assert len(lines) == 3 and sum("truncated" in line or "Truncated" in line for line in lines) == 1
+    assert len(lines) == 3 and sum("the file ends before the picture begins" in line for line in lines) == 1
 
 
 def test_wrong_folders_get_one_clear_message(tmp_path: Path) -> None:
