@@ -94,7 +94,7 @@ def test_the_rule_rejects_whatever_the_network_rejects() -> None:
     rule = RejectionRule.fit(known, other=2)
     assert rule.false_alarms == pytest.approx(0.05)
     assert rule.rejects(np.array([0.3, 0.1, 0.6])) and not rule.rejects(np.array([0.6, 0.1, 0.3]))
-    assert RejectionRule.from_json(rule.to_json()) == rule
+    assert RejectionRule(**{k: v for k, v in rule.to_json().items() if k != "score"}) == rule
     known[:80] = (0.2, 0.1, 0.7)  # the network itself rejects a fifth: the threshold adds none
     rule = RejectionRule.fit(known, other=2)
     assert rule.false_alarms == pytest.approx(0.2)
