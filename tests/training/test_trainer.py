@@ -206,7 +206,7 @@ def test_drawn_photographs_are_learned_from_the_command_line(tmp_path: Path) -> 
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     made = json.loads(result.stdout)
-    assert list(made["formats"]) == list(FORMATS) and made["recipe"]["image_size"] == 64
+    assert list(made["files"]) == list(FORMATS) and made["recipe"]["image_size"] == 64
     assert set(made["metrics"]["validation"]["runtimes"]) == set(FORMATS)
     assert [row["epoch"] for row in RunFolder(run).rows()] == [str(epoch) for epoch in range(25)]
 
