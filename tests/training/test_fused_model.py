@@ -61,8 +61,8 @@ L = keras.layers
 UNUSUAL = {  # name -> layer, whether it may be replaced
     "dilated convolution": (L.Conv2D(6, 3, dilation_rate=2, padding="same"), False),
     "grouped convolution": (L.Conv2D(6, 3, groups=3), False),
-    # Not 1x1: TensorFlow 2.21 with oneDNN gets the kernel's gradient of a strided 1x1 convolution of 3 channels
-    # wrong in about 4 of 10 draws (AVX2). No network here has one; those that they have are right.
+    # Not 1x1: with oneDNN, TensorFlow 2.21 gets the gradient of a strided 1x1 convolution's kernel wrong in
+    # about 4 of 10 draws (3 channels, AVX2). No network here has one; those that they have are right.
     "strided 2x2 convolution without padding": (L.Conv2D(6, 2, strides=2, padding="valid"), True),
     "strided convolution, relu": (
         L.Conv2D(6, (3, 2), strides=(2, 1), padding="same", activation="relu"),
