@@ -72,7 +72,7 @@ def load_folder(folder: Path, split: str, seed: int, labelled: bool = True) -> P
             a class folder.
 
     Raises:
-        UserError: the folder is no data set; the message says what is missing.
+        UserError: the folder is not a data set; the message says what is missing.
     """
     reading = _Reading(folder)
     folder = _unwrapped(folder, reading) if labelled else folder

@@ -67,7 +67,7 @@ def load_dataset(
         The data set; its training part has photographs of every class.
 
     Raises:
-        UserError: unknown split, missing folder, a folder that is no data set, or a name that
+        UserError: unknown split, missing folder, a folder that is not a data set, or a name that
             tensorflow-datasets does not know or cannot fetch.
     """
     if split not in SPLITS:

@@ -84,7 +84,7 @@ def _quantizer(float32: bytes, recipe: str, float_operators: tuple[str, ...]) ->
 
 
 def _quantized(work: Quantizer, calibration: np.ndarray | None) -> bytes:
-    """Quantizes; what the quantizer prints and warns of meanwhile is no one's business."""
+    """Quantizes; the quantizer's own output and warnings are hidden."""
     quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
     with quiet[0], quiet[1], warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
