@@ -8,6 +8,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+UNTURNED = {  # orientation -> how an upright picture has to be stored
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.transpose(1, 0, 2),
+    6: lambda x: np.rot90(x),
+    7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda x: np.rot90(x, -1),
+}
 COLORS = {"blue": (30, 60, 200), "green": (40, 180, 60), "red": (210, 40, 30)}
 
 

@@ -18,21 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.drawing import draw_photo
+from tests.drawing import UNTURNED, draw_photo
 from tests.hostile import raw
 
 ANSWERED, REFUSED, EITHER = "answered", "refused", "either"
 PHOTO = draw_photo((210, 60, 40), seed=5, size=(120, 90))
-UNTURNED = {  # orientation -> how an upright picture has to be stored
-    1: lambda x: x,
-    2: lambda x: x[:, ::-1],
-    3: lambda x: x[::-1, ::-1],
-    4: lambda x: x[::-1],
-    5: lambda x: x.transpose(1, 0, 2),
-    6: lambda x: np.rot90(x),
-    7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda x: np.rot90(x, -1),
-}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.images import limits, reading
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import read_photo
-from tests.drawing import draw_photo
+from tests.drawing import UNTURNED, draw_photo
 
 PHOTO = draw_photo((200, 60, 40), seed=1, size=(53, 37))
 
@@ -31,16 +31,7 @@ def test_formats_give_the_pixels_that_were_stored(format: str) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(orientation: int) -> None:
-    stored = {
-        1: lambda x: x,
-        2: lambda x: x[:, ::-1],
-        3: lambda x: x[::-1, ::-1],
-        4: lambda x: x[::-1],
-        5: lambda x: x.transpose(1, 0, 2),
-        6: lambda x: np.rot90(x),
-        7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
-        8: lambda x: np.rot90(x, -1),
-    }[orientation](np.asarray(PHOTO))
+    stored = UNTURNED[orientation](np.asarray(PHOTO))
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encoded(Image.fromarray(np.ascontiguousarray(stored)), "PNG", exif=exif)
