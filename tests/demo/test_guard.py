@@ -124,8 +124,8 @@ def test_photographs_are_fetched_only_on_ones_own_machine(comparison: Comparison
 
 def broken_off(url: str, size: int = 2**20) -> None:
     """Starts an upload and drops the connection in the middle."""
-    parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port)) as connection:
+    splits = urlsplit(url)
+    with socket.create_connection((splits.hostname, splits.port)) as connection:
         head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
         connection.sendall(
             b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; "
