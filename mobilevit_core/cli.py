@@ -19,7 +19,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from mobilevit_core.bundle.weight_formats import FORMATS
-from mobilevit_core.data.dataset import ALL, SPLITS, PhotoDataset
+from mobilevit_core.data.dataset import ALL, SPLIT_SCHEMES, SPLITS, PhotoDataset
 from mobilevit_core.data.loading import check_enough, load_dataset, load_described
 from mobilevit_core.data.summary import SKIPPED_LIST, counts_table, shown_name
 from mobilevit_core.errors import UserError
@@ -46,6 +46,8 @@ EXTRAS = dict.fromkeys(
     ),
     "train",
 )
+# Options that have another name since version 3 of the manifest, for one release.
+FORMER_OPTIONS = {"--part": "--split", "--runtime": "--format", "--all-variants": "--all-formats"}
 EVALUATED_SPLITS = (*SPLITS, ALL)
 HEAD_RECIPE = "head"  # a new classifier on the features of --weights, in seconds
 
@@ -77,6 +79,11 @@ class Commands(TyperGroup):
         except KeyboardInterrupt as stop:
             messages.print(str(stop) or "Stopped.", markup=False, soft_wrap=True)
             raise typer.Exit(getattr(stop, "exit_code", 128 + signal.SIGINT)) from None
+        except Exception as error:
+            former = getattr(error, "option_name", None)  # of an unknown option
+            if former not in FORMER_OPTIONS:
+                raise
+            raise _failed(f"{former} is called {FORMER_OPTIONS[former]} now.") from None
 
 
 def _failed(message: str) -> typer.Exit:
@@ -295,7 +302,7 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help=f"{DataHelp} Default: what it was trained on.")] = None,
     split: Annotated[str, typer.Option(help=f"One of: {', '.join(EVALUATED_SPLITS)}.")] = "test",
     split_scheme: Annotated[str | None, typer.Option(help="Default: the bundle's.")] = None,
-    runtime: FormatOption = None,
+    format: FormatOption = None,
     record: Annotated[
         bool,
         typer.Option(help="Store the figures in bundle.json and a page in the bundle's report/."),
@@ -303,7 +310,7 @@ def evaluate(
     all_formats: Annotated[
         bool,
         typer.Option(
-            help="Compare all weight formats: agreement with Keras, size, latency, load time, memory; "
+            help="Compare all weight formats: parity with Keras, size, latency, load time, memory; "
             "with --record."
         ),
     ] = False,
@@ -312,20 +319,22 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Accuracy with its 95 % interval, and per class, on one named part of a data set."""
+    """Accuracy with its 95 % interval, and per class, on one split of a data set."""
     from mobilevit_core.bundle.bundle import open_bundle
 
+    if split in SPLIT_SCHEMES:
+        raise UserError(f"{split} is a split scheme, not a split: --split-scheme {split}")
     if split not in EVALUATED_SPLITS:
         raise UserError(f"Unknown split {split!r}. There are: {', '.join(EVALUATED_SPLITS)}.")
-    if all_formats and runtime:
+    if all_formats and format:
         raise UserError("--all-formats compares all of them. Leave out --format.")
     if readme and not all_formats:
         raise UserError("--readme writes the table of --all-formats. Add --all-formats.")
     record = record or all_formats
     if record and (data or split_scheme):
         raise UserError(
-            "--record stores what the bundle does on its own data. Leave out --data and --split-scheme, or print "
-            "the figures for other data with --json."
+            "--record stores what the bundle does on its own data. Leave out --data and --split-scheme, "
+            "or print the figures for other data with --json."
         )
     if all_formats:
         from mobilevit_core.evaluation.format_comparison import (
@@ -337,7 +346,7 @@ def evaluate(
     if readme:
         check_markers(readme)
     opened = open_bundle(bundle)
-    names = [runtime] if runtime else opened.expected
+    names = [format] if format else opened.expected
     for name in names:
         opened.weights(name)
     source, recipe = opened.manifest.data, opened.manifest.recipe
@@ -376,7 +385,7 @@ def unknown(
     bundle: BundleArgument,
     data: Annotated[str, typer.Option(help=f"{DataHelp} With classes that the bundle does not know.")],
     split: Annotated[str, typer.Option(help=f"One of: {', '.join(EVALUATED_SPLITS)}.")] = "test",
-    runtime: FormatOption = None,
+    format: FormatOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How well photographs of classes that the bundle never saw are told from those that it knows."""
@@ -386,7 +395,7 @@ def unknown(
 
     recipe = open_bundle(bundle).manifest.recipe
     dataset = _load(data, recipe)
-    figures = unknown_classes(load_classifier(bundle, runtime), dataset, split)
+    figures = unknown_classes(load_classifier(bundle, format), dataset, split)
     if as_json:
         print(json.dumps({"data": dataset.name, "split": split, "unknown": figures}))
         return
@@ -403,7 +412,7 @@ def unknown(
 def predict(
     bundle: BundleArgument,
     photos: Annotated[list[Path], typer.Argument(help="JPEG, PNG or WebP files.")],
-    runtime: FormatOption = None,
+    format: FormatOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many answers a photo.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
@@ -413,7 +422,7 @@ def predict(
     """
     from mobilevit_core.inference.classifier import load_classifier
 
-    classifier = load_classifier(bundle, runtime)
+    classifier = load_classifier(bundle, format)
     answers, problems = {}, []
     for photo in photos:
         try:
@@ -436,7 +445,7 @@ def _print_answers(
             }
             for photo, answer in answers.items()
         }
-        print(json.dumps({"runtime": classifier.name, "photos": rows}))
+        print(json.dumps({"format": classifier.format, "photos": rows}))
         return
     for photo, answer in answers.items():
         none = "  (probably none of these)" if classifier.rejects(answer) else ""
@@ -487,12 +496,12 @@ def export(
 @app.command()
 def benchmark(
     bundle: BundleArgument,
-    runs: Annotated[int, typer.Option(min=1, help="Timed runs of each runtime.")] = 50,
+    runs: Annotated[int, typer.Option(min=1, help="Timed runs of each format.")] = 50,
     threads: Annotated[str, typer.Option(help="Numbers of threads to measure with, 1 to 256.")] = "1,2",
     plot: Annotated[Path | None, typer.Option(help="SVG file to draw the latencies into.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Latency, load time and memory of every runtime of a bundle, each in a process of its own."""
+    """Latency, load time and memory of every format of a bundle, each in a process of its own."""
     from mobilevit_core.bundle.bundle import open_bundle
     from mobilevit_core.inference.benchmark import benchmark_bundle
 
@@ -525,7 +534,7 @@ def benchmark(
 
 def _numbers(text: str) -> tuple[int, ...]:
     try:
-        numbers = tuple(int(split) for split in text.split(","))
+        numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
         raise UserError(f"--threads {text}: write numbers with commas between them, such as 1,2.") from None
     if len(set(numbers)) < len(numbers):
@@ -607,7 +616,8 @@ def _warn_of_provenance(figures: dict[str, Any]) -> None:
     if provenance is None:
         text = "the bundle does not tell which photographs it was trained on; these may be among them."
     elif provenance["trained_on"] and split != "train":
-        text = f"{provenance['trained_on']} of these photographs were trained on; the accuracy flatters the bundle."
+        trained_on = provenance["trained_on"]
+        text = f"{trained_on} of these photographs were trained on; the accuracy flatters the bundle."
     elif provenance["chosen_by"] and split not in ("train", "validation"):
         text = f"something was chosen by {provenance['chosen_by']} of these photographs (temperature, epoch)."
     else:
@@ -619,8 +629,8 @@ def _print_evaluation(title: str, figures: dict[str, Any], result: dict[str, Any
     low, high = result["interval_95"]
     console.print(
         f"{title}: accuracy {result['accuracy']:.2%} (95 % interval {low:.1%} to {high:.1%}) on the "
-        f"{result['photos']} photographs of {figures['data']}, split {figures['split']}, "
-        f"split {figures['split_scheme']}",
+        f"{result['photos']} photographs of {figures['data']}, {figures['split']} split, "
+        f"split scheme {figures['split_scheme']}",
         markup=False,
         soft_wrap=True,
     )

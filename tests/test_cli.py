@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from mobilevit_core import cli
+from mobilevit_core.bundle import former_names
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
@@ -34,19 +36,21 @@ def test_predict_prints_the_best_of_each_photo(small_bundle: Bundle, photo_folde
     assert all(line.split()[0].endswith("%") for line in (lines[1], lines[2], lines[4], lines[5]))
 
 
-@pytest.mark.parametrize("runtime", FORMATS)
-def test_predict_in_json_by_every_runtime(runtime: str, small_bundle: Bundle, photo_folder: Path) -> None:
+@pytest.mark.parametrize("weight_format", FORMATS)
+def test_predict_in_json_by_every_format(
+    weight_format: str, small_bundle: Bundle, photo_folder: Path
+) -> None:
     photo = photo_folder / "red" / "00.jpg"
-    result = run("predict", small_bundle.folder, photo, "--format", runtime, "--json")
+    result = run("predict", small_bundle.folder, photo, "--format", weight_format, "--json")
     answers = json.loads(result.stdout)
     answer = answers["photos"][str(photo)]
     scores = [row["score"] for row in answer["predictions"]]
     assert answer["unknown"] == (scores[0] < small_bundle.manifest.rejection.threshold)
-    assert answers["runtime"] == runtime
+    assert answers["format"] == weight_format
     assert sum(scores) == pytest.approx(1, abs=1e-5) and scores == sorted(scores, reverse=True)
 
 
-def test_evaluate_names_the_part_and_gives_every_runtime(small_bundle: Bundle, tmp_path: Path) -> None:
+def test_evaluate_names_the_split_and_gives_every_format(small_bundle: Bundle, tmp_path: Path) -> None:
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
     figures = json.loads(run("evaluate", folder, "--json").stdout)
     assert figures["split"] == "test" and set(figures["formats"]) == set(FORMATS)
@@ -56,7 +60,7 @@ def test_evaluate_names_the_part_and_gives_every_runtime(small_bundle: Bundle, t
     assert keras[error] == pytest.approx(float32[error], abs=1e-4)
 
 
-def test_benchmark_gives_every_runtime(small_bundle: Bundle) -> None:
+def test_benchmark_gives_every_format(small_bundle: Bundle) -> None:
     figures = json.loads(run("benchmark", small_bundle.folder, "--runs", 3, "--threads", 1, "--json").stdout)
     assert set(figures["formats"]) == set(FORMATS)
     for name, row in figures["formats"].items():
@@ -128,7 +132,7 @@ def test_wrong_bundles_and_photos_are_told(small_bundle: Bundle, photo_folder: P
     assert "no bundle.json" in refused("benchmark", folder)
     assert "exists already" in refused("export", small_bundle.folder, "--to", tmp_path)
     assert "Unknown split 'exam'" in refused("evaluate", small_bundle.folder, "--split", "exam")
-    assert "Unknown runtime 'onnx'" in refused("predict", small_bundle.folder, photo, "--format", "onnx")
+    assert "Unknown format 'onnx'" in refused("predict", small_bundle.folder, photo, "--format", "onnx")
     assert not (tmp_path / "out").exists()
     assert str(text) in refused("export", small_bundle.folder, "--to", text / "out")
 
@@ -141,3 +145,19 @@ def test_a_tflite_prediction_never_imports_tensorflow(small_bundle: Bundle, phot
     command = [sys.executable, "-c", code, small_bundle.folder, photo_folder / "red" / "00.jpg"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "red" in done.stdout
+
+
+@pytest.mark.parametrize(("former", "now"), cli.FORMER_OPTIONS.items())
+def test_a_former_option_answers_with_its_new_name(former: str, now: str, small_bundle: Bundle) -> None:
+    assert f"Error: {former} is called {now} now." in refused("evaluate", small_bundle.folder, former, "test")
+
+
+@pytest.mark.parametrize(("former", "now"), former_names.RECIPE.items())
+def test_a_former_value_of_a_recipe_answers_with_its_new_name(former: str, now: str) -> None:
+    assert f"--set {former}: this value is called {now} now" in refused("train", "--set", f"{former}=1")
+
+
+def test_a_split_scheme_is_no_split(small_bundle: Bundle) -> None:
+    assert "--split-scheme keras-example" in refused(
+        "evaluate", small_bundle.folder, "--split", "keras-example"
+    )

@@ -3,7 +3,7 @@
 model.keras, model_float32.tflite, ...   the formats of `weight_formats.FORMATS`
 bundle.json                              the manifest: class names in order, resize rule, origin, digests
 history.csv                              the training, a row per epoch
-seen_photographs.txt                     digests of the photographs that went into it (`data/provenance.py`)
+provenance.txt                           digests of the photographs that went into it (`data/provenance.py`)
 report/                                  what was measured, as a page and as JSON
 """
 
@@ -82,13 +82,13 @@ class Bundle:
         return Provenance.read(self.folder)
 
     def record_metrics(self, split: str, metrics: dict[str, Any]) -> None:
-        """Adds what was measured on one part of the bundle's own data to `bundle.json`, and to no other file.
+        """Adds what was measured on one split of the bundle's own data to `bundle.json` alone.
 
         Figures of the same weight formats on that split are replaced, those of others stay.
         """
         before = self.manifest.metrics.get(split, {})
-        runtimes = {**before.get("formats", {}), **metrics["formats"]}
-        self.manifest.metrics[split] = {**before, **metrics, "formats": runtimes}
+        formats = {**before.get("formats", {}), **metrics["formats"]}
+        self.manifest.metrics[split] = {**before, **metrics, "formats": formats}
         write_manifest(self.folder / MANIFEST, self.manifest)
 
     def _path(self, name: str) -> Path:
@@ -96,7 +96,7 @@ class Bundle:
 
     def _present_path(self, name: str) -> Path:
         if name not in FORMATS:
-            raise UserError(f"Unknown runtime {name!r}. There are: {', '.join(FORMATS)}.")
+            raise UserError(f"Unknown format {name!r}. There are: {', '.join(FORMATS)}.")
         path = self._path(name)
         if not path.is_file():
             raise UserError(

@@ -1,7 +1,7 @@
 """The manifest, bundle.json: what everyone needs to know who runs a bundle's weights.
 
-Version 2 has the digest of every weight file in `files`. Version 1 is still read: it had the key
-`contract_version`, `formats` in the place of `files`, and `unknown` in the place of `rejection`.
+Version 2 added the digest of every weight file in `files`, version 3 has other names for some keys; older
+versions are still read (`former_names`).
 """
 
 import reprlib
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mobilevit_core.bundle.former_names import from_version_1, from_version_2
 from mobilevit_core.bundle.manifest_fields import (
     AsItWas,
     Calibration,
@@ -30,7 +31,7 @@ from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import read_json, write_json
 
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 VERSION, VERSION_1 = "manifest_version", "contract_version"  # the key, and what version 1 called it
 LONGEST_PROBLEM = 300
 # What pydantic calls by Python's words.
@@ -56,10 +57,10 @@ class Manifest(BaseModel):
         variant: "xxs", "xs" or "s".
         files: weight format -> its file, with the digest.
         recipe: all values of the training run.
-        data: data set, split, number of photographs, digest.
+        data: data set, split scheme, number of photographs, digest.
         versions: of the libraries that made it.
         metrics: split -> what was measured on it.
-        agreement: weight format -> how far it agreed with Keras when it was accepted.
+        parity: weight format -> how far it agreed with Keras when it was accepted.
         start: what the training started from (data, recipe, its own start), None for fresh weights.
         teachers: what the models that it learned from had been trained on, None without teachers.
         calibration: the temperature folded into the classifier, and what it was fitted on.
@@ -80,7 +81,7 @@ class Manifest(BaseModel):
     data: Annotated[DataSection, AsItWas]
     versions: Annotated[dict[Text, Text], AsItWas] = Field(default_factory=dict)
     metrics: Annotated[dict[Text, SplitFigures], AsItWas] = Field(default_factory=dict)
-    agreement: Annotated[dict[Text, Parity], AsItWas] = Field(default_factory=dict)
+    parity: Annotated[dict[Text, Parity], AsItWas] = Field(default_factory=dict)
     start: Annotated[Origin | None, AsItWas] = None
     teachers: Annotated[list[Origin] | None, AsItWas] = None
     calibration: Annotated[Calibration | None, AsItWas] = None
@@ -132,7 +133,7 @@ class Manifest(BaseModel):
 
     @classmethod
     def from_json(cls, value: Any) -> "Manifest":
-        """The reverse of `to_json`; reads version 1, too.
+        """The reverse of `to_json`; reads older versions, too.
 
         Raises:
             NewerManifest: a newer version of this program made it.
@@ -141,8 +142,11 @@ class Manifest(BaseModel):
         if not isinstance(value, dict):
             raise ValueError("it must be a JSON object")
         fields = {key: item for key, item in value.items() if key not in (VERSION, VERSION_1)}
-        if _version(value) == 1:
-            fields = _from_version_1(fields)
+        version = _version(value)
+        if version == 1:
+            fields = from_version_1(fields)
+        if version <= 2:
+            fields = from_version_2(fields)
         try:
             manifest = cls.model_validate(fields)
         except ValidationError as error:
@@ -194,16 +198,6 @@ def _version(value: dict[str, Any]) -> int:
             f"program reads up to {MANIFEST_VERSION}."
         )
     return version
-
-
-def _from_version_1(fields: dict[str, Any]) -> dict[str, Any]:
-    """Translates version 1, which had no digests."""
-    formats = fields.pop("formats", None)
-    if not isinstance(formats, dict):
-        raise ValueError(f"formats is {_shown.repr(formats)}; it must be an object")
-    files = {name: {"file": file, "sha256": None, "bytes": None} for name, file in formats.items()}
-    rejection = fields.pop("unknown", None)
-    return {**fields, "files": files, "rejection": rejection}
 
 
 def _first_problem(error: ValidationError) -> str:

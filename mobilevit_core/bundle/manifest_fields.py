@@ -161,7 +161,7 @@ class SplitFigures(TypedDict):
     __pydantic_config__ = SECTION
     data: DataName
     split: Text
-    runtimes: Annotated[dict[Text, FormatFigures], Field(min_length=1)]
+    formats: Annotated[dict[Text, FormatFigures], Field(min_length=1)]
 
 
 class Errors(TypedDict):

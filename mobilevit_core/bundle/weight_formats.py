@@ -12,7 +12,7 @@ class WeightFormat:
         engine: "keras" or "litert", what runs it.
         title: what people read.
         holds: what is stored and computed in which numbers, for people.
-        agreement: smallest share of photographs with Keras's top-1 at which an export is accepted.
+        parity: smallest share of photographs with Keras's top-1 at which an export is accepted.
         difference: largest difference of any probability to Keras's at which an export is accepted.
     """
 

@@ -116,7 +116,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class PhotoDataset:
-    """Photographs in named parts.
+    """Photographs in named splits.
 
     Attributes:
         name: what it was loaded as.

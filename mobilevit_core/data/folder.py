@@ -66,7 +66,7 @@ def load_folder(folder: Path, split_scheme: str, seed: int, labelled: bool = Tru
 
     Args:
         folder: class folders, or folders such as train and val with class folders inside.
-        split_scheme: a key of `SPLIT_SCHEMES`, for a folder that does not come in splits; "whole" joins splits.
+        split_scheme: a key of `SPLIT_SCHEMES`, for a folder that does not come in splits; "whole" joins them.
         seed: decides who goes into which split.
         labelled: False for photographs of other things: one class is enough, and so are photographs without
             a class folder.

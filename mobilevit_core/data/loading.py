@@ -196,7 +196,7 @@ def _leave_out_classes(dataset: PhotoDataset, without: Sequence[str]) -> PhotoDa
 
 
 def _complete(dataset: PhotoDataset) -> PhotoDataset:
-    """Refuses a data set that cannot be trained: a class without training photographs, no validation split."""
+    """Refuses a data set that cannot be trained: a class without photographs in train, or no validation."""
     present = {photo.label for photo in dataset.splits["train"]}
     empty = [name for label, name in enumerate(dataset.class_names) if label not in present]
     if empty or not dataset.splits["validation"]:

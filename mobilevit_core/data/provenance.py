@@ -1,7 +1,7 @@
-"""Which photographs a bundle has seen, so that no evaluation can pass for more than it is.
+"""Provenance: which photographs went into a bundle, so that no evaluation can pass for more than it is.
 
-`seen_photographs.txt` in the bundle has a line a photograph: the split it stood in and the start of its
-digest. Bundles that training started from, and teachers, hand theirs on.
+`provenance.txt` in the bundle has one line per photograph: its split and the start of its digest.
+Bundles that training started from, and teachers, hand theirs on.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,9 +10,10 @@ from pathlib import Path
 
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 
-FILE = "seen_photographs.txt"
+FILE = "provenance.txt"
+FORMER_FILE = "seen_photographs.txt"  # what bundles and runs made before call it
 DIGITS = 16  # of the SHA-256, hexadecimal: enough to tell any two photographs apart
-SEEN_SPLITS = ("train", "validation")
+RECORDED_SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ class Provenance:
     validation: frozenset[str] = frozenset()
 
     @classmethod
-    def by_training(cls, dataset: PhotoDataset, before: Iterable["Seen"] = ()) -> "Seen":
+    def by_training(cls, dataset: PhotoDataset, before: Iterable["Provenance"] = ()) -> "Provenance":
         """What a training on this data set sees, with what its starting weights and teachers had seen."""
         own = (
             frozenset(photo.sha256[:DIGITS] for photo in dataset.splits.get(split, ()))
-            for split in SEEN_SPLITS
+            for split in RECORDED_SPLITS
         )
         train, validation = own
         for provenance in before:
@@ -40,16 +41,17 @@ class Provenance:
         return cls(train, validation)
 
     @classmethod
-    def read(cls, bundle_folder: Path) -> "Seen | None":
+    def read(cls, bundle_folder: Path) -> "Provenance | None":
         """A bundle's; None where it has no such file."""
-        path = bundle_folder / FILE
-        if not path.is_file():
+        paths = [bundle_folder / name for name in (FILE, FORMER_FILE)]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
             return None
         pairs = [line.split() for line in path.read_text(encoding="ascii", errors="replace").splitlines()]
         return cls(
             *(
                 frozenset(pair[1] for pair in pairs if len(pair) == 2 and pair[0] == split)
-                for split in SEEN_SPLITS
+                for split in RECORDED_SPLITS
             )
         )
 

@@ -13,7 +13,7 @@ def load_tfds(name: str, split_scheme: str) -> PhotoDataset:
 
     Args:
         name: as in the catalogue, perhaps with configuration and version.
-        split_scheme: a key of `SPLIT_SCHEMES`; "default" respects the data set's own splits, "whole" joins them.
+        split_scheme: a key of `SPLIT_SCHEMES`; "default" keeps the data set's own splits, "whole" joins them.
 
     Raises:
         UserError: there is no such data set, it is none for classification, or it could not be fetched.
@@ -79,7 +79,7 @@ def _read_tfds(builder, split_slice: str) -> tuple[LabelledPhoto, ...]:  # noqa:
         read_config=tfds.ReadConfig(interleave_cycle_length=1),
     )
     return tuple(
-        LabelledPhoto(f"{builder.name}/{part_slice}/{index}", int(example["label"]), example["image"])
+        LabelledPhoto(f"{builder.name}/{split_slice}/{index}", int(example["label"]), example["image"])
         for index, example in enumerate(examples.as_numpy_iterator())
         if example["label"] >= 0  # some data sets mark a split without labels by -1
     )

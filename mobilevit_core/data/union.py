@@ -19,7 +19,7 @@ def merge(datasets: Sequence[PhotoDataset]) -> PhotoDataset:
     WordNet id (n02085620, n02085620-Chihuahua) are the same by that id. The first spelling stays.
 
     Args:
-        datasets: each divided into its own parts.
+        datasets: each divided into its own splits.
 
     Returns:
         One data set with the photographs of all, none of which is trained on if it looks like one that

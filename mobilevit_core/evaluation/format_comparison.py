@@ -1,4 +1,4 @@
-"""The comparison of a bundle's weight formats: agreement with Keras, size, latency, load time, memory."""
+"""The comparison of a bundle's weight formats: parity with Keras, size, latency, load time, memory."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -26,7 +26,7 @@ def compare_formats(bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> di
         evaluations: weight format -> what it did with the same photographs, Keras's among them.
 
     Returns:
-        Protocol and "rows": weight format -> agreement, size_bytes, latency_ms, load_ms, peak_memory_mb.
+        Protocol and "rows": weight format -> parity, size_bytes, latency_ms, load_ms, peak_memory_mb.
 
     Raises:
         UserError: the bundle has no Keras weights to compare with.
@@ -48,13 +48,13 @@ def compare_formats(bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> di
 
 
 def markdown(figures: Mapping[str, Any]) -> str:
-    """The table of an evaluation's figures with `variants`, as Markdown."""
-    variants = figures["comparison"]
-    threads = variants["threads"]
+    """The table of an evaluation's figures with `comparison`, as Markdown."""
+    comparison = figures["comparison"]
+    threads = comparison["threads"]
     head = ["weights", "accuracy (95 % interval)", "as Keras", "largest / mean difference", "size"]
     head += [f"p50 / p95 ms, {number} thread{'s' if number > 1 else ''}" for number in threads]
     lines = [head + ["load", "peak memory"], ["---"] * (len(head) + 2)]
-    for name, row in variants["rows"].items():
+    for name, row in comparison["rows"].items():
         result, parity = figures["formats"][name], row["parity"]
         low, high = result["interval_95"]
         latencies = (row["latency_ms"][str(number)] for number in threads)
@@ -74,8 +74,9 @@ def markdown(figures: Mapping[str, Any]) -> str:
     photos = next(iter(figures["formats"].values()))["photos"]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     note = (
-        f"{photos} photographs of {figures['data']}, split {figures['split']}; {variants['image_size']} px; "
-        f"{variants['processor']}; {variants['system']}; {variants['protocol']}."
+        f"{photos} photographs of {figures['data']}, split {figures['split']}; "
+        f"{comparison['image_size']} px; {comparison['processor']}; {comparison['system']}; "
+        f"{comparison['protocol']}."
     )
     return f"{table}\n\n{note}"
 

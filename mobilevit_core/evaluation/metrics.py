@@ -1,4 +1,4 @@
-"""Accuracy of a bundle's weights on one named part of a data set."""
+"""Accuracy of a bundle's weights on one split of a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -194,7 +194,7 @@ def evaluate_formats(
         names: keys of `formats.FORMATS`.
     """
     classifiers = [Classifier(bundle, name, load_runtime(bundle, name)) for name in names]
-    return {classifier.name: evaluate(classifier, dataset, split) for classifier in classifiers}
+    return {classifier.format: evaluate(classifier, dataset, split) for classifier in classifiers}
 
 
 def figures_of(

@@ -25,7 +25,7 @@ class Parity:
     pictures: int
 
     @classmethod
-    def between(cls, first: np.ndarray, second: np.ndarray) -> "Agreement":
+    def between(cls, first: np.ndarray, second: np.ndarray) -> "Parity":
         """Compares probabilities (pictures, classes)."""
         same = first.argmax(axis=1) == second.argmax(axis=1)
         differences = np.abs(first - second)

@@ -93,7 +93,7 @@ def check_tflite(expected: np.ndarray, name: str, content: bytes, images: np.nda
         images: float32 (pictures, size, size, 3), RGB 0..255.
 
     Raises:
-        UserError: the agreement is under the format's floor.
+        UserError: the parity is under the format's floor.
     """
     with tempfile.TemporaryDirectory() as temporary:
         candidate = Path(temporary) / FORMATS[name].file
@@ -166,7 +166,7 @@ def write_exported(
     Args:
         folder: of the new bundle; must not exist.
         model: a model of `create_mobilevit`.
-        manifest: of the bundle; files, versions and agreement are filled in.
+        manifest: of the bundle; files, versions and parity are filled in.
         pictures: to compare on and to find scales with.
         history: CSV of the training, copied if it is there.
         seen: the photographs that went into the weights, where known.

@@ -13,16 +13,16 @@ DEFAULT_FORMAT = "float32"
 
 
 class Classifier:
-    """Answers with one runtime of a bundle.
+    """Answers with one weight format of a bundle.
 
     Attributes:
         bundle: the opened bundle.
-        name: which weight format answers.
+        format: the weight format that answers.
         runtime: what runs it.
     """
 
-    def __init__(self, bundle: Bundle, name: str, runtime: Runtime) -> None:
-        self.bundle, self.name, self.runtime = bundle, name, runtime
+    def __init__(self, bundle: Bundle, format: str, runtime: Runtime) -> None:
+        self.bundle, self.format, self.runtime = bundle, format, runtime
 
     def tensor(self, photo: PhotoSource, name: str | None = None) -> np.ndarray:
         """The network's input for a photograph: float32 (size, size, 3), RGB 0..255."""
@@ -62,13 +62,13 @@ def rank(probabilities: np.ndarray, class_names: tuple[str, ...], top: int) -> l
 
 
 def load_classifier(
-    bundle: str | os.PathLike[str], runtime: str | None = None, threads: int | None = None
+    bundle: str | os.PathLike[str], format: str | None = None, threads: int | None = None
 ) -> Classifier:
     """Opens a bundle for prediction.
 
     Args:
         bundle: the bundle's folder.
-        runtime: "keras", "float32" or "dynamic_int8"; by default float32, or the first format that the
+        format: a key of `weight_formats.FORMATS`; by default float32, or the first format that the
             bundle was written with if it was written without float32.
         threads: default: the processors of this process, at most 4.
 
@@ -77,5 +77,5 @@ def load_classifier(
     """
     opened = open_bundle(bundle)
     expected = opened.expected
-    name = runtime or (DEFAULT_FORMAT if DEFAULT_FORMAT in expected else expected[0])
+    name = format or (DEFAULT_FORMAT if DEFAULT_FORMAT in expected else expected[0])
     return Classifier(opened, name, load_runtime(opened, name, threads))

@@ -11,23 +11,23 @@ from mobilevit_core.training.ema import EMA
 
 
 class UpdateEMA(keras.callbacks.Callback):
-    """Updates the averages after every step and validates with them."""
+    """Updates the averaged weights (EMA) after every step and validates with them."""
 
     def __init__(self, ema: EMA) -> None:
         super().__init__()
-        self._averages = ema
+        self._ema = ema
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Takes in the step."""
-        self._averages.update()
+        self._ema.update()
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Averages in."""
-        self._averages.swap()
+        """EMA in."""
+        self._ema.swap()
 
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        """Averages out."""
-        self._averages.swap()
+        """EMA out."""
+        self._ema.swap()
 
 
 class AddEpochFacts(keras.callbacks.Callback):

@@ -1,6 +1,6 @@
 """Checkpoints of a training run: one file each, complete on the disk before its name appears.
 
-A file holds all that a run needs to go on as if it had never stopped: weights, optimizer, averages, random
+A file holds all that a run needs to go on as if it had never stopped: weights, optimizer, EMA, random
 seeds, and the history so far. Its parts carry checksums (it is a zip), so a damaged file is noticed, and
 the one before is used.
 """

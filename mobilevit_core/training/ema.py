@@ -1,4 +1,4 @@
-"""Averaged weights: what validation and the finished model use while the trained ones still jump about."""
+"""Exponential moving average (EMA) of the weights, which validation and the finished model use."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,13 +21,13 @@ def assign_flat(variables: Sequence[Any], flat: tf.Tensor) -> None:
 
 
 class EMA:
-    """A moving average of every weight, normalization statistics included.
+    """Exponential moving average of every weight, normalization statistics included.
 
-    Keras's own averages (`use_ema`) leave the statistics out: averaged weights with the live network's
+    Keras's own EMA (`use_ema`) leave the statistics out: averaged weights with the live network's
     statistics are far off while the learning rate is high.
 
     Args:
-        model: what to average.
+        model: whose weights to average.
         decay: a step; lower during the first steps, so that the start is forgotten soon.
     """
 
@@ -46,8 +46,8 @@ class EMA:
 
     @tf.function
     def swap(self) -> None:
-        """Exchanges averages and weights; a second call undoes it."""
-        weights, ema = lay_flat(self._weights), tf.identity(self.values)
-        with tf.control_dependencies([weights, ema]):
-            assign_flat(self._weights, ema)
+        """Exchanges EMA and weights; a second call undoes it."""
+        weights, averages = lay_flat(self._weights), tf.identity(self.values)
+        with tf.control_dependencies([weights, averages]):
+            assign_flat(self._weights, averages)
             self.values.assign(weights)

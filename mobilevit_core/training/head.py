@@ -28,7 +28,7 @@ from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.class_names import check_class_names
 from mobilevit_core.data.dataset import OTHER, PhotoDataset
 from mobilevit_core.data.loading import load_dataset
-from mobilevit_core.data.provenance import DIGITS, SEEN_SPLITS, Provenance
+from mobilevit_core.data.provenance import DIGITS, RECORDED_SPLITS, Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.calibration import (
     expected_calibration_error,
@@ -274,7 +274,7 @@ def _gathered(photos: Photos) -> tuple[tuple[str, ...], tuple[Example, ...], dic
         )
         return names, examples, _data_in_memory(names, examples), Provenance(_digests(examples))
     dataset = photos if isinstance(photos, PhotoDataset) else load_dataset(os.fspath(photos), "whole")
-    used = [photo for split in SEEN_SPLITS for photo in dataset.splits.get(split, ())]
+    used = [photo for split in RECORDED_SPLITS for photo in dataset.splits.get(split, ())]
     examples = tuple(Example(photo.source, photo.label, photo.sha256, photo.name) for photo in used)
     return dataset.class_names, examples, dataset.describe(), Provenance(_digests(examples))
 

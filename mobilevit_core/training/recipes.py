@@ -49,6 +49,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from mobilevit_core.bundle import former_names
 from mobilevit_core.data.dataset import SPLIT_SCHEMES, PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import RESIZE_MODES, ResizeRule
@@ -96,9 +97,9 @@ class Recipe:
         color: strength of brightness, contrast and saturation jitter, 0 for none.
         degrade: chance of each of: out of focus, too dark or bright, tinted, grey; 0 for none.
         mix: share of the batches that MixUp or CutMix blends.
-        ema_decay: decay a step of the averaged weights, 0 for none. With averages, validation and the
-            finished model use them.
-        teaching: share of the targets that comes from teachers, where there are any.
+        ema_decay: decay per step of the EMA of the weights, 0 for none. With it, validation and the
+            finished model use it.
+        distillation_weight: share of the targets that comes from teachers, where there are any.
         balance: "classes" draws all classes alike often, "none" every photograph, "auto" balances the
             classes where the largest has more than three times the photographs of the smallest.
         other_share: share of every batch that shows none of the classes, where there are such photographs;
@@ -244,6 +245,8 @@ def make_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
     fields = {field.name: field.type for field in dataclasses.fields(Recipe)}
     values = {}
     for key, text in (overrides or {}).items():
+        if key in former_names.RECIPE:
+            raise UserError(f"--set {key}: this value is called {former_names.RECIPE[key]} now.")
         if key not in fields:
             raise UserError(f"A recipe has no value {key!r}. It has: {', '.join(sorted(fields))}.")
         values[key] = _parse(key, text, fields[key])

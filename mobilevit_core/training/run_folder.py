@@ -12,8 +12,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from mobilevit_core.bundle.former_names import origin_with_new_names
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.data.provenance import FILE as SEEN
+from mobilevit_core.data.provenance import FILE as PROVENANCE
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_bytes, write_json
@@ -103,7 +104,7 @@ class RunFolder:
         if not self.path.is_dir():
             return not self.path.exists()
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(".part")}
-        return not names or (LOCK in names and names <= {LOCK, self.photographs.name, SEEN})
+        return not names or (LOCK in names and names <= {LOCK, self.photographs.name, PROVENANCE})
 
     def _remove_leftovers(self) -> None:
         """Removes what a killed process had half written; nobody else writes while the lock is held."""
@@ -125,7 +126,7 @@ class RunFolder:
             dataset: the photographs.
             recipe: all values, as JSON.
             origin: `start` and `teachers`: what other trainings go into the weights.
-            seen: the photographs that go into the weights.
+            provenance: the photographs that go into the weights.
 
         Raises:
             UserError: the folder holds a run with other values or photographs; the message names them.
@@ -169,7 +170,7 @@ class RunFolder:
             raise UserError(
                 f"{self.config} is damaged or of an older version. Restore it from a backup, or {NEW_RUN}."
             ) from None
-        return value
+        return origin_with_new_names(value)
 
     def recorded_photographs(self) -> list[dict[str, str]]:
         """The photographs of the run, one row each; `file` is empty where it has none."""

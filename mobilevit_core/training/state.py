@@ -28,13 +28,13 @@ class TrainingState:
     Attributes:
         epoch: number of finished epochs.
         trained: the compiled network at the stage's image size, up to the logits.
-        averages: of its weights, None for recipes without.
+        ema: of its weights, None for recipes without.
         history: a row per finished epoch.
 
     Args:
         model: the plain model, for its starting weights.
         image_size: of the stage, pixels.
-        recipe: optimizer, averages.
+        recipe: optimizer, EMA.
         steps: of a training epoch.
         checkpoint: what to go on from; None for the model's own weights.
     """

@@ -37,7 +37,7 @@ from mobilevit_core.training.state import TrainingState, learning_rate, tell_dam
 from mobilevit_core.training.transfer import Start
 
 # Bytes on the disk per weight of the network: three checkpoints (two are kept while the next is written) of
-# weights, two moments and averages; a bundle and the conversions that it is made from.
+# weights, two moments and EMA; a bundle and the conversions that it is made from.
 BYTES_PER_WEIGHT = 3 * 16 + 32
 SPARE_BYTES = 20 * 2**20
 
@@ -59,13 +59,13 @@ def train_bundle(
         recipe: all values of the run.
         run: its folder; made if it is missing.
         start: weights to start from; fresh ones by default.
-        teachers: models that give the recipe's `teaching` share of the targets.
+        teachers: models that give the recipe's `distillation_weight` share of the targets.
 
     Returns:
         The bundle, and one sentence for every weight format that was refused.
 
     Raises:
-        UserError: the folder holds another run or is in use, a part of the data is missing, or the disk is
+        UserError: the folder holds another run or is in use, a split of the data is missing, or the disk is
             full.
         Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch.
     """
@@ -128,7 +128,7 @@ def train(
         recipe: all values of the run.
         run: its folder, claimed for this run.
         start: weights to start from; a checkpoint in the run folder goes before.
-        teachers: models that give the recipe's `teaching` share of the targets.
+        teachers: models that give the recipe's `distillation_weight` share of the targets.
 
     Returns:
         The plain model at the recipe's image size with the weights that the recipe keeps.

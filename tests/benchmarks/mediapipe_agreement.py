@@ -65,7 +65,7 @@ def main() -> None:
     labels = np.array([names.index(dataset.class_names[photo.label]) for photo in photos])
     whole = [read_photo(photo.source, photo.name) for photo in photos]
     print(
-        f"mediapipe {mp.__version__}, {len(photos)} photographs of {dataset.name}, split {arguments.part}\n"
+        f"mediapipe {mp.__version__}, {len(photos)} photographs of {dataset.name}, split {arguments.split}\n"
     )
     print("same top-1 as ours, and accuracy; largest difference of a probability for the same picture\n")
     print(f"{'weights':22}{'same picture':>14}{'difference':>12}{'whole':>16}{'region':>16}{'ours':>10}")

@@ -72,7 +72,7 @@ def test_missing_and_damaged_weights_are_named(small_bundle: Bundle, tmp_path: P
     (folder / "model_float32.tflite").unlink()
     with pytest.raises(UserError, match="no model_float32.tflite.*keras, float16, dynamic_int8"):
         load_classifier(folder)
-    with pytest.raises(UserError, match="Unknown runtime 'onnx'"):
+    with pytest.raises(UserError, match="Unknown format 'onnx'"):
         load_classifier(folder, "onnx")
     for name in open_bundle(folder).present:
         file = FORMATS[name].file

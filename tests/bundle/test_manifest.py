@@ -24,6 +24,7 @@ from mobilevit_core.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = json.loads((ROOT / "demo" / "weights" / "bundle.json").read_text())
+VERSION_2 = json.loads(Path(__file__).with_name("manifest_version_2.json").read_text())
 LONGEST_MESSAGE = 600
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -120,13 +121,13 @@ FIELDS: list[tuple[str, Any, str]] = [
     ("metrics", [], "metrics is []; it must be an object"),
     ("metrics.test", [], "metrics.test is []"),
     ("metrics.test", {}, "metrics.test.data is missing"),
-    ("metrics.test.runtimes", {}, "metrics.test.runtimes is {}"),
-    ("metrics.test.runtimes", {"keras": {}}, "metrics.test.runtimes.keras.photos is missing"),
-    ("metrics.test.runtimes.keras.accuracy", "0.9", "accuracy is '0.9'"),
-    ("metrics.test.runtimes.keras.accuracy", 2, "accuracy is 2; it must be less than or equal to 1"),
-    ("metrics.test.runtimes.keras.interval_95", [0.5], "interval_95 is [0.5]"),
-    ("metrics.test.runtimes.keras.interval_95", 0.5, "interval_95 is 0.5; it must be a list"),
-    ("agreement.int8", None, "agreement.int8 is None"),
+    ("metrics.test.formats", {}, "metrics.test.formats is {}"),
+    ("metrics.test.formats", {"keras": {}}, "metrics.test.formats.keras.photos is missing"),
+    ("metrics.test.formats.keras.accuracy", "0.9", "accuracy is '0.9'"),
+    ("metrics.test.formats.keras.accuracy", 2, "accuracy is 2; it must be less than or equal to 1"),
+    ("metrics.test.formats.keras.interval_95", [0.5], "interval_95 is [0.5]"),
+    ("metrics.test.formats.keras.interval_95", 0.5, "interval_95 is 0.5; it must be a list"),
+    ("parity.int8", None, "parity.int8 is None"),
     ("start", "weights", "start is 'weights'; it must be an object"),
     ("start.data", {}, "start.data.name is missing"),
     ("start.start.classes", "102", "start.start.classes is '102'"),
@@ -222,11 +223,11 @@ def test_the_app_says_the_same_sentence(
 @pytest.mark.parametrize("key", ["manifest_version", "contract_version"])
 def test_a_newer_manifest_is_called_that(key: str, folder: Path) -> None:
     path = folder / "bundle.json"
-    path.write_text(json.dumps({key: 3, "whatever": "it holds"}))
+    path.write_text(json.dumps({key: 4, "whatever": "it holds"}))
     message = message_of(lambda: open_bundle(folder))
     assert message == (
-        f"{path} was made by a newer version of this program: its {key} is 3, and this program reads up to "
-        "2. Update this program."
+        f"{path} was made by a newer version of this program: its {key} is 4, and this program reads up to "
+        "3. Update this program."
     )
 
 
@@ -240,26 +241,48 @@ def test_what_is_not_a_file_is_not_read(folder: Path) -> None:
 
 
 def version_1() -> dict[str, Any]:
-    """The shipped manifest as version 1 had it."""
-    value = json.loads(json.dumps(SHIPPED))
+    """`VERSION_2` as version 1 had it."""
+    value = json.loads(json.dumps(VERSION_2))
     del value["manifest_version"]
     files, rejection = value.pop("files"), value.pop("rejection")
     formats = {name: entry["file"] for name, entry in files.items()}
     return {"contract_version": 1, **value, "formats": formats, "unknown": rejection}
 
 
-def test_version_1_is_read_without_digests(folder: Path, shipped: Bundle) -> None:
+def test_version_2_is_read_with_the_names_of_today(folder: Path) -> None:
+    path = folder / "bundle.json"
+    path.write_text(json.dumps(VERSION_2))
+    manifest = open_bundle(folder).manifest
+    assert manifest.recipe["split_scheme"] == "default" and manifest.recipe["ema_decay"] == 0.998
+    assert manifest.recipe["distillation_weight"] == 0.5 and manifest.data["split_scheme"] == "default"
+    assert manifest.start["start"]["recipe"]["split_scheme"] == "whole"
+    test = manifest.metrics["test"]
+    assert test["split"] == "test" and test["split_scheme"] == "default"
+    assert test["provenance"] == {"trained_on": 0, "chosen_by": 0}
+    assert test["formats"] == VERSION_2["metrics"]["test"]["runtimes"]
+    assert test["comparison"]["rows"]["int8"]["parity"]["same_top1"] > 0.9
+    assert manifest.parity == VERSION_2["agreement"]
+    write_manifest(path, manifest)
+    written = path.read_text()
+    assert json.loads(written)["manifest_version"] == 3
+    for former in ("agreement", "runtimes", "part", "teaching", "average_decay", "seen", "variants"):
+        assert f'"{former}":' not in written
+    assert open_bundle(folder).manifest == manifest
+
+
+def test_version_1_is_read_without_digests(folder: Path) -> None:
     path = folder / "bundle.json"
     path.write_text(json.dumps(version_1()))
     bundle = open_bundle(folder)
     assert bundle.expected == tuple(FORMATS) and bundle.intact == bundle.present == ("int8",)
-    assert bundle.manifest.rejection == shipped.manifest.rejection
-    assert bundle.manifest.origins() == shipped.manifest.origins()
+    version_2 = Manifest.from_json(VERSION_2)
+    assert bundle.manifest.rejection == version_2.rejection
+    assert bundle.manifest.origins() == version_2.origins()
     files = {name: entry.file for name, entry in bundle.manifest.files.items()}
-    assert bundle.manifest.model_copy(update={"files": shipped.manifest.files}) == shipped.manifest
+    assert bundle.manifest.model_copy(update={"files": version_2.files}) == version_2
     bundle.record_metrics("test", bundle.manifest.metrics["test"])
     written = json.loads(path.read_text())
-    assert written["manifest_version"] == 2 and "contract_version" not in written and "unknown" not in written
+    assert written["manifest_version"] == 3 and "contract_version" not in written and "unknown" not in written
     assert {name: entry["file"] for name, entry in written["files"].items()} == files
     assert all(entry["sha256"] is None for entry in written["files"].values())
     assert open_bundle(folder).manifest == bundle.manifest

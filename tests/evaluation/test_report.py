@@ -37,7 +37,7 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
     rows = ["epoch,accuracy,loss,val_accuracy,val_loss,image_size", "0,.5,1,.6,.9,64", "1,.6,.9,.7,.8,128"]
     (folder / "history.csv").write_text("\n".join(rows))
     printed = run("evaluate", folder, "--split", "validation", "--format", "float32", "--record")
-    assert "95 % interval" in printed and "split validation" in printed
+    assert "95 % interval" in printed and "validation split" in printed
     recorded = json.loads((folder / "bundle.json").read_text())["metrics"]["validation"]
     report = json.loads((folder / "report" / "report.json").read_text())
     assert recorded == report["figures"] and recorded["formats"]["float32"]["photos"] == 3

@@ -88,7 +88,7 @@ def test_a_file_under_its_floor_is_refused(
     assert "dynamic_int8" not in parities and {"float32", "float16"} <= set(parities)
 
 
-def test_agreement_counts_and_measures() -> None:
+def test_parity_counts_and_measures() -> None:
     first = np.array([[0.6, 0.4], [0.2, 0.8], [0.5, 0.5], [0.9, 0.1]])
     second = np.array([[0.7, 0.3], [0.6, 0.4], [0.5, 0.5], [0.9, 0.1]])
     parity = Parity.between(first, second)

@@ -60,7 +60,7 @@ def arrange_death(moment: str) -> None:
         ema_callbacks.on_train_batch_end = dying_at(ema_callbacks.on_train_batch_end, 2)
     elif moment == "training":  # in the first epoch that this process finishes, and the one after
         ema_callbacks.on_train_batch_end = dying_at(ema_callbacks.on_train_batch_end, 5)
-    elif moment == "validation":  # averages are in the network
+    elif moment == "validation":  # EMA is in the network
         ema_callbacks.on_test_begin = dying_at(ema_callbacks.on_test_begin, 1, after=True)
     elif moment == "checkpoint half written":
         np.savez = dying_at(np.savez, 1, after=True)
