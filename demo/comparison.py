@@ -17,12 +17,12 @@ from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.isolated import shared_reader
 from mobilevit_core.images.reading import PhotoSource
+from mobilevit_core.inference.answer import TOP
+from mobilevit_core.inference.answer import Answer as ClassAnswer
 from mobilevit_core.inference.cam import Explainer
-from mobilevit_core.inference.classifier import rank
 from mobilevit_core.inference.latency import Latency, measure_runtimes, random_picture
 from mobilevit_core.inference.runtimes import Runtime, load_runtime
 
-TOP = 5
 AT_ONCE = 8  # requests in work: networks run one by one, but nobody waits for a neighbour's photograph
 FIRST = ("keras", "dynamic_int8")  # what the page compares at first: the original and the usual small file
 
@@ -224,7 +224,7 @@ class Comparison:
         probabilities = runtime.probabilities(image)
         return Answer(
             probabilities,
-            rank(probabilities, self.bundle.manifest.class_names, TOP),
+            ClassAnswer.of(probabilities, self.bundle.manifest, name).top(TOP),
             latency,
             runtime.describe()["engine"],
             self.bundle.size_bytes(name),

@@ -14,7 +14,7 @@ from demo.escaping import cell
 from demo.photo_field import PhotosField
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
-from mobilevit_core.inference.classifier import rank
+from mobilevit_core.inference.answer import Answer
 
 MOST = 500
 COLUMNS = ["photograph", "answer", "probability", "second", "its probability", "note"]
@@ -77,6 +77,7 @@ def _row(comparison: Comparison, photo: Path, weights: str) -> list[Any]:
         probabilities = comparison.classify(photo, weights)
     except UserError as error:
         return [photo.name, "", None, "", None, uploads.without_path(error)]
-    (best, first), (other, second) = rank(probabilities, manifest.class_names, 2)
-    unknown = manifest.rejection is not None and bool(manifest.rejection.rejects(probabilities))
+    answer = Answer.of(probabilities, manifest, weights)
+    (best, first), (other, second) = answer.top(2)
+    unknown = answer.unknown
     return [photo.name, best, round(first, 4), other, round(second, 4), NONE if unknown else ""]

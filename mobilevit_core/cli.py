@@ -21,12 +21,12 @@ from typer.core import TyperGroup
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import ALL, SPLIT_SCHEMES, SPLITS, PhotoDataset
 from mobilevit_core.data.loading import check_enough, load_dataset, load_described
-from mobilevit_core.data.summary import SKIPPED_LIST, counts_table, shown_name
+from mobilevit_core.data.summary import SKIPPED_LIST, counts_table
 from mobilevit_core.errors import UserError
 from mobilevit_core.training.recipes import RECIPES, Recipe, balance_notes, make_recipe
 
 if TYPE_CHECKING:
-    from mobilevit_core.inference.classifier import Classifier
+    from mobilevit_core.inference.answer import Answer
 
 SHOWN_NOTES = 10
 # Modules that the light installation lacks -> the extra that brings them.
@@ -426,32 +426,24 @@ def predict(
     answers, problems = {}, []
     for photo in photos:
         try:
-            answers[str(photo)] = classifier.predict(photo, top)
+            answers[str(photo)] = classifier.predict(photo)
         except UserError as error:
             problems.append(str(error))
-    _print_answers(classifier, answers, as_json)
+    _print_answers(classifier.format, answers, top, as_json)
     if problems:
         raise UserError("\n".join(problems))
 
 
-def _print_answers(
-    classifier: "Classifier", answers: dict[str, list[tuple[str, float]]], as_json: bool
-) -> None:
+def _print_answers(format: str, answers: dict[str, "Answer"], top: int, as_json: bool) -> None:
     if as_json:
-        rows = {
-            photo: {
-                "unknown": classifier.rejects(answer),
-                "predictions": [{"label": label, "score": score} for label, score in answer],
-            }
-            for photo, answer in answers.items()
-        }
-        print(json.dumps({"format": classifier.format, "photos": rows}))
+        rows = {photo: answer.to_json(top) for photo, answer in answers.items()}
+        print(json.dumps({"format": format, "photos": rows}))
         return
     for photo, answer in answers.items():
-        none = "  (probably none of these)" if classifier.rejects(answer) else ""
+        none = "  (probably none of these)" if answer.unknown else ""
         console.print(f"{photo}{none}", markup=False, soft_wrap=True)
-        for label, score in answer:
-            console.print(f"  {score:7.2%}  {shown_name(label)}", markup=False)
+        for label, score in answer.top(top):
+            console.print(f"  {score:7.2%}  {label}", markup=False)
 
 
 @app.command()

@@ -16,8 +16,8 @@ SPLITS = ("train", "validation", "test")
 ALL = "all"  # every photograph, for evaluation on data that was not trained on
 THUMBNAIL = 24  # side of the grey thumbnails that near-duplicates are found with, pixels
 
-# The class of photographs that show none of the others: its name as folder and label, and for people.
-OTHER = "_other"
+# Photographs that show none of the classes: the folder they lie in, and the class that they become.
+OTHER_FOLDER = "_other"
 NONE_OF_THESE = "none of these"
 
 # name -> split -> per cent of a data set that comes as one piece, in this order. The last tenth of
@@ -90,8 +90,8 @@ class Source:
     Attributes:
         data: folder, or name in tensorflow-datasets with its version.
         weight: how often each of its photographs is drawn for training, compared with other sources; for
-            sources of `OTHER`, the share that the whole source has of that class.
-        other: whether its photographs belong to `OTHER`.
+            sources of "none of these", the share that the whole source has of that class.
+        other: whether its photographs belong to "none of these".
     """
 
     data: str
@@ -126,7 +126,7 @@ class PhotoDataset:
         notes: what was left out and why, one sentence each.
         without: classes that were left out whole.
         sources: where the photographs come from.
-        other_class: `OTHER` where that is the last class, None where there is no such class.
+        other_class: "none of these" where that is the last class, None where there is no such class.
         other_without: classes of the other sources that were left out by name.
         skipped: files that are not part of it.
     """
@@ -144,7 +144,7 @@ class PhotoDataset:
 
     @property
     def other(self) -> int | None:
-        """Label of `OTHER`, None where there is no such class."""
+        """Label of "none of these", None where there is no such class."""
         return len(self.class_names) - 1 if self.other_class else None
 
     def split(self, name: str) -> tuple[LabelledPhoto, ...]:
@@ -171,7 +171,7 @@ class PhotoDataset:
         }
 
     def without_other(self) -> "PhotoDataset":
-        """The same without `OTHER`, for a network that does not know that class."""
+        """The same without "none of these", for a network that does not know that class."""
         if self.other is None:
             return self
         splits = {

@@ -15,7 +15,8 @@ from pathlib import Path
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import (
     JOINING,
-    OTHER,
+    NONE_OF_THESE,
+    OTHER_FOLDER,
     SPLIT_SCHEMES,
     SPLITS,
     Facts,
@@ -85,9 +86,9 @@ def load_folder(folder: Path, split_scheme: str, seed: int, labelled: bool = Tru
             split: [replace(photo, name=f"{roots[split].name}/{photo.name}") for photo in photos]
             for split, photos in unread.items()
         }
-    beside = folder / OTHER if layout and (folder / OTHER).is_dir() else None
+    beside = folder / OTHER_FOLDER if layout and (folder / OTHER_FOLDER).is_dir() else None
     if beside:
-        unread[OTHER] = _labelled(beside, beside, len(class_names), reading)
+        unread[OTHER_FOLDER] = _labelled(beside, beside, len(class_names), reading)
     photos = _read(unread, reading)
     if labelled:
         photos = _without_contradictions(photos, reading)
@@ -109,13 +110,13 @@ def _in_splits(
     origin, classes = str(folder), len(class_names)
     sources, other_class = (Source(origin),), None
     if any(photo.label == classes for members in photos.values() for photo in members):
-        class_names, other_class = (*class_names, OTHER), OTHER
-        sources += (Source(f"{origin}/{OTHER}", other=True),)
+        class_names, other_class = (*class_names, NONE_OF_THESE), NONE_OF_THESE
+        sources += (Source(f"{origin}/{OTHER_FOLDER}", other=True),)
     photos = {
         split: tuple(replace(photo, origin=sources[photo.label == classes].data) for photo in members)
         for split, members in photos.items()
     }
-    beside = photos.pop(OTHER, ())
+    beside = photos.pop(OTHER_FOLDER, ())
     everything = [photo for members in (*photos.values(), beside) for photo in members]
     groups = group_copies(everything)
     if laid_out and split_scheme != JOINING:
@@ -201,7 +202,7 @@ def _split_folders(folder: Path, reading: _Reading) -> dict[str, Path]:
         split = _split_of(path.name)
         if split:
             found[split].append(path)
-        elif path.name != OTHER:
+        elif path.name != OTHER_FOLDER:
             others.append(path.name)
     if not found or (list(found) == ["train"] and others and _pictures_in(found["train"][0])):
         return {}  # one class may well be called "train"
@@ -237,7 +238,7 @@ def _check_split_folders(folder: Path, found: dict[str, list[Path]], others: lis
 
 
 def _class_names(root: Path) -> tuple[str, ...]:
-    names = [path.name for path in _subfolders(root) if path.name != OTHER]
+    names = [path.name for path in _subfolders(root) if path.name != OTHER_FOLDER]
     if len(names) < 2:
         what = f"only one class folder ({names[0]})" if names else "no class folders"
         raise UserError(
@@ -257,12 +258,12 @@ def _photos_below(
 ) -> list[LabelledPhoto]:
     """All files of one root with their labels, nothing of them read yet."""
     if labelled:
-        unknown = {path.name for path in _subfolders(root)} - {*class_names, OTHER}
+        unknown = {path.name for path in _subfolders(root)} - {*class_names, OTHER_FOLDER}
         if unknown:
             raise UserError(f"{root} has classes that training lacks: {', '.join(sorted(unknown))}.")
     photos = [
         photo
-        for label, name in enumerate((*class_names, *([OTHER] if labelled else [])))
+        for label, name in enumerate((*class_names, *([OTHER_FOLDER] if labelled else [])))
         if name and (root / name).is_dir()
         for photo in _labelled(root / name, root, label, reading)
     ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
-from mobilevit_core.data.dataset import OTHER, SPLIT_SCHEMES, Facts, PhotoDataset, Source
+from mobilevit_core.data.dataset import OTHER_FOLDER, SPLIT_SCHEMES, Facts, PhotoDataset, Source
 from mobilevit_core.data.folder import load_folder
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
 from mobilevit_core.data.tfds import TFDS_NAME, load_tfds
@@ -59,7 +59,7 @@ def load_dataset(
         keep_suspects: whether training photographs of tf_flowers whose label looks wrong are trained on;
             the other splits always stay complete.
         other: folders or names whose photographs show none of the classes; they become the last class,
-            `OTHER`, together with the subfolder of that name if there is one.
+            "none of these", together with the subfolder of that name if there is one.
         other_without: classes of these that are left out; those with the name of a wanted class are anyway.
         weights: source, as in `data` or `other` -> how often its photographs are drawn for training.
 
@@ -101,7 +101,7 @@ def load_described(
     """
     sources = description.get("sources") or [{"data": description["name"], "other": False, "weight": 1.0}]
     data = [source["data"] for source in sources if not source["other"]]
-    inside = {f"{name}/{OTHER}" for name in data}
+    inside = {f"{name}/{OTHER_FOLDER}" for name in data}
     given = [source["data"] for source in sources if source["other"] and source["data"] not in inside]
     weights = {source["data"]: source["weight"] for source in sources if source["weight"] != 1}
     left_out, other_left_out = description.get("without", ()), description.get("other_without", ())

@@ -5,16 +5,11 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER, PhotoDataset
+from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.files import write_bytes
 
 SKIPPED_LIST = "skipped.txt"
 MOST_ROWS = 30  # classes in the table; of more only the smallest and the largest are shown
-
-
-def shown_name(class_name: str) -> str:
-    """A class as people read it: "none of these" for `OTHER`."""
-    return NONE_OF_THESE if class_name == OTHER else class_name
 
 
 def counts_table(dataset: PhotoDataset) -> Table:
@@ -30,9 +25,7 @@ def counts_table(dataset: PhotoDataset) -> Table:
         half = MOST_ROWS // 2
         shown = [*by_size[-half:][::-1], (f"... {len(counts) - 2 * half} more", {}), *by_size[:half][::-1]]
     for name, row in shown:
-        table.add_row(
-            escape(shown_name(name)), *(f"{row[split]:,}" if row else "" for split in dataset.splits)
-        )
+        table.add_row(escape(name), *(f"{row[split]:,}" if row else "" for split in dataset.splits))
     totals = (f"{len(photos):,}" for photos in dataset.splits.values())
     table.add_row(f"all {len(counts)}", *totals, style="bold")
     return table

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mobilevit_core.data.dataset import OTHER, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
 from mobilevit_core.data.splitting import group_copies
 from mobilevit_core.errors import UserError
@@ -32,7 +32,7 @@ def merge(datasets: Sequence[PhotoDataset]) -> PhotoDataset:
         for name in _wanted(dataset):
             names.setdefault(class_key(name), name)
     has_other = any(dataset.other_class for dataset in datasets)
-    class_names = (*names.values(), *([OTHER] if has_other else []))
+    class_names = (*names.values(), *([NONE_OF_THESE] if has_other else []))
     numbers = {name: label for label, name in enumerate(class_names)}
     splits: dict[str, list[LabelledPhoto]] = {}
     for dataset in datasets:
@@ -46,7 +46,7 @@ def merge(datasets: Sequence[PhotoDataset]) -> PhotoDataset:
         splits={split: tuple(photos) for split, photos in splits.items()},
         notes=tuple(f"{dataset.name}: {note}" for dataset in datasets for note in dataset.notes),
         sources=tuple(source for dataset in datasets for source in dataset.sources),
-        other_class=OTHER if has_other else None,
+        other_class=NONE_OF_THESE if has_other else None,
         skipped=tuple(file for dataset in datasets for file in dataset.skipped),
     )
     return _without_straddling(union)
@@ -96,14 +96,14 @@ def with_training_split(
 
 
 def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Sequence[str]) -> PhotoDataset:
-    """Adds photographs of other things as the last class, `OTHER`.
+    """Adds photographs of other things as the last class, "none of these".
 
     Left out are classes with the name of a wanted class, those that the person names, and photographs that
     look like one of a wanted class. Outside of training there are at most as many as wanted ones, the same
     number of every source, so that they don't drown the figures.
 
     Args:
-        dataset: the wanted classes, perhaps with an `OTHER` of its own.
+        dataset: the wanted classes, perhaps with an "none of these" of its own.
         others: photographs of other things.
         without: names of classes of these that stay out.
 
@@ -124,18 +124,20 @@ def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Se
     for other in [*own, *others]:
         left_out = sorted(name for name in other.class_names if _singular(name) in unwanted)
         if left_out:
-            notes.append(f"{other.name}: left out of {OTHER!r} by name: {', '.join(left_out)}")
+            notes.append(f"{other.name}: left out of {NONE_OF_THESE!r} by name: {', '.join(left_out)}")
         other, alike = _without_look_alikes(_without_named(other, left_out), wanted)
         if alike:
-            notes.append(f"{other.name}: {alike} photographs left out of {OTHER!r}: like one of a class")
+            notes.append(
+                f"{other.name}: {alike} photographs left out of {NONE_OF_THESE!r}: like one of a class"
+            )
         for split, photos in other.splits.items():
             moved = (replace(photo, label=len(names), origin=other.sources[0].data) for photo in photos)
             splits.setdefault(split, []).extend(moved)
     joined = replace(
         dataset,
-        class_names=(*names, OTHER),
+        class_names=(*names, NONE_OF_THESE),
         splits={split: _capped(photos, len(names), split) for split, photos in splits.items()},
-        other_class=OTHER,
+        other_class=NONE_OF_THESE,
         other_without=tuple(without),
         sources=(
             *(source for source in dataset.sources if not source.other),
@@ -149,12 +151,12 @@ def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Se
 
 
 def _split_off(dataset: PhotoDataset) -> list[PhotoDataset]:
-    """The data set's own `OTHER`, as data sets of one source and one class each."""
+    """The data set's own "none of these", as data sets of one source and one class each."""
     return [
         PhotoDataset(
             source.data,
             dataset.split_scheme,
-            (OTHER,),
+            (NONE_OF_THESE,),
             {
                 split: tuple(replace(photo, label=0) for photo in photos if photo.origin == source.data)
                 for split, photos in dataset.splits.items()
@@ -186,7 +188,7 @@ def _without_look_alikes(dataset: PhotoDataset, wanted: list[LabelledPhoto]) -> 
 
 
 def _capped(photos: list[LabelledPhoto], other: int, split: str) -> tuple[LabelledPhoto, ...]:
-    """At most as many of `OTHER` as of all classes together outside of training, evenly by source."""
+    """At most as many of "none of these" as of all classes together outside of training, evenly by source."""
     wanted = [photo for photo in photos if photo.label != other]
     by_source: dict[str, list[LabelledPhoto]] = {}
     for photo in photos:

@@ -7,6 +7,8 @@ import numpy as np
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.images.reading import PhotoSource
+from mobilevit_core.inference.answer import Answer
+from mobilevit_core.inference.latency import Latency
 from mobilevit_core.inference.runtimes import Runtime, load_runtime
 
 DEFAULT_FORMAT = "float32"
@@ -32,33 +34,24 @@ class Classifier:
         """Probabilities of all classes in the bundle's order: float32 (classes,)."""
         return self.runtime.probabilities(self.tensor(photo, name))
 
-    def predict(self, photo: PhotoSource, top: int = 5) -> list[tuple[str, float]]:
+    def predict(self, photo: PhotoSource, name: str | None = None) -> Answer:
         """Classifies one photograph.
 
         Args:
             photo: path, encoded bytes, Pillow image or uint8 array (height, width, 3).
-            top: how many answers at the most.
+            name: what messages call the photograph; default: the file's name.
 
         Returns:
-            Pairs of class name and probability, best first.
+            The answer; `top(5)` has its best classes.
 
         Raises:
             UserError: the photograph can't be read.
         """
-        return rank(self.probabilities(photo), self.bundle.manifest.class_names, top)
+        return self.answer(self.tensor(photo, name))
 
-    def rejects(self, answers: list[tuple[str, float]]) -> bool:
-        """Whether the bundle's rule calls a picture with these answers of `predict` none of the classes."""
-        rule = self.bundle.manifest.rejection
-        best, probability = answers[0]
-        is_other = best == self.bundle.manifest.other_class
-        return rule is not None and (is_other or probability < rule.threshold)
-
-
-def rank(probabilities: np.ndarray, class_names: tuple[str, ...], top: int) -> list[tuple[str, float]]:
-    """The best answers as pairs of name and probability, best first."""
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    return [(class_names[index], float(probabilities[index])) for index in order]
+    def answer(self, tensor: np.ndarray, latency: Latency | None = None) -> Answer:
+        """The answer to a prepared photograph, the result of `tensor`."""
+        return Answer.of(self.runtime.probabilities(tensor), self.bundle.manifest, self.format, latency)
 
 
 def load_classifier(

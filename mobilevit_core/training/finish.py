@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.data.dataset import OTHER, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.loading import load_described
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
@@ -93,7 +93,7 @@ def _remaining(record: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> 
         note(f"{len(missing)} of {len(rows)} photographs are gone or have changed ({names}); left: {left}.")
         _tell_consequences(splits)
     photos = {split: tuple(photos) for split, photos in splits.items()}
-    other_class = OTHER if class_names[-1] == OTHER else None
+    other_class = NONE_OF_THESE if class_names[-1] == NONE_OF_THESE else None
     return PhotoDataset(
         data["name"], data["split_scheme"], class_names, photos, tuple(data["notes"]), other_class=other_class
     )

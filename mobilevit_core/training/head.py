@@ -26,7 +26,7 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.class_names import check_class_names
-from mobilevit_core.data.dataset import OTHER, PhotoDataset
+from mobilevit_core.data.dataset import NONE_OF_THESE, PhotoDataset
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.data.provenance import DIGITS, RECORDED_SPLITS, Provenance
 from mobilevit_core.errors import UserError
@@ -91,7 +91,7 @@ class FittedHead:
     @property
     def other_class(self) -> str | None:
         """The class that means "none of these", where the photographs have one."""
-        return OTHER if self.class_names[-1] == OTHER else None
+        return NONE_OF_THESE if self.class_names[-1] == NONE_OF_THESE else None
 
     @property
     def rule(self) -> ResizeRule:

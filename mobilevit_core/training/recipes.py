@@ -256,7 +256,7 @@ def make_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
 
 
 def unevenness(dataset: PhotoDataset) -> float:
-    """Training photographs of the largest class over those of the smallest, `OTHER` left aside."""
+    """Training photographs of the largest class over those of the smallest, "none of these" left aside."""
     counts = [splits["train"] for name, splits in dataset.counts().items() if name != dataset.other_class]
     return max(counts) / max(min(counts), 1)
 

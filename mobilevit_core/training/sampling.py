@@ -1,4 +1,4 @@
-"""How often each photograph is drawn: weights of sources, balance of classes, the share of `OTHER`."""
+"""How often each photograph is drawn: weights of sources, balance of classes, share of other things."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Sampling:
         expected: how often each training photograph is drawn per epoch on average, float64 (photos,);
             None for exactly once each.
         strata: int (photos,); each stratum, one class of one source, has its expected number in every epoch.
-        other: boolean (photos,), which photographs are of `OTHER`; they are spread evenly over the epoch,
-            so that every batch has its share.
+        other: boolean (photos,), which photographs show none of the classes; they are spread evenly over the
+            epoch, so that every batch has its share.
         epoch_photos: photographs per epoch.
         balanced: whether all classes are drawn alike.
     """
@@ -39,7 +39,7 @@ class Sampling:
     def of(cls, dataset: PhotoDataset, recipe: Recipe) -> "Sampling":
         """As the data set's sources and the recipe's `balance`, `other_share` and `epoch_photos` say.
 
-        An epoch has as many photographs of the classes as the training split, and those of `OTHER` on top.
+        An epoch has as many photographs of the classes as the training split, and others on top.
         """
         photos, other = dataset.split("train"), dataset.other
         labels = np.array([photo.label for photo in photos])
@@ -84,7 +84,7 @@ class Sampling:
         return self._spread(tf.repeat(order, times), seeds[2])
 
     def _spread(self, drawn: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Shuffles what was drawn, `OTHER` and the classes each spread evenly over the epoch."""
+        """Shuffles what was drawn, "none of these" and the classes each spread evenly over the epoch."""
         drawn = tf.random.experimental.stateless_shuffle(drawn, seed)
         of_other = tf.gather(tf.constant(self.other), drawn)
         place = tf.zeros(tf.shape(drawn), tf.float64)

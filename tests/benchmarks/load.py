@@ -68,7 +68,7 @@ def photographs(bundle: str, number: int) -> list[Photo]:
     else:
         sources = [_drawn(seed) for seed in range(number)]
     classifier = load_classifier(bundle, WEIGHTS)
-    return [(source, classifier.predict(source)) for source in sources]
+    return [(source, classifier.predict(source).top()) for source in sources]
 
 
 def _drawn(seed: int) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mobilevit_core.data.dataset import OTHER, PhotoDataset
+from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER, PhotoDataset
 from mobilevit_core.data.loading import check_enough, load_dataset
 from mobilevit_core.errors import UserError
 from tests.drawing import noise_folder, noise_photo
@@ -168,13 +168,15 @@ def test_near_copies_across_given_splits_are_not_trained_on(tmp_path: Path) -> N
 
 
 def test_other_things_are_a_class_of_their_own(tmp_path: Path) -> None:
-    folder = noise_folder(tmp_path / "photos", {**TWO, f"{OTHER}/cups": 20, f"{OTHER}/cars": 20})
+    folder = noise_folder(
+        tmp_path / "photos", {**TWO, f"{OTHER_FOLDER}/cups": 20, f"{OTHER_FOLDER}/cars": 20}
+    )
     dataset = load_dataset(str(folder))
-    assert dataset.class_names == ("blue", "red", OTHER)
-    assert (dataset.other_class, dataset.other) == (OTHER, 2)
+    assert dataset.class_names == ("blue", "red", NONE_OF_THESE)
+    assert (dataset.other_class, dataset.other) == (NONE_OF_THESE, 2)
     counts = dataset.counts()
     # Outside of training at most as many as of all classes together.
-    assert counts[OTHER] == {"train": 32, "validation": 2, "test": 2}
+    assert counts[NONE_OF_THESE] == {"train": 32, "validation": 2, "test": 2}
     assert [source.other for source in dataset.sources] == [False, True]
     plain = dataset.without_other()
     assert plain.class_names == ("blue", "red") and sum(sizes(plain)) == 20

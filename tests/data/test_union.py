@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mobilevit_core.data.dataset import OTHER
+from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER
 from mobilevit_core.data.loading import load_dataset, load_described
 from mobilevit_core.errors import UserError
 from tests.drawing import noise_folder
@@ -37,15 +37,15 @@ def test_a_copy_that_another_source_holds_back_is_not_trained_on(tmp_path: Path)
 
 def test_what_a_bundle_records_brings_the_same_photographs_back(tmp_path: Path) -> None:
     data = [
-        str(noise_folder(tmp_path / name, {"red": 10, "blue": 10, OTHER: 6}, 10 + i))
+        str(noise_folder(tmp_path / name, {"red": 10, "blue": 10, OTHER_FOLDER: 6}, 10 + i))
         for i, name in enumerate("ab")
     ]
     other = str(noise_folder(tmp_path / "other", {"": 20, "Reds": 5, "cups": 5}, 3))
     dataset = load_dataset(data, other=[other], other_without=["cups"], weights={data[1]: 2.0, other: 0.5})
-    assert dataset.class_names == ("blue", "red", OTHER)
+    assert dataset.class_names == ("blue", "red", NONE_OF_THESE)
     recorded = json.loads(json.dumps(dataset.describe()))
     assert [row["weight"] for row in recorded["sources"]] == [1.0, 2.0, 1.0, 1.0, 0.5]
-    assert recorded["other_class"] == OTHER and recorded["other_without"] == ["cups"]
+    assert recorded["other_class"] == NONE_OF_THESE and recorded["other_without"] == ["cups"]
     assert load_described(recorded, "default", 0).describe() == dataset.describe()
 
 
@@ -55,7 +55,9 @@ def test_classes_with_wanted_names_stay_out_of_the_others(tmp_path: Path) -> Non
     dataset = load_dataset(str(wanted), other=[str(other)], other_without=["Lotus"])
     kept = {photo.name.split("/")[0] for photo in dataset.split("train") if photo.label == dataset.other}
     assert kept == {"cup"}
-    assert any(note.endswith("left out of '_other' by name: lotus, sunflower") for note in dataset.notes)
+    assert any(
+        note.endswith("left out of 'none of these' by name: lotus, sunflower") for note in dataset.notes
+    )
     with pytest.raises(UserError, match="have no class 'lily'. They have: cup, lotus, sunflower"):
         load_dataset(str(wanted), other=[str(other)], other_without=["lily"])
 

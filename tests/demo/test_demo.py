@@ -24,7 +24,6 @@ from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
-from mobilevit_core.inference.classifier import rank
 from mobilevit_core.inference.latency import measure
 from tests.demo.visitor import Visitor
 
@@ -47,7 +46,7 @@ def test_classify_gives_every_runtime(client: Client, shipped: Bundle, photo_fol
     assert list(answers) == list(FORMATS)
     for name, answer in answers.items():
         assert set(answer) == {"predictions", "latency_ms", "size_bytes"}
-        expected = load_classifier(shipped.folder, name).predict(photo)
+        expected = load_classifier(shipped.folder, name).predict(photo).top()
         assert [row["label"] for row in answer["predictions"]] == [label for label, _ in expected]
         assert [row["score"] for row in answer["predictions"]] == pytest.approx(
             [score for _, score in expected], abs=1e-5
@@ -71,7 +70,7 @@ def test_weights_can_be_chosen(client: Client, photo_folder: Path) -> None:
 def test_explain_gives_a_map_and_its_class(client: Client, shipped: Bundle, photo_folder: Path) -> None:
     photo = photo_folder / "red" / "00.jpg"
     picture, name = client.predict(handle_file(photo), api_name="/explain")
-    assert name == load_classifier(shipped.folder, "keras").predict(photo)[0][0]
+    assert name == load_classifier(shipped.folder, "keras").predict(photo).label
     with Image.open(picture) as drawn, Image.open(photo) as original:
         assert drawn.size == original.size
 
@@ -153,7 +152,14 @@ except Exception as error:
 def test_a_picture_of_something_else_is_called_so(best: float, said: bool) -> None:
     probabilities = np.array([best, 1 - best - 0.3, 0.3], np.float32)
     latency = measure({"float32": lambda: None}, {"float32": 1}, runs=2)["float32"]
-    answer = Answer(probabilities, rank(probabilities, ("a", "b", "c"), 3), latency, "LiteRT", 1, 1.0)
+    answer = Answer(
+        probabilities,
+        sorted(zip("abc", probabilities.tolist(), strict=True), key=lambda pair: -pair[1]),
+        latency,
+        "LiteRT",
+        1,
+        1.0,
+    )
     text = summary(Result({"float32": answer}, 1.0), RejectionRule(0.5, 0.05, 367))
     assert ("Probably none of these (best: a, 41%)" in text) == said
     assert ("### a, 60%" in text) != said

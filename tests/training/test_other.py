@@ -11,8 +11,9 @@ from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import open_bundle
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.cli import app
-from mobilevit_core.data.dataset import OTHER
+from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER
 from mobilevit_core.evaluation.metrics import Evaluation
+from mobilevit_core.inference.answer import Answer
 from tests.drawing import draw_folder, noise_folder
 
 
@@ -25,7 +26,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on drawn discs in three colours, and noise as what is none of them."""
     folder = tmp_path_factory.mktemp("other")
     photos = draw_folder(folder / "photos", 20)
-    noise_folder(photos, {f"{OTHER}/clouds": 30})
+    noise_folder(photos, {f"{OTHER_FOLDER}/clouds": 30})
     more = noise_folder(folder / "more", {"": 20, "reds": 5}, 7)
     values = ["stages=64:2", "batch_size=8", "mix=0", "ema_decay=0.9", "warmup_epochs=0.5"]
     settings = [word for value in values for word in ("--set", value)]
@@ -48,10 +49,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_bundle_knows_which_class_it_is(trained: Path) -> None:
     manifest = open_bundle(trained / "run" / "bundle").manifest
-    assert manifest.class_names == ("blue", "green", "red", OTHER)
-    assert (manifest.other_class, manifest.other, manifest.rejection.other) == (OTHER, 3, 3)
+    assert manifest.class_names == ("blue", "green", "red", NONE_OF_THESE)
+    assert (manifest.other_class, manifest.other, manifest.rejection.other) == (NONE_OF_THESE, 3, 3)
     sources = [(Path(row["data"]).name, row["other"], row["weight"]) for row in manifest.data["sources"]]
-    assert sources == [("photos", False, 1.0), (OTHER, True, 1.0), ("more", True, 2.0)]
+    assert sources == [("photos", False, 1.0), (OTHER_FOLDER, True, 1.0), ("more", True, 2.0)]
     figures = manifest.metrics["validation"]["formats"]["float32"]
     assert set(figures["per_class"]) == {"blue", "green", "red"}
     assert figures["photos"] == 6 and figures["other"]["photos"] == 5
@@ -59,14 +60,14 @@ def test_the_bundle_knows_which_class_it_is(trained: Path) -> None:
 
 
 def test_prediction_says_it_in_words(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle, photo = trained / "run" / "bundle", trained / "photos" / OTHER / "clouds" / "000.jpg"
+    bundle, photo = trained / "run" / "bundle", trained / "photos" / OTHER_FOLDER / "clouds" / "000.jpg"
     shown = run("predict", bundle, photo).stdout
-    assert "none of these" in shown and OTHER not in shown.replace(str(photo), "")
-    classifier = load_classifier(bundle)
-    assert classifier.rejects([(OTHER, 0.9), ("red", 0.1)])
-    assert not classifier.rejects([("red", 0.9), (OTHER, 0.1)])
+    assert "none of these" in shown and OTHER_FOLDER not in shown.replace(str(photo), "")
+    manifest = load_classifier(bundle).bundle.manifest
+    assert Answer.of(np.array([0.05, 0.05, 0, 0.9]), manifest, "keras").unknown
+    assert not Answer.of(np.array([0, 0, 0.9, 0.1]), manifest, "keras").unknown
     answer = json.loads(run("predict", bundle, photo, "--json").stdout)["photos"][str(photo)]
-    assert answer["unknown"] or answer["predictions"][0]["label"] != OTHER
+    assert answer["unknown"] or answer["predictions"][0]["label"] != NONE_OF_THESE
 
 
 def test_evaluation_finds_the_same_photographs_again(trained: Path) -> None:
@@ -81,7 +82,7 @@ def test_evaluation_finds_the_same_photographs_again(trained: Path) -> None:
 def test_a_rejected_photograph_is_a_mistake() -> None:
     labels = np.array([0, 0, 1, 2, 2, 2])
     answers = np.array([0, 2, 1, 2, 2, 0])
-    result = Evaluation(("cat", "dog", OTHER), labels, np.eye(3)[answers], other=2)
+    result = Evaluation(("cat", "dog", NONE_OF_THESE), labels, np.eye(3)[answers], other=2)
     assert result.accuracy == pytest.approx(2 / 3)
     figures = result.to_json()
     assert figures["photos"] == 3 and figures["per_class"]["cat"]["recall"] == 0.5

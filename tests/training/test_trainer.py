@@ -211,7 +211,7 @@ def test_drawn_photographs_are_learned_from_the_command_line(tmp_path: Path) -> 
     assert [row["epoch"] for row in RunFolder(run).rows()] == [str(epoch) for epoch in range(25)]
 
     dataset, classifier = load_dataset(str(folder)), load_classifier(run / "bundle", "float32")
-    answers = [classifier.predict(photo.source)[0][0] for photo in dataset.split("test")]
+    answers = [classifier.predict(photo.source).label for photo in dataset.split("test")]
     expected = [dataset.class_names[photo.label] for photo in dataset.split("test")]
     assert np.mean([a == e for a, e in zip(answers, expected, strict=True)]) >= 5 / 6
 
