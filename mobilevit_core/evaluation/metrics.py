@@ -10,6 +10,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.rejection import RejectionRule
+from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
@@ -112,15 +113,27 @@ def evaluate(classifier: Classifier, dataset: PhotoDataset, split: str) -> Evalu
     Raises:
         UserError: other classes, or no such split.
     """
-    class_names = classifier.bundle.manifest.class_names
-    translate = labels_for(dataset, class_names)
+    return _evaluate_together([classifier], dataset, split)[classifier.format]
+
+
+def _evaluate_together(
+    classifiers: Sequence[Classifier], dataset: PhotoDataset, split: str
+) -> dict[str, Evaluation]:
+    """Weight formats of one bundle on the same photographs, each decoded once: format -> evaluation."""
+    manifest = classifiers[0].bundle.manifest
+    translate = labels_for(dataset, manifest.class_names)
     photos: Sequence[LabelledPhoto] = dataset.split(split)
-    return Evaluation(
-        class_names,
-        np.array([translate[photo.label] for photo in photos]),
-        np.stack([classifier.probabilities(photo.source, photo.name) for photo in photos]),
-        classifier.bundle.manifest.other,
-    )
+    labels = np.array([translate[photo.label] for photo in photos])
+    rows: dict[str, list[np.ndarray]] = {classifier.format: [] for classifier in classifiers}
+    for tensor in in_order(
+        lambda photo: classifiers[0].tensor(photo.source, photo.name), photos, "Classifying photographs"
+    ):
+        for classifier in classifiers:
+            rows[classifier.format].append(classifier.runtime.probabilities(tensor))
+    return {
+        name: Evaluation(manifest.class_names, labels, np.stack(answers), manifest.other)
+        for name, answers in rows.items()
+    }
 
 
 def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
@@ -163,12 +176,15 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -
     if not rule:
         raise UserError(f"{classifier.bundle.folder} has no rule for unknown pictures; train it anew.")
     photos = dataset.split(split)
+    tensors = in_order(
+        lambda photo: classifier.tensor(photo.source, photo.name), photos, "Classifying photographs"
+    )
+    probabilities = np.stack([classifier.runtime.probabilities(tensor) for tensor in tensors])
+    labels = np.array([photo.label for photo in photos])
     answers = {
-        name: np.stack(
-            [classifier.probabilities(photo.source, photo.name) for photo in photos if photo.label == label]
-        )
+        name: probabilities[labels == label]
         for label, name in enumerate(dataset.class_names)
-        if label in {photo.label for photo in photos}
+        if label in labels
     }
     names = tuple(name for name in names if name != classifier.bundle.manifest.other_class)
     known = [rows for name, rows in answers.items() if name in names]
@@ -191,10 +207,10 @@ def evaluate_formats(
         bundle: an opened bundle.
         dataset: with the same classes by name.
         split: "train", "validation" or "test".
-        names: keys of `formats.FORMATS`.
+        names: keys of `weight_formats.FORMATS`.
     """
     classifiers = [Classifier(bundle, name, load_runtime(bundle, name)) for name in names]
-    return {classifier.format: evaluate(classifier, dataset, split) for classifier in classifiers}
+    return _evaluate_together(classifiers, dataset, split)
 
 
 def figures_of(

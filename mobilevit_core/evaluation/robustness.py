@@ -6,11 +6,13 @@ time.
 
 import io
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.bulk import in_order
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.evaluation.metrics import Evaluation, labels_for
 from mobilevit_core.images.preprocessing import shrink
 from mobilevit_core.images.reading import read_photo
@@ -102,8 +104,13 @@ def evaluate_robustness(classifier: Classifier, dataset: PhotoDataset, split: st
     photos = [photo for photo in dataset.split(split) if translate[photo.label] != other]
     labels = np.array([translate[photo.label] for photo in photos])
     answers: dict[str, list[np.ndarray]] = {name: [] for name in DISTORTIONS}
-    for photo in photos:
-        picture = Image.fromarray(shrink(read_photo(photo.source, photo.name), SHORTER_SIDE))
-        for name, distort in DISTORTIONS.items():
-            answers[name].append(classifier.probabilities(distort(picture)))
+    for distorted in in_order(partial(_distorted, classifier), photos, "Distorting photographs", ahead=1):
+        for name, tensor in distorted.items():
+            answers[name].append(classifier.runtime.probabilities(tensor))
     return {name: Evaluation(names, labels, np.stack(rows), other).accuracy for name, rows in answers.items()}
+
+
+def _distorted(classifier: Classifier, photo: LabelledPhoto) -> dict[str, np.ndarray]:
+    """One photograph, decoded once: distortion -> the network's input."""
+    picture = Image.fromarray(shrink(read_photo(photo.source, photo.name), SHORTER_SIDE))
+    return {name: classifier.tensor(distort(picture)) for name, distort in DISTORTIONS.items()}

@@ -9,7 +9,9 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.metrics import Evaluation, evaluate
+from mobilevit_core.evaluation.metrics import Evaluation, evaluate, evaluate_formats
+from mobilevit_core.images.preprocessing import preprocess
+from mobilevit_core.inference import classifier as classifier_module
 from mobilevit_core.inference.latency import TURN, WARMUP, measure
 
 
@@ -38,6 +40,23 @@ def test_labels_are_matched_by_name_not_by_order(small_bundle: Bundle, photo_fol
     foreign = PhotoDataset("foreign", "default", ("blue", "purple", "red"), dataset.splits)
     with pytest.raises(UserError, match="does not know: purple"):
         evaluate(classifier, foreign, "test")
+
+
+def test_a_photograph_is_decoded_once_for_all_formats(
+    small_bundle: Bundle, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, decoded = load_dataset(str(photo_folder)), []
+
+    def counted(photo: object, *rest: object) -> np.ndarray:
+        decoded.append(photo)
+        return preprocess(photo, *rest)
+
+    monkeypatch.setattr(classifier_module, "preprocess", counted)
+    together = evaluate_formats(small_bundle, dataset, "test", ["float32", "int8"])
+    assert len(decoded) == len(dataset.split("test")) == 3
+    for name, result in together.items():
+        alone = evaluate(load_classifier(small_bundle.folder, name), dataset, "test")
+        assert np.array_equal(result.probabilities, alone.probabilities)
 
 
 def test_latencies_are_measured_in_turns_after_untimed_calls() -> None:
