@@ -34,7 +34,7 @@ def draw_photo(color: tuple[int, int, int], seed: int, size: tuple[int, int] = (
 
 
 def draw_folder(folder: Path, photos_per_class: int = 10) -> Path:
-    """A folder with one subfolder a class."""
+    """A folder with one subfolder per class."""
     for number, (name, color) in enumerate(COLORS.items()):
         (folder / name).mkdir(parents=True)
         for index in range(photos_per_class):

@@ -2,7 +2,7 @@
 
 model.keras, model_float32.tflite, ...   the formats of `weight_formats.FORMATS`
 bundle.json                              the manifest: class names in order, resize rule, origin, digests
-history.csv                              the training, a row per epoch
+history.csv                              the training, one row per epoch
 provenance.txt                           digests of the photographs that went into it (`data/provenance.py`)
 report/                                  what was measured, as a page and as JSON
 """
@@ -73,7 +73,7 @@ class Bundle:
 
     @property
     def history(self) -> Path:
-        """CSV of the training, a row per epoch; bundles made elsewhere may lack it."""
+        """CSV of the training, one row per epoch; bundles made elsewhere may lack it."""
         return self.folder / HISTORY
 
     @property

@@ -195,7 +195,7 @@ def _split_of(name: str) -> str | None:
 
 
 def _split_folders(folder: Path, reading: _Reading) -> dict[str, Path]:
-    """Part -> folder, where the person has laid the splits out; empty where the folders are classes."""
+    """Split -> folder, where the person has laid the splits out; empty where the folders are classes."""
     found: dict[str, list[Path]] = defaultdict(list)
     others = []
     for path in _subfolders(folder):

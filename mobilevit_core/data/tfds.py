@@ -45,7 +45,7 @@ def load_tfds(name: str, split_scheme: str) -> PhotoDataset:
 
 
 def _tfds_slices(present: set[str], split_scheme: str, name: str) -> dict[str, str]:
-    """Part -> slice; the data set's own validation and test splits are respected by the default split."""
+    """Split -> slice; the data set's own validation and test splits are respected by the default split."""
     if "train" not in present:
         raise UserError(f"{name} has no split 'train'; it has: {', '.join(sorted(present))}.")
     if split_scheme == JOINING:
@@ -60,7 +60,7 @@ def _tfds_slices(present: set[str], split_scheme: str, name: str) -> dict[str, s
 
 
 def _percent_slices(names: Iterable[str], split_scheme: str) -> dict[str, str]:
-    """Part -> the same stretch of every named TFDS split."""
+    """Split -> the same stretch of every named TFDS split."""
     slices, start = {}, 0
     for split, percent in SPLIT_SCHEMES[split_scheme].items():
         end = start + percent

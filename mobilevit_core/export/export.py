@@ -88,7 +88,7 @@ def check_tflite(expected: np.ndarray, name: str, content: bytes, images: np.nda
 
     Args:
         expected: Keras's probabilities for the images, (pictures, classes).
-        name: a LiteRT key of `formats.FORMATS`.
+        name: a LiteRT key of `weight_formats.FORMATS`.
         content: of the .tflite file.
         images: float32 (pictures, size, size, 3), RGB 0..255.
 

@@ -25,7 +25,7 @@ Settings = Callable[[tf.lite.TFLiteConverter], None]
 
 
 def convert(model: keras.Model, calibration: np.ndarray | None) -> dict[str, bytes]:
-    """Converts to every TFLite format of `formats.FORMATS`.
+    """Converts to every TFLite format of `weight_formats.FORMATS`.
 
     Args:
         model: a model of `create_mobilevit`.

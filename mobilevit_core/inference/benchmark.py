@@ -42,7 +42,7 @@ class Worker:
 
     Args:
         bundle: an opened bundle.
-        name: a key of `formats.FORMATS`.
+        name: a key of `weight_formats.FORMATS`.
         threads: of the runtime.
 
     Attributes:

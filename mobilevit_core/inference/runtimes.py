@@ -141,7 +141,7 @@ def load_runtime(bundle: Bundle, name: str, threads: int | None = None) -> Runti
 
     Args:
         bundle: an opened bundle.
-        name: a key of `formats.FORMATS`.
+        name: a key of `weight_formats.FORMATS`.
         threads: default `default_threads()`.
 
     Returns:

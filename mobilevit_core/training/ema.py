@@ -28,7 +28,7 @@ class EMA:
 
     Args:
         model: whose weights to average.
-        decay: a step; lower during the first steps, so that the start is forgotten soon.
+        decay: per step; lower during the first steps, so that the start is forgotten soon.
     """
 
     def __init__(self, model: keras.Model, decay: float) -> None:

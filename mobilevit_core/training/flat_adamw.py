@@ -25,7 +25,7 @@ class FlatAdamW(keras.optimizers.Optimizer):
 
     Args:
         learning_rate: a number or a schedule.
-        weight_decay: a step, times the learning rate; not on biases and normalization parameters.
+        weight_decay: per step, times the learning rate; not on biases and normalization parameters.
         clip_norm: highest global norm of the gradient, 0 for no limit.
     """
 

@@ -1,7 +1,7 @@
 r"""Training recipes: named tables of values. Any value can be overridden on the command line.
 
 `default`
-    From scratch: AdamW with warm-up and cosine, averaged weights, low resolution first.
+    From scratch: AdamW with warm-up and cosine, EMA of the weights, low resolution first.
     Expected on tf_flowers: 82.8 % on the validation split, 85.8 % (95 % interval 81.9 to 89.0) on the test
     split, seed 0, 51 minutes on two cores of an AMD EPYC. Command:
     python -m mobilevit_core train --data tf_flowers --run runs/default
@@ -74,16 +74,16 @@ class Recipe:
     """Every value of a training run.
 
     Attributes:
-        architecture: a key of `architecture.ARCHITECTURES`.
+        architecture: a key of `models.create.ARCHITECTURES`.
         variant: "xxs", "xs" or "s".
         image_size: of the finished model, pixels.
-        resize_mode: how evaluation and prediction make a square, a key of `preprocessing.RESIZE_MODES`.
+        resize_mode: how evaluation and prediction make a square, a key of `images.preprocessing.RESIZE_MODES`.
         crop_fraction: for center_crop.
-        split_scheme: a key of `photo_dataset.SPLIT_SCHEMES`.
+        split_scheme: a key of `data.dataset.SPLIT_SCHEMES`.
         suspects: "keep", or "drop" for training without the photographs of tf_flowers whose label looks
             wrong to the eye (154 of all 3,670).
         stages: (image size, epochs) pairs, trained one after the other.
-        batch_size: photographs a step.
+        batch_size: photographs per step.
         optimizer: "adam" or "adamw".
         learning_rate: the highest of the schedule.
         schedule: "constant", or "cosine" down to 1 % of the highest over all stages.

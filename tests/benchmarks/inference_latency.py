@@ -141,7 +141,7 @@ def _without_gradients(network: Any, pixels: Any) -> np.ndarray:
 
 
 def _peak(threads: int) -> float:
-    """Multiply-adds a second of a large float32 matrix product: the better of NumPy's and PyTorch's."""
+    """Multiply-adds per second of a large float32 matrix product: the better of NumPy's and PyTorch's."""
     import torch
     from threadpoolctl import threadpool_limits
 

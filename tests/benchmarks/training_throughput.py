@@ -94,7 +94,7 @@ SIDES: dict[str, Callable[[int], Step]] = {
 
 
 def measure(size: int, rounds: int) -> dict[str, list[float]]:
-    """Pictures a second of every side, one figure a round; every round runs every side once."""
+    """Pictures per second of every side, one figure per round; every round runs every side once."""
     images = np.random.default_rng(0).uniform(0, 255, (BATCH, size, size, 3)).astype(np.float32)
     labels = np.arange(BATCH) % CLASSES
     steps = {name: make(size) for name, make in SIDES.items()}
