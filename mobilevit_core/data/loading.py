@@ -14,7 +14,16 @@ from typing import Any
 
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
-from mobilevit_core.data.dataset import OTHER_FOLDER, SPLIT_SCHEMES, Facts, PhotoDataset, Source
+from mobilevit_core.data.dataset import (
+    ALL,
+    JOINING,
+    OTHER_FOLDER,
+    SPLIT_SCHEMES,
+    Facts,
+    LabelledPhoto,
+    PhotoDataset,
+    Source,
+)
 from mobilevit_core.data.folder import load_folder
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
 from mobilevit_core.data.tfds import TFDS_NAME, load_tfds
@@ -108,6 +117,18 @@ def load_described(
     return load_dataset(
         data, split_scheme, seed, None, left_out, keep_suspects, given, other_left_out, weights
     )
+
+
+def load_photographs(data: str) -> tuple[LabelledPhoto, ...]:
+    """All photographs of a folder or of a data set of tensorflow-datasets, whatever they show.
+
+    Args:
+        data: a folder, with subfolders or without, or a name in tensorflow-datasets.
+
+    Raises:
+        UserError: there is no such folder or data set.
+    """
+    return _load_one(data, JOINING, 0, labelled=False).split(ALL)
 
 
 def _load_one(data: str, split_scheme: str, seed: int, labelled: bool = True) -> PhotoDataset:

@@ -146,13 +146,15 @@ def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> d
 
     Returns:
         auroc: probability that a known picture scores over an unknown one, 0.5 for no separation;
-        found: share of the unknown pictures under the threshold; false_alarms: share of the known ones;
-        pictures: number of unknown ones.
+        found: share of the unknown pictures that the rule rejects; false_alarms: share of the known ones;
+        found_at_5_percent: share under the score that 5 % of the known pictures are under, whatever the
+        rule's threshold; pictures: number of unknown ones.
     """
     truth = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])
     return {
         "auroc": float(roc_auc_score(truth, np.concatenate([rule.score(known), rule.score(unknown)]))),
         "found": float(rule.rejects(unknown).mean()),
+        "found_at_5_percent": float(np.mean(rule.score(unknown) < np.quantile(rule.score(known), 0.05))),
         "false_alarms": float(rule.rejects(known).mean()),
         "pictures": len(unknown),
     }

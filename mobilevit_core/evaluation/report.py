@@ -20,8 +20,11 @@ from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.calibration import expected_calibration_error, reliability, with_temperature
+from mobilevit_core.evaluation.colors import accuracy_by_color
+from mobilevit_core.evaluation.framing import accuracy_by_framing
 from mobilevit_core.evaluation.metrics import Evaluation, separation
 from mobilevit_core.evaluation.ood_images import unknown_pictures
+from mobilevit_core.evaluation.ood_sources import rejection_by_source
 from mobilevit_core.evaluation.robustness import evaluate_robustness
 from mobilevit_core.files import replacing, write_bytes, write_json
 from mobilevit_core.images.reading import read_photo
@@ -40,6 +43,7 @@ def write_report(
     split: str,
     evaluations: dict[str, Evaluation],
     figures: dict[str, Any],
+    ood: Sequence[str] = (),
 ) -> Path:
     """Measures what is still missing and writes the report.
 
@@ -48,14 +52,15 @@ def write_report(
         dataset: what the evaluations were made on; its validation split is used for robustness.
         split: of the evaluations.
         evaluations: weight format -> what it did with every photograph of the split.
-        figures: `figures_of` these, with the comparison of the variants if it was made.
+        figures: `figures_of` these, with the comparison of the formats if it was made.
+        ood: sources of photographs that show none of the classes, folders or tensorflow-datasets names.
 
     Returns:
         The page.
     """
     folder = bundle.folder / REPORT
     folder.mkdir(exist_ok=True)
-    report = collect(bundle, dataset, split, evaluations, figures)
+    report = collect(bundle, dataset, split, evaluations, figures, ood)
     page = render(report, bundle.manifest.origins())
     _draw_mistakes(folder / REPORT_PHOTOGRAPHS, report["mistakes"], dataset, split)
     write_json(folder / REPORT_FIGURES, report)
@@ -69,6 +74,7 @@ def collect(
     split: str,
     evaluations: dict[str, Evaluation],
     figures: dict[str, Any],
+    ood: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Every figure of the report; the first of the evaluations stands for the bundle's weights."""
     manifest = bundle.manifest
@@ -83,8 +89,10 @@ def collect(
             "split": ROBUSTNESS_SPLIT,
             "photos": len(dataset.split(ROBUSTNESS_SPLIT)),
             "accuracy": evaluate_robustness(classifier, dataset, ROBUSTNESS_SPLIT),
+            "framing": accuracy_by_framing(classifier, dataset, ROBUSTNESS_SPLIT),
         },
-        "unknown": _unknown(classifier, evaluation),
+        "unknown": _unknown(classifier, evaluation, ood),
+        "colors": accuracy_by_color(evaluation, dataset.split(split)),
         "mistakes": _mistakes(evaluation, dataset, split),
         "history": _history(bundle),
     }
@@ -139,7 +147,7 @@ def _calibration(recorded: dict[str, Any] | None, evaluation: Evaluation) -> dic
     }
 
 
-def _unknown(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] | None:
+def _unknown(classifier: Classifier, evaluation: Evaluation, ood: Sequence[str]) -> dict[str, Any] | None:
     rule = classifier.bundle.manifest.rejection
     if not rule:
         return None
@@ -153,6 +161,7 @@ def _unknown(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] |
         "rule": rule.to_json(),
         "kinds": {kind: separation(rule, known, rows) for kind, rows in answers.items()},
         "all": separation(rule, known, np.concatenate(list(answers.values()))),
+        "sources": rejection_by_source(classifier, evaluation, ood),
     }
 
 

@@ -77,7 +77,8 @@ class Recipe:
         architecture: a key of `models.create.ARCHITECTURES`.
         variant: "xxs", "xs" or "s".
         image_size: of the finished model, pixels.
-        resize_mode: how evaluation and prediction make a square, a key of `images.preprocessing.RESIZE_MODES`.
+        resize_mode: how evaluation and prediction make a square, a key of
+            `images.preprocessing.RESIZE_MODES`.
         crop_fraction: for center_crop.
         split_scheme: a key of `data.dataset.SPLIT_SCHEMES`.
         suspects: "keep", or "drop" for training without the photographs of tf_flowers whose label looks

@@ -1,0 +1,62 @@
+"""Rejection measured on photographs of other things: out-of-distribution (OOD) sources that people name."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mobilevit_core.data.bulk import in_order
+from mobilevit_core.data.loading import load_photographs
+from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation.metrics import Evaluation, separation
+from mobilevit_core.inference.classifier import Classifier
+
+MOST = 1000  # photographs of one source, evenly over its classes' order
+
+
+def rejection_by_source(
+    classifier: Classifier, known: Evaluation, sources: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """How well each source's photographs are told from those of the classes.
+
+    Args:
+        classifier: a loaded bundle.
+        known: its evaluation on photographs of its classes.
+        sources: folders or names in tensorflow-datasets, whose photographs show none of the classes.
+
+    Returns:
+        Source -> figures of `separation`.
+
+    Raises:
+        UserError: the bundle has no rejection rule, or a source has no photographs.
+    """
+    rule = classifier.bundle.manifest.rejection
+    if rule is None:
+        raise UserError(f"{classifier.bundle.folder} has no rejection rule; train it anew.")
+    answers = known.probabilities[known.wanted]
+    return {
+        source: separation(rule, answers, _probabilities(classifier, source))
+        for source in dict.fromkeys(sources)
+    }
+
+
+def _probabilities(classifier: Classifier, source: str) -> np.ndarray:
+    photos = load_photographs(source)
+    photos = [photos[index] for index in np.linspace(0, len(photos) - 1, min(len(photos), MOST)).astype(int)]
+    tensors = in_order(lambda photo: classifier.tensor(photo.source, photo.name), photos, f"Reading {source}")
+    return np.stack([classifier.runtime.probabilities(tensor) for tensor in tensors])
+
+
+def table(rows: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    """Header and one row per source, as text."""
+    header = ("source", "photographs", "AUROC", "found", "found at 5 % false alarms")
+    lines = [
+        (
+            source,
+            str(row["pictures"]),
+            f"{row['auroc']:.3f}",
+            f"{row['found']:.1%}",
+            f"{row['found_at_5_percent']:.1%}",
+        )
+        for source, row in rows.items()
+    ]
+    return [header, *lines]
