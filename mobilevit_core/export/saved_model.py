@@ -16,15 +16,12 @@ PHOTOGRAPHS = "photographs"
 EXTRA = "assets.extra"  # where TensorFlow Serving lets people put what belongs to a model
 
 
-def save_saved_model(
-    model: keras.Model, folder: Path, batch: int | None = None, rule: ResizeRule | None = None
-) -> None:
+def save_saved_model(model: keras.Model, folder: Path, rule: ResizeRule | None = None) -> None:
     """Writes a SavedModel with the signature `image` -> `probabilities`.
 
     Args:
         model: image float32 (batch, size, size, 3) RGB 0..255 -> probabilities.
         folder: must not exist.
-        batch: fixed batch size, or None for any.
         rule: how encoded photographs become images; without it there is no signature for them.
     """
     archive = keras.export.ExportArchive()
@@ -32,7 +29,7 @@ def save_saved_model(
     archive.add_endpoint(
         "serving_default",
         lambda image: {"probabilities": model(image, training=False)},
-        input_signature=[tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32, name="image")],
+        input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")],
     )
     if rule:
 
@@ -43,6 +40,6 @@ def save_saved_model(
             )
             return {"probabilities": model(images, training=False)}
 
-        encoded = tf.TensorSpec((batch,), tf.string, name="image_bytes")
+        encoded = tf.TensorSpec((None,), tf.string, name="image_bytes")
         archive.add_endpoint(PHOTOGRAPHS, answer, input_signature=[encoded])
     archive.write_out(str(folder), verbose=False)
