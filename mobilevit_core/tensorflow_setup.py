@@ -19,6 +19,7 @@ from typing import Any
 
 X86 = ("x86_64", "amd64", "i386", "i686")
 LOG_LEVEL = "2"  # TensorFlow's own notes and warnings away, its errors shown
+QUIET_LEVELS = (LOG_LEVEL, "3")
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 # What TensorFlow writes at its start on every machine without an NVIDIA driver; 303 stands for "no driver
 # library". No environment variable silences these lines.
@@ -34,12 +35,12 @@ def prepare() -> None:
     On x86 processors oneDNN is turned on: without AVX512 TensorFlow leaves it off by itself, and training
     takes half as long again.
     """
-    own_level = "TF_CPP_MIN_LOG_LEVEL" in os.environ
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", LOG_LEVEL)
+    # A program of ours that starts another hands its level on, so that it is set doesn't mean by whom.
+    quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", LOG_LEVEL) in QUIET_LEVELS
     if platform.machine().lower() in X86:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    # With a driver every line may matter, and so it may to a person who has chosen a level.
-    if not own_level and not NVIDIA_DRIVER.exists() and "tensorflow" not in sys.modules:
+    # With a driver every line may matter, and so it may to a person who has chosen to see the notes.
+    if quiet and not NVIDIA_DRIVER.exists() and "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, _QuietTensorFlow())
 
 
