@@ -2,6 +2,7 @@
 
 import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
@@ -64,11 +65,11 @@ def start_of_app(port: int, **environment: str) -> str:
         command, env=kept | environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as app:
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}/gradio_api/call/", timeout=120) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}/", timeout=120) as client:
                 while app.poll() is None and not _answers(client):
                     time.sleep(0.2)
-                event = client.post("benchmark", json={"data": [1]}).json()["event_id"]
-                assert '"keras"' in client.get(f"benchmark/{event}").text
+                event = client.post("gradio_api/call/benchmark", json={"data": [1]}).json()["event_id"]
+                assert '"keras"' in client.get(f"gradio_api/call/benchmark/{event}").text
         finally:
             app.terminate()
         return app.communicate(timeout=30)[1]
@@ -101,3 +102,13 @@ def test_real_errors_of_the_start_are_passed_on() -> None:
     )
     done = python(code)
     assert done.stdout == "broken\n" and done.stderr == "F0000 no room\nafterwards\n"
+
+
+def test_the_last_words_of_a_start_that_crashes_are_passed_on() -> None:
+    code = (
+        "import os; from mobilevit_core.tensorflow_setup import _without_noise\n"
+        "with _without_noise():\n"
+        "    os.write(2, b'I0000 oneDNN custom operations are on.\\nF0000 no room'); os.abort()"
+    )
+    done = python(code)
+    assert done.returncode == -signal.SIGABRT and done.stderr == "F0000 no room"
