@@ -31,6 +31,7 @@ FOREIGN = "A request from another web site is not accepted."
 NOT_THERE = "There is nothing here."
 TOO_LARGE = f"The request is larger than {MAX_BODY_BYTES // 2**20} MiB. Upload the photograph instead."
 NO_LENGTH = "The request does not state its length (Content-Length)."
+STALLED = f"The upload was ended: nothing came for {uploads.STALLED_SECONDS} seconds. Try again."
 FULL = (
     "There is no room for more uploads right now: older ones are deleted within {minutes} minutes. Try later."
 )
@@ -69,7 +70,9 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str] | None, limits: uploads.Limits) -> None:
         self.app, self.hosts, self.limits = app, hosts, limits
-        self.uploading = 0
+        self.receiving: dict[object, float] = {}  # those that are being received, and when each began
+        self._entrance = anyio.Lock()  # held while what was broken off is deleted
+        self._broken_off = False
         self.announced_bytes = 0  # of the uploads that are being received
         self.used_bytes, self.measured = 0, -MEASURE_SECONDS
 
@@ -129,19 +132,36 @@ class Guard:
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Receives an upload; what is left of one that was broken off is deleted."""
         length = int(Headers(scope=scope).get("content-length", 0))
-        self.uploading += 1
+        upload = object()
+        async with self._entrance:
+            self.receiving[upload] = time.time()
         self.announced_bytes += length
+        complete, visitor = False, _Impatient(receive, send)
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, visitor.receive, visitor.send)
+            complete = True
         except ClientDisconnect:
-            pass
+            if visitor.stalled:
+                await PlainTextResponse(STALLED, 408)(scope, receive, send)
         finally:
-            self.uploading -= 1
+            del self.receiving[upload]
             self.announced_bytes -= length
             self.used_bytes += length  # until it is measured again
-            if not self.uploading:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(uploads.drop_unfinished, time.time())
+            self._broken_off |= not complete
+            await self._drop_unfinished()
+
+    async def _drop_unfinished(self) -> None:
+        """Deletes what was broken off, once nothing is being received; a new upload waits for it."""
+        if self._broken_off and not self.receiving:
+            with anyio.CancelScope(shield=True):
+                async with self._entrance:
+                    if not self.receiving:
+                        self._broken_off = False
+                        await anyio.to_thread.run_sync(uploads.drop_unfinished)
+
+    def receiving_since(self) -> float | None:
+        """When the oldest upload began that is still being received, in seconds since the epoch."""
+        return min(self.receiving.values(), default=None)
 
 
 def is_loopback(address: str | None = None) -> bool:
@@ -163,6 +183,24 @@ def _is_served(path: str) -> bool:
     if path.startswith(API):
         return path.removeprefix(API).split("/")[0] in CALLS
     return path == "/" or path.split("/")[1] in PLACES
+
+
+class _Impatient:
+    """A visitor's connection on which an upload may not stand still; one that does counts as gone."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self.stalled = False
+
+    async def receive(self) -> Message:
+        with anyio.move_on_after(uploads.STALLED_SECONDS):
+            return await self._receive()
+        self.stalled = True
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if not self.stalled:  # else it is the framework's bare 500; the guard tells the reason
+            await self._send(message)
 
 
 def _with_headers(path: str, send: Send) -> Send:

@@ -105,20 +105,22 @@ class Page(gr.Blocks):
         @contextlib.asynccontextmanager
         async def lifespan(app: Any) -> AsyncIterator[None]:
             # Around everything, so that no answer of any layer leaves without the guard's headers.
-            app.middleware_stack = Guard(app.middleware_stack, hosts, self.limits)
+            app.middleware_stack = guard = Guard(app.middleware_stack, hosts, self.limits)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._clean)
+                tasks.start_soon(self._clean, guard)
                 yield
                 tasks.cancel_scope.cancel()
 
         return lifespan
 
-    async def _clean(self) -> None:
+    async def _clean(self, guard: Guard) -> None:
         """Deletes old uploads, in time and as long as the server runs; forgets what is gone."""
         while True:
             await anyio.sleep(min(uploads.STALLED_SECONDS, self.limits.lifetime_seconds / 4))
             keep = {path for block in self.blocks.values() for path in getattr(block, "keep_in_cache", ())}
-            await anyio.to_thread.run_sync(uploads.sweep, self.limits.lifetime_seconds, keep)
+            since = guard.receiving_since()
+            empty = await anyio.to_thread.run_sync(uploads.sweep, self.limits.lifetime_seconds, keep, since)
+            uploads.drop_empty(empty)
             for paths in self.temp_file_sets:
                 paths.intersection_update({path for path in list(paths) if uploads.exists(path)})
             events, messages = self._queue.pending_event_ids_session, self._queue.pending_messages_per_session

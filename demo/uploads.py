@@ -31,7 +31,7 @@ REFUSED = (
 )
 PREFIX = "mobilevit-uploads-"
 ROUTE = "/gradio_api/file="  # where Gradio serves uploads; MCP clients send such addresses back
-STALLED_SECONDS = 60  # an upload that got no byte for so long was given up
+STALLED_SECONDS = 60  # an upload that gets no byte for so long is ended
 ABANDONED_SECONDS = 86_400  # a folder that no running server has touched for so long
 
 
@@ -164,40 +164,60 @@ def total_bytes() -> int:
     return sum(info.st_size for _, info in _entries() if stat.S_ISREG(info.st_mode))
 
 
-def drop_unfinished(before: float) -> None:
+def drop_unfinished() -> None:
     """Deletes what is left of uploads that were broken off; they lie in the folder itself.
 
-    Args:
-        before: a time at which no upload was in progress, in seconds since the epoch.
+    Call it only while no upload is being received. Times can't tell an older file from one that is being
+    received: a file system's clock may be several milliseconds behind the system's.
     """
-    for path in Path(get_upload_folder()).glob("*"):
-        with contextlib.suppress(OSError):
-            info = path.lstat()
-            if stat.S_ISREG(info.st_mode) and info.st_mtime < before:
-                path.unlink()
+    with os.scandir(get_upload_folder()) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
 
 
-def sweep(lifetime_seconds: float, keep: Collection[str] = ()) -> None:
+def sweep(
+    lifetime_seconds: float, keep: Collection[str] = (), receiving_since: float | None = None
+) -> list[Path]:
     """Deletes what is too old, and what was broken off.
 
     Args:
         lifetime_seconds: how long a file stays.
         keep: paths that stay for good.
+        receiving_since: when the oldest upload began that is still being received, in seconds since the
+            epoch; its first file may be finished for long, and is needed until the last one is.
+
+    Returns:
+        Folders that have been empty for a while, for `drop_empty`.
     """
     folder, now = Path(get_upload_folder()), time.time()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # something else may clean up, too
-    for path, info in sorted(_entries(), reverse=True):  # what is in a folder before the folder
-        unfinished = path.parent == folder and stat.S_ISREG(info.st_mode)
-        patience = STALLED_SECONDS if unfinished else lifetime_seconds
-        try:
-            if stat.S_ISDIR(info.st_mode):
-                if now - info.st_mtime > STALLED_SECONDS:
-                    path.rmdir()  # fails unless it is empty
-            elif str(path) not in keep and now - max(info.st_ctime, info.st_mtime) > patience:
-                path.unlink()
-        except OSError:
+    given_up = min(now, receiving_since or now) - STALLED_SECONDS
+    empty, entries = [], _entries()
+    filled = {path.parent for path, _ in entries}
+    for path, info in entries:
+        if stat.S_ISDIR(info.st_mode):
+            if path not in filled and now - info.st_mtime > STALLED_SECONDS:
+                empty.append(path)
             continue
+        oldest = given_up if path.parent == folder else now - lifetime_seconds
+        if str(path) not in keep and max(info.st_ctime, info.st_mtime) < oldest:
+            with contextlib.suppress(OSError):
+                path.unlink()
     os.utime(folder)
+    return empty
+
+
+def drop_empty(folders: Collection[Path]) -> None:
+    """Deletes those of the folders that are empty.
+
+    Call it in the server's event loop, where Gradio makes an upload's folder and moves the file into it at
+    one go: in another thread this could come between the two.
+    """
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # fails unless it is empty
 
 
 def _entries() -> list[tuple[Path, os.stat_result]]:

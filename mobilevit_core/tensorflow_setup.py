@@ -7,10 +7,10 @@ environment is respected.
 import os
 import platform
 import re
+import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 X86 = ("x86_64", "amd64", "i386", "i686")
 LOG_LEVEL = "2"  # TensorFlow's own notes and warnings away, its errors shown
+QUIET_LEVELS = (LOG_LEVEL, "3")
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 # What TensorFlow writes at its start on every machine without an NVIDIA driver; 303 stands for "no driver
 # library". No environment variable silences these lines.
@@ -26,6 +27,17 @@ NOISE = re.compile(
     r"All log messages before absl::InitializeLog|Could not find cuda drivers|failed call to cuInit.*\(303\)|"
     r"oneDNN custom operations are on"
 )
+# Copies lines, but for those that match; goes on after Ctrl+C, which the whole group of processes gets.
+FILTER = """
+import re, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+noise = re.compile(sys.argv[1].encode())
+for line in sys.stdin.buffer:
+    if not noise.search(line):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+"""
+PATIENCE_SECONDS = 1.0  # for the last lines
 
 
 def prepare() -> None:
@@ -34,12 +46,12 @@ def prepare() -> None:
     On x86 processors oneDNN is turned on: without AVX512 TensorFlow leaves it off by itself, and training
     takes half as long again.
     """
-    own_level = "TF_CPP_MIN_LOG_LEVEL" in os.environ
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", LOG_LEVEL)
+    # A program of ours that starts another hands its level on, so that it is set doesn't mean by whom.
+    quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", LOG_LEVEL) in QUIET_LEVELS
     if platform.machine().lower() in X86:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    # With a driver every line may matter, and so it may to a person who has chosen a level.
-    if not own_level and not NVIDIA_DRIVER.exists() and "tensorflow" not in sys.modules:
+    # With a driver every line may matter, and so it may to a person who has chosen to see the notes.
+    if quiet and not NVIDIA_DRIVER.exists() and "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, _QuietTensorFlow())
 
 
@@ -83,22 +95,27 @@ def _list_devices(tensorflow: Any) -> None:
 
 @contextmanager
 def _without_noise() -> Iterator[None]:
-    """Holds standard error back, C++ code's included, and passes on all of it but `NOISE`."""
+    """Passes standard error, C++ code's included, through `FILTER` until the end of the block.
+
+    In a process of its own, so that the last words of a start that crashes are passed on as well, and those
+    of processes that are started meanwhile.
+    """
     sys.stderr.flush()
     try:
         real = os.dup(2)
-    except OSError:  # a program without standard error
+        command = [sys.executable, "-I", "-S", "-c", FILTER, NOISE.pattern]
+        lines = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    except OSError:  # a program without standard error, or one that may start no process
         yield
         return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(real, 2)
-            os.close(real)
-            held.seek(0)
-            for line in held.read().decode(errors="replace").splitlines(keepends=True):
-                if not NOISE.search(line):
-                    os.write(2, line.encode(errors="replace"))
+    assert lines.stdin is not None
+    os.dup2(lines.stdin.fileno(), 2)
+    lines.stdin.close()
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(real, 2)
+        os.close(real)
+        with suppress(subprocess.TimeoutExpired):  # a process started meanwhile goes on writing to it
+            lines.wait(PATIENCE_SECONDS)

@@ -2,15 +2,28 @@
 
 import os
 import platform
+import signal
+import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import httpx
 import pytest
 
 from mobilevit_core import tensorflow_setup
 
+ROOT = Path(__file__).parents[1]
 NAMES = ("TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL")
 SHOW = f"import os; print(*(os.environ.get(name, '-') for name in {NAMES}))"
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -44,6 +57,39 @@ def test_tensorflow_starts_without_noise() -> None:
     assert done.stdout.split() == ["2"] and done.stderr == ""
 
 
+def start_of_app(port: int, **environment: str) -> str:
+    """What app.py writes to standard error until its Keras weights, which load last, have answered."""
+    kept = {name: value for name, value in os.environ.items() if name not in NAMES}
+    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--no-mcp"]
+    with subprocess.Popen(
+        command, env=kept | environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as app:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}/", timeout=120) as client:
+                while app.poll() is None and not _answers(client):
+                    time.sleep(0.2)
+                event = client.post("gradio_api/call/benchmark", json={"data": [1]}).json()["event_id"]
+                assert '"keras"' in client.get(f"gradio_api/call/benchmark/{event}").text
+        finally:
+            app.terminate()
+        return app.communicate(timeout=30)[1]
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.skipif(tensorflow_setup.NVIDIA_DRIVER.exists(), reason="with a driver nothing is held back")
+@pytest.mark.parametrize(("level", "shown"), [(None, False), ("2", False), ("0", True)])
+def test_the_demo_starts_without_noise(free_port: int, level: str | None, shown: bool) -> None:
+    """Also where it inherits our own level from the program that starts it; a person's 0 shows all."""
+    output = start_of_app(free_port, **({"TF_CPP_MIN_LOG_LEVEL": level} if level else {}))
+    assert bool(tensorflow_setup.NOISE.search(output)) == shown, output
+
+
 def test_real_errors_of_the_start_are_passed_on() -> None:
     code = (
         "import os; from mobilevit_core.tensorflow_setup import _without_noise\n"
@@ -56,3 +102,13 @@ def test_real_errors_of_the_start_are_passed_on() -> None:
     )
     done = python(code)
     assert done.stdout == "broken\n" and done.stderr == "F0000 no room\nafterwards\n"
+
+
+def test_the_last_words_of_a_start_that_crashes_are_passed_on() -> None:
+    code = (
+        "import os; from mobilevit_core.tensorflow_setup import _without_noise\n"
+        "with _without_noise():\n"
+        "    os.write(2, b'I0000 oneDNN custom operations are on.\\nF0000 no room'); os.abort()"
+    )
+    done = python(code)
+    assert done.returncode == -signal.SIGABRT and done.stderr == "F0000 no room"

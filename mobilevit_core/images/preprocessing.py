@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mobilevit_core.errors import UserError
-from mobilevit_core.images.reading import PhotoSource, read_photo
+from mobilevit_core.images.reading import PhotoSource, read_image
 
 SHOWN_SIDE = 480  # shorter side of a photograph that is shown, pixels
 SHOWN_LONGER_SIDE = 1600  # of a panorama
@@ -74,8 +74,10 @@ def prepare(photo: PhotoSource, rule: ResizeRule, name: str | None = None) -> Pr
     Raises:
         UserError: as `read_photo`.
     """
-    pixels = read_photo(photo, name)
-    return Prepared(preprocess(pixels, rule), shrink(pixels, SHOWN_SIDE, SHOWN_LONGER_SIDE))
+    image = read_image(photo, name)
+    size = _shrunk_size(*image.size, SHOWN_SIDE, SHOWN_LONGER_SIDE)
+    shown = image.resize(size, Image.Resampling.BILINEAR) if size != image.size else image
+    return Prepared(preprocess(image, rule), np.asarray(shown))
 
 
 def preprocess(photo: PhotoSource, rule: ResizeRule, name: str | None = None) -> np.ndarray:
@@ -92,9 +94,9 @@ def preprocess(photo: PhotoSource, rule: ResizeRule, name: str | None = None) ->
     Raises:
         UserError: as `read_photo`.
     """
-    pixels = read_photo(photo, name)
-    box = crop_box(pixels.shape[1], pixels.shape[0], rule)
-    return np.asarray(resize(pixels, rule.image_size, rule.image_size, box), np.float32)
+    image = read_image(photo, name)
+    side, box = rule.image_size, crop_box(image.width, image.height, rule)
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box), np.float32)
 
 
 def crop_box(width: int, height: int, rule: ResizeRule) -> tuple[float, float, float, float]:
@@ -118,13 +120,15 @@ def shrink(pixels: np.ndarray, shorter_side: int, longer_side: int | None = None
         uint8 (height, width, 3) of the same aspect ratio.
     """
     height, width = pixels.shape[:2]
+    size = _shrunk_size(width, height, shorter_side, longer_side)
+    return pixels if size == (width, height) else resize(pixels, *size, (0, 0, width, height))
+
+
+def _shrunk_size(width: int, height: int, shorter_side: int, longer_side: int | None) -> tuple[int, int]:
     scale = shorter_side / min(height, width)
     if longer_side is not None:
         scale = min(scale, longer_side / max(height, width))
-    if scale >= 1:
-        return pixels
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return resize(pixels, *size, (0, 0, width, height))
+    return (max(1, round(width * scale)), max(1, round(height * scale))) if scale < 1 else (width, height)
 
 
 def resize(pixels: np.ndarray, width: int, height: int, box: tuple[float, float, float, float]) -> np.ndarray:

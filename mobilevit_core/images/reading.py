@@ -28,6 +28,7 @@ __all__ = [
     "PhotoSource",
     "decode",
     "read_encoded",
+    "read_image",
     "read_photo",
     "read_thumbnail",
 ]
@@ -78,8 +79,24 @@ def read_photo(source: PhotoSource, name: str | None = None) -> np.ndarray:
         UserError: the file is missing, not a regular file, over a limit, of another format, or damaged; the
             message names it.
     """
+    return _checked_array(source) if isinstance(source, np.ndarray) else np.asarray(read_image(source, name))
+
+
+def read_image(source: PhotoSource, name: str | None = None) -> Image.Image:
+    """As `read_photo`, but as a Pillow image: what resizes it saves two copies of all its pixels.
+
+    Args:
+        source: as `read_photo`.
+        name: what to call the photograph in an error; taken from the path by default.
+
+    Returns:
+        Image in RGB, upright; it may be the source itself.
+
+    Raises:
+        UserError: as `read_photo`.
+    """
     if isinstance(source, np.ndarray):
-        return _checked_array(source)
+        return Image.fromarray(_checked_array(source))
     if isinstance(source, Image.Image):
         return _from_pillow(source, name or "the image")
     encoded, name = read_encoded(source, name)
@@ -128,7 +145,7 @@ def read_encoded(source: str | os.PathLike[str] | bytes, name: str | None = None
     return read_file(Path(source), name), name
 
 
-def decode(picture: Picture, name: str) -> np.ndarray:
+def decode(picture: Picture, name: str) -> Image.Image:
     """Decodes a picture that `take_apart` let through.
 
     Args:
@@ -136,13 +153,12 @@ def decode(picture: Picture, name: str) -> np.ndarray:
         name: what to call it in an error.
 
     Returns:
-        uint8 array (height, width, 3), RGB, upright.
+        Image in RGB, upright.
 
     Raises:
         UserError: the picture is damaged, or memory runs out.
     """
-    image = _guarded(lambda: _pixels(picture, name), name)
-    return np.asarray(_upright(image, picture.orientation))
+    return _upright(_guarded(lambda: _pixels(picture, name), name), picture.orientation)
 
 
 def _pixels(picture: Picture, name: str, factor: int | None = None) -> Image.Image:
@@ -203,14 +219,14 @@ def _checked_array(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _from_pillow(image: Image.Image, name: str) -> np.ndarray:
+def _from_pillow(image: Image.Image, name: str) -> Image.Image:
     check_size(image.width, image.height, 0, name)
     rgb = _guarded(lambda: _to_rgb(image), name)
     try:
         orientation = image.getexif().get(TAG, 1)
     except Exception:  # Pillow reads the whole EXIF, and damage anywhere in it can raise anything
         orientation = read_orientation(image.info.get("exif", b""))
-    return np.asarray(_upright(rgb, orientation))
+    return _upright(rgb, orientation)
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
@@ -239,4 +255,5 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         background = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
         return Image.alpha_composite(background, layer).convert("RGB")
-    return image.convert("RGB")
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it

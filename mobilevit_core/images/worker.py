@@ -85,8 +85,8 @@ def read(source: str | bytes, rule: Any, name: str, shown: bool, quick: bool) ->
     picture = containers.take_apart(encoded, name)
     if quick and limits.is_large(picture.width, picture.height, picture.working_bytes):
         return None
-    pixels = reading.decode(picture, name)
+    image = reading.decode(picture, name)
     if not shown:
-        return preprocessing.preprocess(pixels, rule).astype(np.uint8), None
-    prepared = preprocessing.prepare(pixels, rule)
+        return preprocessing.preprocess(image, rule).astype(np.uint8), None
+    prepared = preprocessing.prepare(image, rule)
     return prepared.tensor.astype(np.uint8), prepared.shown

@@ -4,8 +4,11 @@ import csv
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import httpx
@@ -122,8 +125,9 @@ def test_photographs_are_fetched_only_on_ones_own_machine(comparison: Comparison
     assert len(offers(local=True)) == (0 if gallery.present_examples(gallery.FOLDER) else 1)
 
 
-def broken_off(url: str, size: int = 2**20) -> None:
-    """Starts an upload and drops the connection in the middle."""
+@contextmanager
+def half_sent(url: str, size: int = 2**20) -> Iterator[socket.socket]:
+    """An upload of which only the first half comes; the connection is dropped at the end of the block."""
     splits = urlsplit(url)
     with socket.create_connection((splits.hostname, splits.port)) as connection:
         head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
@@ -131,7 +135,7 @@ def broken_off(url: str, size: int = 2**20) -> None:
             b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; "
             b"boundary=x\r\nContent-Length: %d\r\n\r\n" % (2 * size) + head + b"a" * size
         )
-        time.sleep(0.2)
+        yield connection
 
 
 def unfinished() -> list[Path]:
@@ -149,9 +153,43 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
 
 def test_uploads_that_are_broken_off_leave_nothing(served: str, visitor: Visitor, photo_folder: Path) -> None:
     for _ in range(5):
-        broken_off(served)
+        with half_sent(served):
+            time.sleep(0.2)
     assert wait_until(lambda: not unfinished()), unfinished()
     assert visitor.call("classify", visitor.upload(photo_folder / "red" / "00.jpg"), 1, ["float32"])
+
+
+def test_no_upload_takes_a_neighbours_file_away(served: str, caplog: pytest.LogCaptureFixture) -> None:
+    """One that ends while another begins: the file system's clock is some milliseconds behind."""
+
+    def send(client: int) -> list[str]:
+        with Visitor(base_url=served, timeout=60) as visitor:
+            return [visitor.upload_bytes("a.jpg", b"%d of %d" % (i, client))["path"] for i in range(150)]
+
+    with ThreadPoolExecutor(3) as pool:
+        sent = [path for paths in pool.map(send, range(3)) for path in paths]
+    assert len(set(sent)) == 450 and all(Path(path).exists() for path in sent)
+    assert not caplog.records and not unfinished()
+
+
+def test_files_of_an_upload_that_goes_on_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first photograph of many waits in the folder until the last one has come."""
+    first = uploads.use_own_folder() / "first-of-many"
+    first.write_bytes(b"a")
+    written = time.time()
+    monkeypatch.setattr(uploads, "time", SimpleNamespace(time=lambda: written + 1000))
+    uploads.sweep(3600, receiving_since=written - 1)
+    assert first.exists()
+    uploads.sweep(3600, receiving_since=written + 2 * uploads.STALLED_SECONDS)
+    assert not first.exists()
+
+
+def test_an_upload_that_stands_still_is_ended(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "STALLED_SECONDS", 1)
+    with half_sent(served) as connection:
+        assert wait_until(lambda: bool(unfinished()))
+        assert connection.recv(100).startswith(b"HTTP/1.1 408")
+    assert wait_until(lambda: not unfinished()), unfinished()
 
 
 def test_everything_is_gone_after_its_lifetime(
