@@ -1,11 +1,14 @@
 """Shared by all tests: drawn photographs, a small trained bundle, the shipped one, the real data set."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import mobilevit_core  # noqa: F401  # isort: skip  (first: it sets up TensorFlow)
 import keras
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import PhotoDataset
@@ -18,9 +21,28 @@ SHIPPED = Path(__file__).parents[1] / "demo" / "weights"
 GET_PHOTOGRAPHS = "python -c \"import tensorflow_datasets as tfds; tfds.load('tf_flowers')\""
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that all processes of one test run share: the first one makes it.
+
+    Args:
+        factory: of this process.
+        name: of the folder.
+        make: fills the path that it is given, which does not exist yet.
+    """
+    base = factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
+    folder, finished = shared / name, shared / f"{name}.finished"
+    with FileLock(shared / f"{name}.lock"):
+        if not finished.exists():
+            make(folder)
+            finished.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_folder(tmp_path_factory.mktemp("data") / "photos")
+    return made_once(tmp_path_factory, "photos", draw_folder)
 
 
 @pytest.fixture(scope="session")
@@ -45,15 +67,16 @@ def small_bundle(
     from mobilevit_core.training.finalize import bundle_model
     from mobilevit_core.training.transfer import StartingWeights
 
-    dataset = load_dataset(str(photo_folder))
-    keras.utils.set_random_seed(0)
-    model = create_mobilevit(num_classes=3, image_size=64)
-    StartingWeights(open_bundle(SHIPPED)).copy_to(model, dataset.class_names)
-    _fit_classifier(model, dataset, small_recipe)
-    folder = tmp_path_factory.mktemp("made") / "bundle"
-    bundle, refused = bundle_model(folder, model, dataset, small_recipe, Provenance.by_training(dataset))
-    assert not refused
-    return bundle
+    def make(folder: Path) -> None:
+        dataset = load_dataset(str(photo_folder))
+        keras.utils.set_random_seed(0)
+        model = create_mobilevit(num_classes=3, image_size=64)
+        StartingWeights(open_bundle(SHIPPED)).copy_to(model, dataset.class_names)
+        _fit_classifier(model, dataset, small_recipe)
+        _, refused = bundle_model(folder, model, dataset, small_recipe, Provenance.by_training(dataset))
+        assert not refused
+
+    return open_bundle(made_once(tmp_path_factory, "bundle", make))
 
 
 def _fit_classifier(model: keras.Model, dataset: PhotoDataset, recipe: Recipe) -> None:
