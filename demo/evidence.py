@@ -23,7 +23,7 @@ def build(bundle: Bundle) -> None:
     if not (bundle.folder / REPORT / REPORT_PAGE).is_file():
         gr.Markdown(
             "This bundle has no report yet. To write one: "
-            "`python -m mobilevit_core evaluate BUNDLE --part test --all-variants`"
+            "`python -m mobilevit_core evaluate BUNDLE --split test --all-formats`"
         )
         return
     gr.HTML(

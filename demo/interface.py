@@ -65,13 +65,13 @@ def _heading(manifest: Manifest) -> str:
     )
     measured = manifest.metrics.get("test") or manifest.metrics.get("validation")
     if measured:
-        name, result = next(iter(measured["runtimes"].items()))
+        name, result = next(iter(measured["formats"].items()))
         title = FORMATS[name].title if name in FORMATS else name
         low, high = result["interval_95"]
         text += (
             f" Accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) on the "
-            f"{result['photos']} photographs of {plain(measured['data'])}'s {plain(measured['part'])} "
-            f"part, with {title}."
+            f"{result['photos']} photographs of {plain(measured['data'])}'s {plain(measured['split'])} "
+            f"split, with {title}."
         )
     return text + _origins(manifest)
 

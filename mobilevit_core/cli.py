@@ -19,7 +19,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from mobilevit_core.bundle.weight_formats import FORMATS
-from mobilevit_core.data.dataset import ALL, PARTS, PhotoDataset
+from mobilevit_core.data.dataset import ALL, SPLITS, PhotoDataset
 from mobilevit_core.data.loading import check_enough, load_dataset, load_described
 from mobilevit_core.data.summary import SKIPPED_LIST, counts_table, shown_name
 from mobilevit_core.errors import UserError
@@ -46,7 +46,7 @@ EXTRAS = dict.fromkeys(
     ),
     "train",
 )
-EVALUATED = (*PARTS, ALL)
+EVALUATED_SPLITS = (*SPLITS, ALL)
 HEAD_RECIPE = "head"  # a new classifier on the features of --weights, in seconds
 
 console = Console(highlight=False)
@@ -94,7 +94,7 @@ app = typer.Typer(
 
 BundleArgument = Annotated[Path, typer.Argument(help="Folder of a bundle, for example demo/weights.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-RuntimeOption = Annotated[str | None, typer.Option(help=f"One of: {', '.join(FORMATS)}.")]
+FormatOption = Annotated[str | None, typer.Option(help=f"One of: {', '.join(FORMATS)}.")]
 DataHelp = "A folder with one subfolder of photographs a class, or a data set of tensorflow-datasets."
 DataOption = Annotated[
     list[str] | None,
@@ -174,7 +174,7 @@ def train(
     def load(chosen: Recipe, folder: Path) -> PhotoDataset:
         dataset = load_dataset(
             data or ["tf_flowers"],
-            chosen.split,
+            chosen.split_scheme,
             chosen.seed,
             leave_out=load_dataset(leave_out) if leave_out else None,
             without=without or (),
@@ -211,11 +211,11 @@ def train(
     if as_json:
         print(json.dumps({"bundle": str(bundle.folder), **bundle.manifest.to_json()}))
     else:
-        measured = next(iter(bundle.manifest.metrics["validation"]["runtimes"].values()))
-        part = "test" if dataset.parts.get("test") else "validation"
+        measured = next(iter(bundle.manifest.metrics["validation"]["formats"].values()))
+        split = "test" if dataset.splits.get("test") else "validation"
         for line in (
-            f"Bundle: {bundle.folder}, accuracy {measured['accuracy']:.1%} on the validation part",
-            f"Next: python -m mobilevit_core evaluate {bundle.folder} --part {part}",
+            f"Bundle: {bundle.folder}, accuracy {measured['accuracy']:.1%} on the validation split",
+            f"Next: python -m mobilevit_core evaluate {bundle.folder} --split {split}",
         ):
             console.print(line, markup=False, soft_wrap=True)
 
@@ -229,7 +229,7 @@ def _train_head(
     as_json: bool,
 ) -> None:
     """What `train --recipe head` does."""
-    allowed = ("seed", "split", "suspects", "variant")
+    allowed = ("seed", "split_scheme", "suspects", "variant")
     others = sorted(set(overrides) - set(allowed))
     if others:
         raise UserError(f"The recipe head has no value {others[0]!r}. It has: {', '.join(allowed)}.")
@@ -260,14 +260,14 @@ def _train_head(
     if as_json:
         print(json.dumps({"bundle": str(bundle.folder), **bundle.manifest.to_json()}))
         return
-    result = bundle.manifest.metrics[CROSS_VALIDATION]["runtimes"]["keras"]
+    result = bundle.manifest.metrics[CROSS_VALIDATION]["formats"]["keras"]
     low, high = result["interval_95"]
     lines = [
         f"Bundle: {bundle.folder}, accuracy {result['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
         f"by cross-validation on {result['photos']} photographs"
     ]
-    if dataset.parts.get("test"):
-        lines.append(f"Next: python -m mobilevit_core evaluate {bundle.folder} --part test")
+    if dataset.splits.get("test"):
+        lines.append(f"Next: python -m mobilevit_core evaluate {bundle.folder} --split test")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 
@@ -293,14 +293,14 @@ def finish(
 def evaluate(
     bundle: BundleArgument,
     data: Annotated[str | None, typer.Option(help=f"{DataHelp} Default: what it was trained on.")] = None,
-    part: Annotated[str, typer.Option(help=f"One of: {', '.join(EVALUATED)}.")] = "test",
-    split: Annotated[str | None, typer.Option(help="Default: the bundle's.")] = None,
-    runtime: RuntimeOption = None,
+    split: Annotated[str, typer.Option(help=f"One of: {', '.join(EVALUATED_SPLITS)}.")] = "test",
+    split_scheme: Annotated[str | None, typer.Option(help="Default: the bundle's.")] = None,
+    runtime: FormatOption = None,
     record: Annotated[
         bool,
         typer.Option(help="Store the figures in bundle.json and a page in the bundle's report/."),
     ] = False,
-    all_variants: Annotated[
+    all_formats: Annotated[
         bool,
         typer.Option(
             help="Compare all weight formats: agreement with Keras, size, latency, load time, memory; "
@@ -308,29 +308,29 @@ def evaluate(
         ),
     ] = False,
     readme: Annotated[
-        Path | None, typer.Option(help="Write the table of --all-variants into this Markdown file, too.")
+        Path | None, typer.Option(help="Write the table of --all-formats into this Markdown file, too.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy with its 95 % interval, and per class, on one named part of a data set."""
     from mobilevit_core.bundle.bundle import open_bundle
 
-    if part not in EVALUATED:
-        raise UserError(f"Unknown part {part!r}. There are: {', '.join(EVALUATED)}.")
-    if all_variants and runtime:
-        raise UserError("--all-variants compares all of them. Leave out --runtime.")
-    if readme and not all_variants:
-        raise UserError("--readme writes the table of --all-variants. Add --all-variants.")
-    record = record or all_variants
-    if record and (data or split):
+    if split not in EVALUATED_SPLITS:
+        raise UserError(f"Unknown split {split!r}. There are: {', '.join(EVALUATED_SPLITS)}.")
+    if all_formats and runtime:
+        raise UserError("--all-formats compares all of them. Leave out --format.")
+    if readme and not all_formats:
+        raise UserError("--readme writes the table of --all-formats. Add --all-formats.")
+    record = record or all_formats
+    if record and (data or split_scheme):
         raise UserError(
-            "--record stores what the bundle does on its own data. Leave out --data and --split, or print "
+            "--record stores what the bundle does on its own data. Leave out --data and --split-scheme, or print "
             "the figures for other data with --json."
         )
-    if all_variants:
+    if all_formats:
         from mobilevit_core.evaluation.format_comparison import (
             check_markers,
-            compare_variants,
+            compare_formats,
             markdown,
             write_between,
         )
@@ -341,24 +341,24 @@ def evaluate(
     for name in names:
         opened.weights(name)
     source, recipe = opened.manifest.data, opened.manifest.recipe
-    recipe = {**recipe, "split": split or recipe["split"]}
+    recipe = {**recipe, "split_scheme": split_scheme or recipe["split_scheme"]}
     dataset = _load(data or source, recipe)
     if not opened.manifest.other_class:
         dataset = dataset.without_other()
-    from mobilevit_core.evaluation.metrics import evaluate_runtimes, figures_of
+    from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
 
-    evaluations = evaluate_runtimes(opened, dataset, part, names)
-    figures = figures_of(evaluations, dataset, part, opened.seen)
-    if all_variants:
+    evaluations = evaluate_formats(opened, dataset, split, names)
+    figures = figures_of(evaluations, dataset, split, opened.provenance)
+    if all_formats:
         messages.print("Measuring latency and memory of every weight format ...")
-        figures["variants"] = compare_variants(opened, evaluations)
-    _warn_of_seen(figures)
+        figures["comparison"] = compare_formats(opened, evaluations)
+    _warn_of_provenance(figures)
     if as_json:
         print(json.dumps(figures))
     else:
-        for index, (name, result) in enumerate(figures["runtimes"].items()):
+        for index, (name, result) in enumerate(figures["formats"].items()):
             _print_evaluation(FORMATS[name].title, figures, result, classes=index == 0)
-        if all_variants:
+        if all_formats:
             print(markdown(figures))
     if readme:
         write_between(readme, markdown(figures))
@@ -366,8 +366,8 @@ def evaluate(
         from mobilevit_core.evaluation.report import write_report
 
         messages.print("Measuring robustness and pictures of something else for the report ...")
-        page = write_report(opened, dataset, part, evaluations, figures)
-        opened.record_metrics(part, figures)
+        page = write_report(opened, dataset, split, evaluations, figures)
+        opened.record_metrics(split, figures)
         messages.print(f"Report: {page}", markup=False, soft_wrap=True)
 
 
@@ -375,8 +375,8 @@ def evaluate(
 def unknown(
     bundle: BundleArgument,
     data: Annotated[str, typer.Option(help=f"{DataHelp} With classes that the bundle does not know.")],
-    part: Annotated[str, typer.Option(help=f"One of: {', '.join(EVALUATED)}.")] = "test",
-    runtime: RuntimeOption = None,
+    split: Annotated[str, typer.Option(help=f"One of: {', '.join(EVALUATED_SPLITS)}.")] = "test",
+    runtime: FormatOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How well photographs of classes that the bundle never saw are told from those that it knows."""
@@ -386,14 +386,14 @@ def unknown(
 
     recipe = open_bundle(bundle).manifest.recipe
     dataset = _load(data, recipe)
-    figures = unknown_classes(load_classifier(bundle, runtime), dataset, part)
+    figures = unknown_classes(load_classifier(bundle, runtime), dataset, split)
     if as_json:
-        print(json.dumps({"data": dataset.name, "part": part, "unknown": figures}))
+        print(json.dumps({"data": dataset.name, "split": split, "unknown": figures}))
         return
     for name, row in figures.items():
         console.print(
             f"{name}: AUROC {row['auroc']:.3f}; {row['found']:.1%} of {row['pictures']} called unknown, "
-            f"{row['false_alarms']:.1%} of the photographs of known classes ({dataset.name}, part {part})",
+            f"{row['false_alarms']:.1%} of the photographs of known classes ({dataset.name}, split {split})",
             markup=False,
             soft_wrap=True,
         )
@@ -403,7 +403,7 @@ def unknown(
 def predict(
     bundle: BundleArgument,
     photos: Annotated[list[Path], typer.Argument(help="JPEG, PNG or WebP files.")],
-    runtime: RuntimeOption = None,
+    runtime: FormatOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many answers a photo.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
@@ -470,11 +470,11 @@ def export(
         return
     dataset = _load(data, opened.manifest.recipe) if data else None
     written, refused = export_again(opened, to, dataset)
-    for name, agreement in written.manifest.agreement.items():
+    for name, parity in written.manifest.parity.items():
         console.print(
-            f"{written.weights(name)}: {written.size_bytes(name):,} bytes, {agreement['same_top1']:.1%} of "
-            f"{agreement['pictures']} pictures as Keras, largest difference "
-            f"{agreement['largest_difference']:.2g}",
+            f"{written.weights(name)}: {written.size_bytes(name):,} bytes, {parity['same_top1']:.1%} of "
+            f"{parity['pictures']} pictures as Keras, largest difference "
+            f"{parity['largest_difference']:.2g}",
             markup=False,
             soft_wrap=True,
         )
@@ -501,7 +501,7 @@ def benchmark(
         from mobilevit_core.evaluation.plots import latencies
         from mobilevit_core.files import write_bytes
 
-        write_bytes(plot, latencies(figures["runtimes"], FORMATS).encode())
+        write_bytes(plot, latencies(figures["formats"], FORMATS).encode())
         messages.print(f"Plot: {plot}", markup=False, soft_wrap=True)
     if as_json:
         print(json.dumps(figures))
@@ -511,7 +511,7 @@ def benchmark(
     columns = [f"p50 / p95 ms, {number} thr." for number in figures["threads"]]
     for column in ("weights", *columns, "load ms", "memory MB", "size MB"):
         table.add_column(column, justify="left" if column == "weights" else "right")
-    for name, row in figures["runtimes"].items():
+    for name, row in figures["formats"].items():
         latencies_ms = (row["latency_ms"][str(number)] for number in figures["threads"])
         table.add_row(
             FORMATS[name].title,
@@ -525,7 +525,7 @@ def benchmark(
 
 def _numbers(text: str) -> tuple[int, ...]:
     try:
-        numbers = tuple(int(part) for part in text.split(","))
+        numbers = tuple(int(split) for split in text.split(","))
     except ValueError:
         raise UserError(f"--threads {text}: write numbers with commas between them, such as 1,2.") from None
     if len(set(numbers)) < len(numbers):
@@ -575,9 +575,9 @@ def _load(data: str | Mapping[str, Any], recipe: Mapping[str, Any]) -> PhotoData
     """Loads a data set by name, or the one that a bundle describes, as a recipe says; shows the notes."""
     keep_suspects = recipe.get("suspects") != "drop"
     if isinstance(data, str):
-        dataset = load_dataset(data, recipe["split"], recipe["seed"], keep_suspects=keep_suspects)
+        dataset = load_dataset(data, recipe["split_scheme"], recipe["seed"], keep_suspects=keep_suspects)
     else:
-        dataset = load_described(data, recipe["split"], recipe["seed"], keep_suspects)
+        dataset = load_described(data, recipe["split_scheme"], recipe["seed"], keep_suspects)
     _show_notes(dataset.notes)
     return dataset
 
@@ -601,15 +601,15 @@ def _show_data(dataset: PhotoDataset, warnings: Sequence[str], run: Path) -> Non
         messages.print(f"Warning: {warning}.", style="yellow", markup=False, soft_wrap=True)
 
 
-def _warn_of_seen(figures: dict[str, Any]) -> None:
+def _warn_of_provenance(figures: dict[str, Any]) -> None:
     """Says so where the bundle has seen photographs that it is evaluated on."""
-    seen, part = figures["seen"], figures["part"]
-    if seen is None:
+    provenance, split = figures["provenance"], figures["split"]
+    if provenance is None:
         text = "the bundle does not tell which photographs it was trained on; these may be among them."
-    elif seen["trained_on"] and part != "train":
-        text = f"{seen['trained_on']} of these photographs were trained on; the accuracy flatters the bundle."
-    elif seen["chosen_by"] and part not in ("train", "validation"):
-        text = f"something was chosen by {seen['chosen_by']} of these photographs (temperature, epoch)."
+    elif provenance["trained_on"] and split != "train":
+        text = f"{provenance['trained_on']} of these photographs were trained on; the accuracy flatters the bundle."
+    elif provenance["chosen_by"] and split not in ("train", "validation"):
+        text = f"something was chosen by {provenance['chosen_by']} of these photographs (temperature, epoch)."
     else:
         return
     messages.print(f"Warning: {text}", style="yellow", soft_wrap=True, markup=False)
@@ -619,8 +619,8 @@ def _print_evaluation(title: str, figures: dict[str, Any], result: dict[str, Any
     low, high = result["interval_95"]
     console.print(
         f"{title}: accuracy {result['accuracy']:.2%} (95 % interval {low:.1%} to {high:.1%}) on the "
-        f"{result['photos']} photographs of {figures['data']}, part {figures['part']}, "
-        f"split {figures['split']}",
+        f"{result['photos']} photographs of {figures['data']}, split {figures['split']}, "
+        f"split {figures['split_scheme']}",
         markup=False,
         soft_wrap=True,
     )

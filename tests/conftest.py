@@ -40,7 +40,7 @@ def small_bundle(
     photo_folder: Path, small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
 ) -> Bundle:
     """The shipped network with a classifier of its own: decided answers within seconds."""
-    from mobilevit_core.data.provenance import Seen
+    from mobilevit_core.data.provenance import Provenance
     from mobilevit_core.models.create import create_mobilevit
     from mobilevit_core.training.finalize import bundle_model
     from mobilevit_core.training.transfer import StartingWeights
@@ -51,14 +51,14 @@ def small_bundle(
     StartingWeights(open_bundle(SHIPPED)).copy_to(model, dataset.class_names)
     _fit_classifier(model, dataset, small_recipe)
     folder = tmp_path_factory.mktemp("made") / "bundle"
-    bundle, refused = bundle_model(folder, model, dataset, small_recipe, Seen.by_training(dataset))
+    bundle, refused = bundle_model(folder, model, dataset, small_recipe, Provenance.by_training(dataset))
     assert not refused
     return bundle
 
 
 def _fit_classifier(model: keras.Model, dataset: PhotoDataset, recipe: Recipe) -> None:
     """Sets the classifier by least squares on the features of the rest of the network."""
-    photos = dataset.part("train")
+    photos = dataset.split("train")
     images = np.stack([preprocess(photo.source, recipe.rule, photo.name) for photo in photos])
     logits = model.get_layer("logits")
     features = keras.Model(model.input, logits.input).predict(images, verbose=0)

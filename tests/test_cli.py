@@ -37,7 +37,7 @@ def test_predict_prints_the_best_of_each_photo(small_bundle: Bundle, photo_folde
 @pytest.mark.parametrize("runtime", FORMATS)
 def test_predict_in_json_by_every_runtime(runtime: str, small_bundle: Bundle, photo_folder: Path) -> None:
     photo = photo_folder / "red" / "00.jpg"
-    result = run("predict", small_bundle.folder, photo, "--runtime", runtime, "--json")
+    result = run("predict", small_bundle.folder, photo, "--format", runtime, "--json")
     answers = json.loads(result.stdout)
     answer = answers["photos"][str(photo)]
     scores = [row["score"] for row in answer["predictions"]]
@@ -49,8 +49,8 @@ def test_predict_in_json_by_every_runtime(runtime: str, small_bundle: Bundle, ph
 def test_evaluate_names_the_part_and_gives_every_runtime(small_bundle: Bundle, tmp_path: Path) -> None:
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
     figures = json.loads(run("evaluate", folder, "--json").stdout)
-    assert figures["part"] == "test" and set(figures["runtimes"]) == set(FORMATS)
-    keras, float32 = (figures["runtimes"][name] for name in ("keras", "float32"))
+    assert figures["split"] == "test" and set(figures["formats"]) == set(FORMATS)
+    keras, float32 = (figures["formats"][name] for name in ("keras", "float32"))
     assert keras["confusion"] == float32["confusion"]
     error = "expected_calibration_error"
     assert keras[error] == pytest.approx(float32[error], abs=1e-4)
@@ -58,8 +58,8 @@ def test_evaluate_names_the_part_and_gives_every_runtime(small_bundle: Bundle, t
 
 def test_benchmark_gives_every_runtime(small_bundle: Bundle) -> None:
     figures = json.loads(run("benchmark", small_bundle.folder, "--runs", 3, "--threads", 1, "--json").stdout)
-    assert set(figures["runtimes"]) == set(FORMATS)
-    for name, row in figures["runtimes"].items():
+    assert set(figures["formats"]) == set(FORMATS)
+    for name, row in figures["formats"].items():
         latency = row["latency_ms"]["1"]
         assert latency["runs"] == 3 and 0 < latency["p50"] <= latency["p95"]
         assert row["load_ms"] > 0 and row["peak_memory_mb"] > 10
@@ -123,12 +123,12 @@ def test_wrong_bundles_and_photos_are_told(small_bundle: Bundle, photo_folder: P
     (folder / "model.keras").unlink()
     assert "no model.keras" in refused("evaluate", folder)
     assert "no model.keras" in refused("export", folder, "--to", tmp_path / "out")
-    assert "no model.keras" in refused("predict", folder, photo, "--runtime", "keras")
+    assert "no model.keras" in refused("predict", folder, photo, "--format", "keras")
     (folder / "bundle.json").unlink()
     assert "no bundle.json" in refused("benchmark", folder)
     assert "exists already" in refused("export", small_bundle.folder, "--to", tmp_path)
-    assert "Unknown part 'exam'" in refused("evaluate", small_bundle.folder, "--part", "exam")
-    assert "Unknown runtime 'onnx'" in refused("predict", small_bundle.folder, photo, "--runtime", "onnx")
+    assert "Unknown split 'exam'" in refused("evaluate", small_bundle.folder, "--split", "exam")
+    assert "Unknown runtime 'onnx'" in refused("predict", small_bundle.folder, photo, "--format", "onnx")
     assert not (tmp_path / "out").exists()
     assert str(text) in refused("export", small_bundle.folder, "--to", text / "out")
 

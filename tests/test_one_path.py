@@ -55,8 +55,8 @@ def test_the_tensor_is_identical_everywhere(
     comparison.run(path, 1)  # its runtimes are loaded, and warmed up, from here on
     monkeypatch.setattr(LiteRTRuntime, "probabilities", record)
     photo = LabelledPhoto("photo", 0, content)
-    parts = {"test": (photo,)}
-    evaluate(classifier, PhotoDataset("one", "default", ("blue", "green", "red"), parts), "test")
+    splits = {"test": (photo,)}
+    evaluate(classifier, PhotoDataset("one", "default", ("blue", "green", "red"), splits), "test")
     classifier.predict(path)
     comparison.run(path, 1)
     rule = small_bundle.manifest.rule

@@ -18,7 +18,7 @@ from mobilevit_core.bundle.files import HISTORY, MANIFEST
 from mobilevit_core.bundle.manifest import Manifest, read_manifest, write_manifest
 from mobilevit_core.bundle.manifest_fields import WeightFile
 from mobilevit_core.bundle.weight_formats import FORMATS
-from mobilevit_core.data.provenance import Seen
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import replacing
 
@@ -77,18 +77,18 @@ class Bundle:
         return self.folder / HISTORY
 
     @property
-    def seen(self) -> Seen | None:
+    def provenance(self) -> Provenance | None:
         """The photographs that went into the weights, None where the bundle does not tell."""
-        return Seen.read(self.folder)
+        return Provenance.read(self.folder)
 
-    def record_metrics(self, part: str, metrics: dict[str, Any]) -> None:
+    def record_metrics(self, split: str, metrics: dict[str, Any]) -> None:
         """Adds what was measured on one part of the bundle's own data to `bundle.json`, and to no other file.
 
-        Figures of the same weight formats on that part are replaced, those of others stay.
+        Figures of the same weight formats on that split are replaced, those of others stay.
         """
-        before = self.manifest.metrics.get(part, {})
-        runtimes = {**before.get("runtimes", {}), **metrics["runtimes"]}
-        self.manifest.metrics[part] = {**before, **metrics, "runtimes": runtimes}
+        before = self.manifest.metrics.get(split, {})
+        runtimes = {**before.get("formats", {}), **metrics["formats"]}
+        self.manifest.metrics[split] = {**before, **metrics, "formats": runtimes}
         write_manifest(self.folder / MANIFEST, self.manifest)
 
     def _path(self, name: str) -> Path:
@@ -101,7 +101,7 @@ class Bundle:
         if not path.is_file():
             raise UserError(
                 f"The bundle {self.folder} has no {path.name}. It has weights for: "
-                f"{', '.join(self.present)}; choose one with --runtime, or copy the whole bundle again."
+                f"{', '.join(self.present)}; choose one with --format, or copy the whole bundle again."
             )
         return path
 

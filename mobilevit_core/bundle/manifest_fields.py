@@ -114,7 +114,7 @@ class RecipeSection(TypedDict):
     """What evaluation needs of the training run's values."""
 
     __pydantic_config__ = SECTION
-    split: Text
+    split_scheme: Text
     seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)]
     suspects: NotRequired[Text]
 
@@ -160,7 +160,7 @@ class SplitFigures(TypedDict):
 
     __pydantic_config__ = SECTION
     data: DataName
-    part: Text
+    split: Text
     runtimes: Annotated[dict[Text, FormatFigures], Field(min_length=1)]
 
 

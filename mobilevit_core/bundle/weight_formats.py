@@ -20,12 +20,12 @@ class WeightFormat:
     engine: str
     title: str
     holds: str
-    agreement: float = 1.0
+    parity: float = 1.0
     difference: float = 1.0
 
     def differing(self, pictures: int) -> int:
         """How many of so many pictures may have another top-1: where any may, one may."""
-        allowed = (1 - self.agreement) * pictures
+        allowed = (1 - self.parity) * pictures
         return max(int(allowed + 1e-9), 1) if allowed else 0
 
 
@@ -36,7 +36,7 @@ FORMATS = {
         "litert",
         "TFLite float32",
         "weights and arithmetic in float32",
-        agreement=1.0,
+        parity=1.0,
         difference=1e-4,
     ),
     "float16": WeightFormat(
@@ -44,21 +44,21 @@ FORMATS = {
         "litert",
         "TFLite float16",
         "weights in float16, arithmetic as the device likes",
-        agreement=0.995,
+        parity=0.995,
     ),
     "dynamic_int8": WeightFormat(
         "model_dynamic_int8.tflite",
         "litert",
         "TFLite dynamic int8",
         "weights in int8, matrix products in int8 with scales found while running",
-        agreement=0.985,
+        parity=0.985,
     ),
     "int8_weights": WeightFormat(
         "model_int8_weights.tflite",
         "litert",
         "TFLite int8 weights",
         "weights in int8, arithmetic in float32",
-        agreement=0.985,
+        parity=0.985,
     ),
     "int8": WeightFormat(
         "model_int8.tflite",
@@ -66,7 +66,7 @@ FORMATS = {
         "TFLite int8",
         "weights and arithmetic in int8 with scales from training photographs; normalization, softmax and "
         "attention products in float32",
-        agreement=0.97,
+        parity=0.97,
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Labelled photographs in parts, and the shares of the parts."""
+"""Labelled photographs in splits, and the shares of the splits."""
 
 import hashlib
 from collections import Counter
@@ -12,7 +12,7 @@ import numpy as np
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import read_thumbnail
 
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 ALL = "all"  # every photograph, for evaluation on data that was not trained on
 THUMBNAIL = 24  # side of the grey thumbnails that near-duplicates are found with, pixels
 
@@ -20,10 +20,10 @@ THUMBNAIL = 24  # side of the grey thumbnails that near-duplicates are found wit
 OTHER = "_other"
 NONE_OF_THESE = "none of these"
 
-# name -> part -> per cent of a data set that comes as one piece, in this order. The last tenth of
+# name -> split -> per cent of a data set that comes as one piece, in this order. The last tenth of
 # tf_flowers is what the Keras example both chooses its epoch on and reports; in the default split nothing
-# is chosen on it. `whole` is for pretraining: it joins a data set's own parts and keeps no test part.
-SPLITS: dict[str, dict[str, int]] = {
+# is chosen on it. `whole` is for pretraining: it joins a data set's own splits and keeps no test split.
+SPLIT_SCHEMES: dict[str, dict[str, int]] = {
     "default": {"train": 80, "validation": 10, "test": 10},
     "keras-example": {"train": 90, "validation": 10},
     "whole": {"train": 95, "validation": 5},
@@ -120,9 +120,9 @@ class PhotoDataset:
 
     Attributes:
         name: what it was loaded as.
-        split: a key of `SPLITS`, or "folders" where the folder's own layout decided.
+        split_scheme: a key of `SPLIT_SCHEMES`, or "folders" where the folder's own layout decided.
         class_names: in the order of the labels; travels into the bundle and is read from nowhere else.
-        parts: part name -> photographs.
+        splits: split name -> photographs.
         notes: what was left out and why, one sentence each.
         without: classes that were left out whole.
         sources: where the photographs come from.
@@ -132,9 +132,9 @@ class PhotoDataset:
     """
 
     name: str
-    split: str
+    split_scheme: str
     class_names: tuple[str, ...]
-    parts: Mapping[str, tuple[LabelledPhoto, ...]]
+    splits: Mapping[str, tuple[LabelledPhoto, ...]]
     notes: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
@@ -147,24 +147,26 @@ class PhotoDataset:
         """Label of `OTHER`, None where there is no such class."""
         return len(self.class_names) - 1 if self.other_class else None
 
-    def part(self, name: str) -> tuple[LabelledPhoto, ...]:
-        """The photographs of one part, or of all parts together for "all".
+    def split(self, name: str) -> tuple[LabelledPhoto, ...]:
+        """The photographs of one split, or of all splits together for "all".
 
         Raises:
-            UserError: the data set has no such part, or it is empty.
+            UserError: the data set has no such split, or it is empty.
         """
         if name == ALL:
-            return tuple(photo for part in PARTS for photo in self.parts.get(part, ()))
-        if not self.parts.get(name):
-            present = ", ".join(part for part, photos in self.parts.items() if photos)
-            raise UserError(f"{self.name} (split {self.split!r}) has no part {name!r}. It has: {present}.")
-        return self.parts[name]
+            return tuple(photo for split in SPLITS for photo in self.splits.get(split, ()))
+        if not self.splits.get(name):
+            present = ", ".join(split for split, photos in self.splits.items() if photos)
+            raise UserError(
+                f"{self.name} (split scheme {self.split_scheme!r}) has no split {name!r}. It has: {present}."
+            )
+        return self.splits[name]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Class name -> part -> number of photographs."""
-        counted = {part: Counter(photo.label for photo in photos) for part, photos in self.parts.items()}
+        """Class name -> split -> number of photographs."""
+        counted = {split: Counter(photo.label for photo in photos) for split, photos in self.splits.items()}
         return {
-            name: {part: counted[part][label] for part in self.parts}
+            name: {split: counted[split][label] for split in self.splits}
             for label, name in enumerate(self.class_names)
         }
 
@@ -172,25 +174,25 @@ class PhotoDataset:
         """The same without `OTHER`, for a network that does not know that class."""
         if self.other is None:
             return self
-        parts = {
-            part: tuple(photo for photo in photos if photo.label != self.other)
-            for part, photos in self.parts.items()
+        splits = {
+            split: tuple(photo for photo in photos if photo.label != self.other)
+            for split, photos in self.splits.items()
         }
         wanted = tuple(source for source in self.sources if not source.other)
         names = self.class_names[:-1]
-        return replace(self, class_names=names, parts=parts, sources=wanted, other_class=None)
+        return replace(self, class_names=names, splits=splits, sources=wanted, other_class=None)
 
     def describe(self) -> dict[str, object]:
-        """Data set, split, sizes and a digest of which photograph is in which part with which label."""
+        """Data set, split, sizes and a digest of which photograph is in which split with which label."""
         lines = sorted(
-            f"{part} {photo.sha256} {self.class_names[photo.label]}"
-            for part, photos in self.parts.items()
+            f"{split} {photo.sha256} {self.class_names[photo.label]}"
+            for split, photos in self.splits.items()
             for photo in photos
         )
         return {
             "name": self.name,
-            "split": self.split,
-            "photos": {part: len(photos) for part, photos in self.parts.items()},
+            "split_scheme": self.split_scheme,
+            "photos": {split: len(photos) for split, photos in self.splits.items()},
             "digest": hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest(),
             "notes": list(self.notes),
             **({"without": list(self.without)} if self.without else {}),
@@ -201,13 +203,13 @@ class PhotoDataset:
         """Each source with its numbers of photographs; nothing where one plain source is all."""
         if len(self.sources) < 2 and not self.other_class:
             return {}
-        counted = {part: Counter(photo.origin for photo in photos) for part, photos in self.parts.items()}
+        counted = {split: Counter(photo.origin for photo in photos) for split, photos in self.splits.items()}
         rows = [
             {
                 "data": source.data,
                 "other": source.other,
                 "weight": source.weight,
-                "photos": {part: counted[part][source.data] for part in self.parts},
+                "photos": {split: counted[split][source.data] for split in self.splits},
             }
             for source in self.sources
         ]

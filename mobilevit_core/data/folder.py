@@ -16,7 +16,7 @@ from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import (
     JOINING,
     OTHER,
-    PARTS,
+    SPLIT_SCHEMES,
     SPLITS,
     Facts,
     LabelledPhoto,
@@ -59,15 +59,15 @@ class _Reading:
         self.skipped.append(Skipped(str(path), reason, detail))
 
 
-def load_folder(folder: Path, split: str, seed: int, labelled: bool = True) -> PhotoDataset:
+def load_folder(folder: Path, split_scheme: str, seed: int, labelled: bool = True) -> PhotoDataset:
     """Reads a folder; what can't be read as a photograph is left out, counted and listed.
 
-    Photographs that are (nearly) copies of each other come into the same part.
+    Photographs that are (nearly) copies of each other come into the same split.
 
     Args:
         folder: class folders, or folders such as train and val with class folders inside.
-        split: a key of `SPLITS`, for a folder that does not come in parts; "whole" joins parts.
-        seed: decides who goes into which part.
+        split_scheme: a key of `SPLIT_SCHEMES`, for a folder that does not come in splits; "whole" joins splits.
+        seed: decides who goes into which split.
         labelled: False for photographs of other things: one class is enough, and so are photographs without
             a class folder.
 
@@ -79,11 +79,11 @@ def load_folder(folder: Path, split: str, seed: int, labelled: bool = True) -> P
     layout = _split_folders(folder, reading) if labelled else {}
     roots = layout or {"train": folder}
     class_names = _class_names(roots["train"]) if labelled else _loose_classes(folder)
-    unread = {part: _photos_below(root, class_names, reading, labelled) for part, root in roots.items()}
-    if len(roots) > 1 and split == JOINING:  # the same name may stand in several
+    unread = {split: _photos_below(root, class_names, reading, labelled) for split, root in roots.items()}
+    if len(roots) > 1 and split_scheme == JOINING:  # the same name may stand in several
         unread = {
-            part: [replace(photo, name=f"{roots[part].name}/{photo.name}") for photo in photos]
-            for part, photos in unread.items()
+            split: [replace(photo, name=f"{roots[split].name}/{photo.name}") for photo in photos]
+            for split, photos in unread.items()
         }
     beside = folder / OTHER if layout and (folder / OTHER).is_dir() else None
     if beside:
@@ -92,54 +92,56 @@ def load_folder(folder: Path, split: str, seed: int, labelled: bool = True) -> P
     if labelled:
         photos = _without_contradictions(photos, reading)
         _check_filled(photos, roots, class_names, reading)
-    dataset = _in_parts(folder, photos, class_names, split, seed, bool(layout))
+    dataset = _in_splits(folder, photos, class_names, split_scheme, seed, bool(layout))
     notes = (*reading.notes, *_skipped_notes(reading.skipped), *dataset.notes)
     return replace(dataset, name=str(reading.folder), notes=notes, skipped=tuple(reading.skipped))
 
 
-def _in_parts(
+def _in_splits(
     folder: Path,
     photos: dict[str, tuple[LabelledPhoto, ...]],
     class_names: tuple[str, ...],
-    split: str,
+    split_scheme: str,
     seed: int,
     laid_out: bool,
 ) -> PhotoDataset:
-    """Divides what does not come in parts; nothing that looks alike may stand in two of them."""
+    """Divides what does not come in splits; nothing that looks alike may stand in two of them."""
     origin, classes = str(folder), len(class_names)
     sources, other_class = (Source(origin),), None
     if any(photo.label == classes for members in photos.values() for photo in members):
         class_names, other_class = (*class_names, OTHER), OTHER
         sources += (Source(f"{origin}/{OTHER}", other=True),)
     photos = {
-        part: tuple(replace(photo, origin=sources[photo.label == classes].data) for photo in members)
-        for part, members in photos.items()
+        split: tuple(replace(photo, origin=sources[photo.label == classes].data) for photo in members)
+        for split, members in photos.items()
     }
     beside = photos.pop(OTHER, ())
     everything = [photo for members in (*photos.values(), beside) for photo in members]
     groups = group_copies(everything)
-    if laid_out and split != JOINING:
+    if laid_out and split_scheme != JOINING:
         if "validation" not in photos:
             photos |= divide(photos.pop("train"), {"train": 90, "validation": 10}, seed, groups)
-        for part, members in divide(beside, SPLITS["default"], seed, groups).items() if beside else ():
-            photos[part] = (*photos.get(part, ()), *members)
+        for split, members in (
+            divide(beside, SPLIT_SCHEMES["default"], seed, groups).items() if beside else ()
+        ):
+            photos[split] = (*photos.get(split, ()), *members)
         train, notes = _without_copies(photos, groups)
-        parts = {**photos, "train": train}
+        splits = {**photos, "train": train}
         return PhotoDataset(
-            origin, "folders", class_names, parts, notes, sources=sources, other_class=other_class
+            origin, "folders", class_names, splits, notes, sources=sources, other_class=other_class
         )
-    parts = divide(everything, SPLITS[split], seed, groups)
-    return PhotoDataset(origin, split, class_names, parts, sources=sources, other_class=other_class)
+    splits = divide(everything, SPLIT_SCHEMES[split_scheme], seed, groups)
+    return PhotoDataset(origin, split_scheme, class_names, splits, sources=sources, other_class=other_class)
 
 
 def _without_copies(
-    parts: dict[str, tuple[LabelledPhoto, ...]], groups: dict[str, int]
+    splits: dict[str, tuple[LabelledPhoto, ...]], groups: dict[str, int]
 ) -> tuple[tuple[LabelledPhoto, ...], tuple[str, ...]]:
-    """The training part without what looks like a photograph of another part, and a note."""
-    held_out = {groups[p.sha256] for part, photos in parts.items() if part != "train" for p in photos}
-    train = tuple(photo for photo in parts["train"] if groups[photo.sha256] not in held_out)
-    dropped = len(parts["train"]) - len(train)
-    note = f"{dropped} training photographs left out: (nearly) the same as one of another part"
+    """The training split without what looks like a photograph of another split, and a note."""
+    held_out = {groups[p.sha256] for split, photos in splits.items() if split != "train" for p in photos}
+    train = tuple(photo for photo in splits["train"] if groups[photo.sha256] not in held_out)
+    dropped = len(splits["train"]) - len(train)
+    note = f"{dropped} training photographs left out: (nearly) the same as one of another split"
     return train, (note,) if dropped else ()
 
 
@@ -185,9 +187,9 @@ def _split_of(name: str) -> str | None:
     """Which split a folder's name stands for: "Train_Set" and "train2017" for "train"."""
     letters = re.sub(r"[^a-z]", "", name.lower())
     for word in (letters, SPLIT_AFFIXES.sub("", letters)):
-        for part, names in SPLIT_NAMES.items():
+        for split, names in SPLIT_NAMES.items():
             if word in names:
-                return part
+                return split
     return None
 
 
@@ -196,23 +198,23 @@ def _split_folders(folder: Path, reading: _Reading) -> dict[str, Path]:
     found: dict[str, list[Path]] = defaultdict(list)
     others = []
     for path in _subfolders(folder):
-        part = _split_of(path.name)
-        if part:
-            found[part].append(path)
+        split = _split_of(path.name)
+        if split:
+            found[split].append(path)
         elif path.name != OTHER:
             others.append(path.name)
     if not found or (list(found) == ["train"] and others and _pictures_in(found["train"][0])):
         return {}  # one class may well be called "train"
     _check_split_folders(folder, found, others)
-    chosen = {part: found[part][0] for part in PARTS if part in found}
-    for part, path in list(chosen.items()):
-        if part != "train" and not _subfolders(path):
+    chosen = {split: found[split][0] for split in SPLITS if split in found}
+    for split, path in list(chosen.items()):
+        if split != "train" and not _subfolders(path):
             count = len(_pictures_in(path))
             reading.notes.append(
                 f"{path} is not used: its {count} photographs lie in no class folder, so nobody knows what "
                 "they show"
             )
-            del chosen[part]
+            del chosen[split]
     return chosen
 
 
@@ -337,16 +339,16 @@ def _identities(folder: Path) -> tuple[tuple[int, int], ...]:
 
 def _read(unread: dict[str, list[LabelledPhoto]], reading: _Reading) -> dict[str, tuple[LabelledPhoto, ...]]:
     """Reads every file once: digest, thumbnail, and whether it can be decoded to its end."""
-    everything = [(part, photo) for part, photos in unread.items() for photo in photos]
+    everything = [(split, photo) for split, photos in unread.items() for photo in photos]
     photos = [photo for _, photo in everything]
-    kept: dict[str, list[LabelledPhoto]] = {part: [] for part in unread}
+    kept: dict[str, list[LabelledPhoto]] = {split: [] for split in unread}
     results = in_order(_facts_of, photos, f"Reading {reading.folder}")
-    for (part, photo), result in zip(everything, results, strict=True):
+    for (split, photo), result in zip(everything, results, strict=True):
         if isinstance(result, Facts):
-            kept[part].append(replace(photo, facts=result))
+            kept[split].append(replace(photo, facts=result))
         else:
             reading.skipped.append(result)
-    return {part: tuple(members) for part, members in kept.items()}
+    return {split: tuple(members) for split, members in kept.items()}
 
 
 def _facts_of(photo: LabelledPhoto) -> Facts | Skipped:
@@ -387,8 +389,8 @@ def _without_contradictions(
             others = ", ".join(other.name for other in same if other is not photo)
             reading.skip(photo.source, "the same photograph in two classes", others)
     return {
-        part: tuple(photo for photo in members if photo.sha256 not in contradictory)
-        for part, members in photos.items()
+        split: tuple(photo for photo in members if photo.sha256 not in contradictory)
+        for split, members in photos.items()
     }
 
 
@@ -399,8 +401,8 @@ def _check_filled(
     reading: _Reading,
 ) -> None:
     """Every class folder must hold at least one readable photograph."""
-    for part, root in roots.items():
-        filled = {photo.label for photo in photos[part]}
+    for split, root in roots.items():
+        filled = {photo.label for photo in photos[split]}
         for label, name in enumerate(class_names):
             if label not in filled and (root / name).is_dir():
                 inside = [s for s in reading.skipped if Path(s.path).is_relative_to(root / name)]

@@ -14,11 +14,11 @@ from typing import Any
 
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
-from mobilevit_core.data.dataset import OTHER, SPLITS, Facts, PhotoDataset, Source
+from mobilevit_core.data.dataset import OTHER, SPLIT_SCHEMES, Facts, PhotoDataset, Source
 from mobilevit_core.data.folder import load_folder
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
 from mobilevit_core.data.tfds import TFDS_NAME, load_tfds
-from mobilevit_core.data.union import add_other, merge, with_training_part, with_weights
+from mobilevit_core.data.union import add_other, merge, with_training_split, with_weights
 from mobilevit_core.errors import UserError
 
 TF_FLOWERS = Path(__file__).with_name("tf_flowers")
@@ -33,7 +33,7 @@ FEW = 20  # training photographs per class; with fewer, a class is often missed
 
 def load_dataset(
     data: str | Sequence[str],
-    split: str = "default",
+    split_scheme: str = "default",
     seed: int = 0,
     leave_out: PhotoDataset | None = None,
     without: Sequence[str] = (),
@@ -44,44 +44,44 @@ def load_dataset(
 ) -> PhotoDataset:
     """Loads a data set by folder or by its name in tensorflow-datasets, or several of them as one.
 
-    A photograph of the training part that also stands in another part, byte for byte or as a near copy, is
+    A photograph of the training split that also stands in another split, byte for byte or as a near copy, is
     left out of training.
 
     Args:
         data: a folder, or a name such as "tf_flowers"; several are joined, classes of the same name (or
             WordNet id) become one.
-        split: a key of `SPLITS`.
+        split_scheme: a key of `SPLIT_SCHEMES`.
         seed: decides the split of a folder that has none of its own.
-        leave_out: a data set whose validation and test part must not be trained on, not even as a near
+        leave_out: a data set whose validation and test split must not be trained on, not even as a near
             copy; for pretraining.
         without: classes to leave out whole, to see later how a model takes pictures of a kind that it has
             never seen.
         keep_suspects: whether training photographs of tf_flowers whose label looks wrong are trained on;
-            the other parts always stay complete.
+            the other splits always stay complete.
         other: folders or names whose photographs show none of the classes; they become the last class,
             `OTHER`, together with the subfolder of that name if there is one.
         other_without: classes of these that are left out; those with the name of a wanted class are anyway.
         weights: source, as in `data` or `other` -> how often its photographs are drawn for training.
 
     Returns:
-        The data set; its training part has photographs of every class.
+        The data set; its training split has photographs of every class.
 
     Raises:
         UserError: unknown split, missing folder, a folder that is not a data set, or a name that
             tensorflow-datasets does not know or cannot fetch.
     """
-    if split not in SPLITS:
-        raise UserError(f"Unknown split {split!r}. There are: {', '.join(SPLITS)}.")
+    if split_scheme not in SPLIT_SCHEMES:
+        raise UserError(f"Unknown split {split_scheme!r}. There are: {', '.join(SPLIT_SCHEMES)}.")
     names = [data] if isinstance(data, str) else list(data)
     twice = sorted({name for name in (*names, *other) if (*names, *other).count(name) > 1})
     if twice or not names:
         raise UserError(f"{twice[0]} is given twice. Give it once." if twice else "Give a data set.")
     several = len(names) > 1 or bool(other) or leave_out is not None
-    loaded = [_load_one(name, split, seed) for name in names]
+    loaded = [_load_one(name, split_scheme, seed) for name in names]
     dataset = merge([_with_facts(each) for each in loaded] if several else loaded)
     check_class_names(dataset.class_names)
     dataset = _leave_out_classes(dataset, without)
-    others = [_with_facts(_load_one(name, split, seed, labelled=False)) for name in other]
+    others = [_with_facts(_load_one(name, split_scheme, seed, labelled=False)) for name in other]
     dataset = with_weights(add_other(dataset, others, other_without), dict(weights or {}))
     if not keep_suspects:
         dataset = _leave_out_suspects(dataset)
@@ -89,13 +89,13 @@ def load_dataset(
 
 
 def load_described(
-    description: Mapping[str, Any], split: str, seed: int, keep_suspects: bool = True
+    description: Mapping[str, Any], split_scheme: str, seed: int, keep_suspects: bool = True
 ) -> PhotoDataset:
     """Loads a data set again by what `PhotoDataset.describe` said of it.
 
     Args:
         description: as a bundle records it.
-        split: a key of `SPLITS`.
+        split_scheme: a key of `SPLIT_SCHEMES`.
         seed: as `load_dataset`.
         keep_suspects: as `load_dataset`.
     """
@@ -105,40 +105,42 @@ def load_described(
     given = [source["data"] for source in sources if source["other"] and source["data"] not in inside]
     weights = {source["data"]: source["weight"] for source in sources if source["weight"] != 1}
     left_out, other_left_out = description.get("without", ()), description.get("other_without", ())
-    return load_dataset(data, split, seed, None, left_out, keep_suspects, given, other_left_out, weights)
+    return load_dataset(
+        data, split_scheme, seed, None, left_out, keep_suspects, given, other_left_out, weights
+    )
 
 
-def _load_one(data: str, split: str, seed: int, labelled: bool = True) -> PhotoDataset:
+def _load_one(data: str, split_scheme: str, seed: int, labelled: bool = True) -> PhotoDataset:
     if len(data) > LONGEST_DATA_NAME:
         raise UserError(f"The data set's name {data[:40]!r}... has over {LONGEST_DATA_NAME} characters.")
     folder = Path(data)
     if folder.is_dir():
-        dataset = load_folder(folder, split, seed, labelled)
+        dataset = load_folder(folder, split_scheme, seed, labelled)
     elif folder.exists():
         raise UserError(f"{data} is a file. Give a folder with one subfolder of photographs per class.")
     elif not re.fullmatch(TFDS_NAME, data):
         raise UserError(f"There is no folder {data}.")
     else:
-        dataset = load_tfds(data, split)
+        dataset = load_tfds(data, split_scheme)
         source = Source(dataset.name)
-        parts = {
-            part: tuple(replace(photo, origin=source.data) for photo in photos)
-            for part, photos in dataset.parts.items()
+        splits = {
+            split: tuple(replace(photo, origin=source.data) for photo in photos)
+            for split, photos in dataset.splits.items()
         }
-        dataset = replace(dataset, parts=parts, sources=(source,))
+        dataset = replace(dataset, splits=splits, sources=(source,))
     return _leave_out_duplicates(dataset)
 
 
 def _with_facts(dataset: PhotoDataset) -> PhotoDataset:
     """Reads thumbnails and digests of photographs that come from memory, all at once."""
-    photos = [photo for part in dataset.parts.values() for photo in part if photo.facts is None]
+    photos = [photo for split in dataset.splits.values() for photo in split if photo.facts is None]
     facts = in_order(lambda photo: Facts.of(photo.source, photo.name), photos, f"Reading {dataset.name}")
     read = {photo.name: replace(photo, facts=found) for photo, found in zip(photos, facts, strict=True)}
-    parts = {
-        part: tuple(photo if photo.facts else read[photo.name] for photo in members)
-        for part, members in dataset.parts.items()
+    splits = {
+        split: tuple(photo if photo.facts else read[photo.name] for photo in members)
+        for split, members in dataset.splits.items()
     }
-    return replace(dataset, parts=parts)
+    return replace(dataset, splits=splits)
 
 
 def check_enough(dataset: PhotoDataset) -> list[str]:
@@ -151,7 +153,7 @@ def check_enough(dataset: PhotoDataset) -> list[str]:
         UserError: a class has fewer than `LEAST` different photographs.
     """
     different: dict[int, set[str]] = {label: set() for label in range(len(dataset.class_names))}
-    for photos in dataset.parts.values():
+    for photos in dataset.splits.values():
         for photo in photos:
             different[photo.label].add(photo.sha256)
     least = min(different, key=lambda label: len(different[label]))
@@ -160,7 +162,7 @@ def check_enough(dataset: PhotoDataset) -> list[str]:
             f"Class {dataset.class_names[least]!r} of {dataset.name} has only {len(different[least])} "
             f"different photographs. Every class needs at least {LEAST}, and many more to be told apart well."
         )
-    counts = {name: parts["train"] for name, parts in dataset.counts().items()}
+    counts = {name: splits["train"] for name, splits in dataset.counts().items()}
     few = [f"{name} {count}" for name, count in counts.items() if count < FEW]
     if not few:
         return []
@@ -182,22 +184,22 @@ def _leave_out_classes(dataset: PhotoDataset, without: Sequence[str]) -> PhotoDa
     kept = tuple(name for name in dataset.class_names if name not in without)
     if len(kept) - bool(dataset.other_class) < 2:
         raise UserError(f"Without {', '.join(without)}, {dataset.name} has fewer than two classes.")
-    parts = {
-        part: tuple(
+    splits = {
+        split: tuple(
             replace(photo, label=kept.index(dataset.class_names[photo.label]))
             for photo in photos
             if dataset.class_names[photo.label] in kept
         )
-        for part, photos in dataset.parts.items()
+        for split, photos in dataset.splits.items()
     }
-    return replace(dataset, class_names=kept, parts=parts, without=tuple(without))
+    return replace(dataset, class_names=kept, splits=splits, without=tuple(without))
 
 
 def _complete(dataset: PhotoDataset) -> PhotoDataset:
-    """Refuses a data set that cannot be trained: a class without training photographs, no validation part."""
-    present = {photo.label for photo in dataset.parts["train"]}
+    """Refuses a data set that cannot be trained: a class without training photographs, no validation split."""
+    present = {photo.label for photo in dataset.splits["train"]}
     empty = [name for label, name in enumerate(dataset.class_names) if label not in present]
-    if empty or not dataset.parts["validation"]:
+    if empty or not dataset.splits["validation"]:
         what = f"class {empty[0]!r} has no photograph left to train on" if empty else "validation has none"
         raise UserError(
             f"{dataset.name} has too few photographs: {what}. "
@@ -207,33 +209,33 @@ def _complete(dataset: PhotoDataset) -> PhotoDataset:
 
 
 def _leave_out_duplicates(dataset: PhotoDataset) -> PhotoDataset:
-    """Drops training photographs that are (nearly) the same as one in another part."""
-    held_out = {p.sha256 for part, photos in dataset.parts.items() if part != "train" for p in photos}
+    """Drops training photographs that are (nearly) the same as one in another split."""
+    held_out = {p.sha256 for split, photos in dataset.splits.items() if split != "train" for p in photos}
     with NEAR_DUPLICATES.open(newline="") as file:
         for row in csv.DictReader(file):
             pair = set(row.values())
             if pair & held_out:
                 held_out |= pair
-    train = tuple(photo for photo in dataset.parts["train"] if photo.sha256 not in held_out)
-    return with_training_part(dataset, train, "(nearly) the same as one of another part")
+    train = tuple(photo for photo in dataset.splits["train"] if photo.sha256 not in held_out)
+    return with_training_split(dataset, train, "(nearly) the same as one of another split")
 
 
 def _leave_out_suspects(dataset: PhotoDataset) -> PhotoDataset:
     with SUSPECT_LABELS.open(newline="") as file:
         suspects = {row["sha256"] for row in csv.DictReader(file)}
-    train = tuple(photo for photo in dataset.parts["train"] if photo.sha256 not in suspects)
-    return with_training_part(dataset, train, "their label looks wrong (`suspect_labels.csv`)")
+    train = tuple(photo for photo in dataset.splits["train"] if photo.sha256 not in suspects)
+    return with_training_split(dataset, train, "their label looks wrong (`suspect_labels.csv`)")
 
 
 def _leave_out_look_alikes(dataset: PhotoDataset, other: PhotoDataset) -> PhotoDataset:
     """Drops training photographs that look like one that another data set validates or tests with."""
     other = _with_facts(other)
-    held_out = [photo.thumbnail for part in ("validation", "test") for photo in other.parts.get(part, ())]
-    training = dataset.parts["train"]
+    held_out = [photo.thumbnail for split in ("validation", "test") for photo in other.splits.get(split, ())]
+    training = dataset.splits["train"]
     likeness = likeness_to([photo.thumbnail for photo in training], held_out)
     train = tuple(photo for photo, value in zip(training, likeness, strict=True) if value < LOOK_ALIKE)
     reason = (
         f"like a validation or test photograph of {other.name} "
         f"(likeness {LOOK_ALIKE} or more; highest {max(likeness):.3f})"
     )
-    return with_training_part(dataset, train, reason, always=True)
+    return with_training_split(dataset, train, reason, always=True)

@@ -1,6 +1,6 @@
 """Which photographs a bundle has seen, so that no evaluation can pass for more than it is.
 
-`seen_photographs.txt` in the bundle has a line a photograph: the part it stood in and the start of its
+`seen_photographs.txt` in the bundle has a line a photograph: the split it stood in and the start of its
 digest. Bundles that training started from, and teachers, hand theirs on.
 """
 
@@ -12,11 +12,11 @@ from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 
 FILE = "seen_photographs.txt"
 DIGITS = 16  # of the SHA-256, hexadecimal: enough to tell any two photographs apart
-SEEN_PARTS = ("train", "validation")
+SEEN_SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)
-class Seen:
+class Provenance:
     """Digests of photographs.
 
     Attributes:
@@ -31,11 +31,12 @@ class Seen:
     def by_training(cls, dataset: PhotoDataset, before: Iterable["Seen"] = ()) -> "Seen":
         """What a training on this data set sees, with what its starting weights and teachers had seen."""
         own = (
-            frozenset(photo.sha256[:DIGITS] for photo in dataset.parts.get(part, ())) for part in SEEN_PARTS
+            frozenset(photo.sha256[:DIGITS] for photo in dataset.splits.get(split, ()))
+            for split in SEEN_SPLITS
         )
         train, validation = own
-        for seen in before:
-            train, validation = train | seen.train, validation | seen.validation
+        for provenance in before:
+            train, validation = train | provenance.train, validation | provenance.validation
         return cls(train, validation)
 
     @classmethod
@@ -47,8 +48,8 @@ class Seen:
         pairs = [line.split() for line in path.read_text(encoding="ascii", errors="replace").splitlines()]
         return cls(
             *(
-                frozenset(pair[1] for pair in pairs if len(pair) == 2 and pair[0] == part)
-                for part in SEEN_PARTS
+                frozenset(pair[1] for pair in pairs if len(pair) == 2 and pair[0] == split)
+                for split in SEEN_SPLITS
             )
         )
 

@@ -1,4 +1,4 @@
-"""Dividing photographs into parts, copies together."""
+"""Dividing photographs into splits, copies together."""
 
 import hashlib
 import os
@@ -18,16 +18,16 @@ def group_copies(photos: Iterable[LabelledPhoto]) -> dict[str, int]:
 def divide(
     photos: Iterable[LabelledPhoto], shares: Mapping[str, int], seed: int, groups: Mapping[str, int]
 ) -> dict[str, tuple[LabelledPhoto, ...]]:
-    """Splits every class by the given percentages, the last parts first; groups stay together.
+    """Splits every class by the given percentages, the last splits first; groups stay together.
 
     The order inside a class comes from a digest of seed and file name: the same on every machine, and
     hardly disturbed when photographs are added.
 
     Args:
         photos: of all classes.
-        shares: part -> per cent; the first part is trained on and takes what is left.
+        shares: split -> per cent; the first split is trained on and takes what is left.
         seed: of the order.
-        groups: digest -> group; photographs of one group come into one part, whatever their classes.
+        groups: digest -> group; photographs of one group come into one split, whatever their classes.
     """
     members: dict[int, list[LabelledPhoto]] = {}
     for photo in sorted(photos, key=lambda photo: _order(seed, photo.name)):
@@ -36,11 +36,11 @@ def divide(
     placed: dict[int, str] = {}
     for label in sorted(members):
         _place(members[label], shares, groups, placed)
-    parts: dict[str, list[LabelledPhoto]] = {part: [] for part in shares}
+    splits: dict[str, list[LabelledPhoto]] = {split: [] for split in shares}
     for label in sorted(members):
         for photo in members[label]:
-            parts[placed.get(groups[photo.sha256], training)].append(photo)
-    return {part: tuple(chosen) for part, chosen in parts.items()}
+            splits[placed.get(groups[photo.sha256], training)].append(photo)
+    return {split: tuple(chosen) for split, chosen in splits.items()}
 
 
 def _order(seed: int, name: str) -> bytes:
@@ -53,20 +53,20 @@ def _place(
     groups: Mapping[str, int],
     placed: dict[int, str],
 ) -> None:
-    """Chooses groups of one class for every part but training, from the end of the order."""
+    """Chooses groups of one class for every split but training, from the end of the order."""
     sizes: dict[int, int] = {}
     for photo in reversed(members):
         group = groups[photo.sha256]
         sizes[group] = sizes.get(group, 0) + 1
     count = len(members)
     left = sum(size for group, size in sizes.items() if group not in placed)
-    for part, share in list(shares.items())[:0:-1]:
-        # At least one a part, as long as training keeps one too.
+    for split, share in list(shares.items())[:0:-1]:
+        # At least one a split, as long as training keeps one too.
         wanted = max(round(count * share / sum(shares.values())), 1)
-        wanted -= sum(size for group, size in sizes.items() if placed.get(group) == part)
+        wanted -= sum(size for group, size in sizes.items() if placed.get(group) == split)
         for group in _fitting(sizes, placed, wanted):
             if sizes[group] < left:
-                placed[group] = part
+                placed[group] = split
                 left -= sizes[group]
 
 

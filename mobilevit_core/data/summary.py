@@ -18,11 +18,11 @@ def shown_name(class_name: str) -> str:
 
 
 def counts_table(dataset: PhotoDataset) -> Table:
-    """Photographs per class and part."""
+    """Photographs per class and split."""
     table = Table(title=None)
     table.add_column("class")
-    for part in dataset.parts:
-        table.add_column(part, justify="right")
+    for split in dataset.splits:
+        table.add_column(split, justify="right")
     counts = list(dataset.counts().items())
     shown = counts
     if len(counts) > MOST_ROWS:
@@ -30,8 +30,10 @@ def counts_table(dataset: PhotoDataset) -> Table:
         half = MOST_ROWS // 2
         shown = [*by_size[-half:][::-1], (f"... {len(counts) - 2 * half} more", {}), *by_size[:half][::-1]]
     for name, row in shown:
-        table.add_row(escape(shown_name(name)), *(f"{row[part]:,}" if row else "" for part in dataset.parts))
-    totals = (f"{len(photos):,}" for photos in dataset.parts.values())
+        table.add_row(
+            escape(shown_name(name)), *(f"{row[split]:,}" if row else "" for split in dataset.splits)
+        )
+    totals = (f"{len(photos):,}" for photos in dataset.splits.values())
     table.add_row(f"all {len(counts)}", *totals, style="bold")
     return table
 

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable
 
-from mobilevit_core.data.dataset import JOINING, PARTS, SPLITS, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import JOINING, SPLIT_SCHEMES, SPLITS, LabelledPhoto, PhotoDataset
 from mobilevit_core.errors import UserError
 
 TFDS_NAME = r"\w+(/[\w.-]+)?(:[\d.*]+)?"  # data set, perhaps its configuration, perhaps its version
 
 
-def load_tfds(name: str, split: str) -> PhotoDataset:
+def load_tfds(name: str, split_scheme: str) -> PhotoDataset:
     """Reads a data set, which tensorflow-datasets downloads and prepares first if need be.
 
     Args:
         name: as in the catalogue, perhaps with configuration and version.
-        split: a key of `SPLITS`; "default" respects the data set's own parts, "whole" joins them.
+        split_scheme: a key of `SPLIT_SCHEMES`; "default" respects the data set's own splits, "whole" joins them.
 
     Raises:
         UserError: there is no such data set, it is none for classification, or it could not be fetched.
@@ -37,49 +37,49 @@ def load_tfds(name: str, split: str) -> PhotoDataset:
             f"{name} could not be downloaded or prepared: {error}\nWhere prepared data lies already, "
             "name its folder: TFDS_DATA_DIR=/path/to/tensorflow_datasets"
         ) from error
-    slices = _tfds_slices(set(builder.info.splits), split, name)
-    parts = {part: _read_tfds(builder, part_slice) for part, part_slice in slices.items()}
+    slices = _tfds_slices(set(builder.info.splits), split_scheme, name)
+    splits = {split: _read_tfds(builder, split_slice) for split, split_slice in slices.items()}
     config = f"/{builder.builder_config.name}" if builder.builder_config else ""
     full_name = f"{builder.name}{config}:{builder.version}"
-    return PhotoDataset(full_name, split, tuple(features["label"].names), parts)
+    return PhotoDataset(full_name, split_scheme, tuple(features["label"].names), splits)
 
 
-def _tfds_slices(present: set[str], split: str, name: str) -> dict[str, str]:
+def _tfds_slices(present: set[str], split_scheme: str, name: str) -> dict[str, str]:
     """Part -> slice; the data set's own validation and test splits are respected by the default split."""
     if "train" not in present:
         raise UserError(f"{name} has no split 'train'; it has: {', '.join(sorted(present))}.")
-    if split == JOINING:
-        return _percent_slices(sorted(present), split)
-    if split != "default" or not {"validation", "test"} & present:
-        return _percent_slices(["train"], split)
+    if split_scheme == JOINING:
+        return _percent_slices(sorted(present), split_scheme)
+    if split_scheme != "default" or not {"validation", "test"} & present:
+        return _percent_slices(["train"], split_scheme)
     if {"validation", "test"} <= present:
-        return {part: part for part in PARTS}
-    # One more part than training: it is what others report on, so nothing is chosen on it.
+        return {split: split for split in SPLITS}
+    # One more split than training: it is what others report on, so nothing is chosen on it.
     held_out = "test" if "test" in present else "validation"
     return {"train": "train[:90%]", "validation": "train[90%:]", "test": held_out}
 
 
-def _percent_slices(names: Iterable[str], split: str) -> dict[str, str]:
+def _percent_slices(names: Iterable[str], split_scheme: str) -> dict[str, str]:
     """Part -> the same stretch of every named TFDS split."""
     slices, start = {}, 0
-    for part, percent in SPLITS[split].items():
+    for split, percent in SPLIT_SCHEMES[split_scheme].items():
         end = start + percent
         limits = f"{f'{start}%' if start else ''}:{f'{end}%' if end < 100 else ''}"
-        slices[part] = "+".join(f"{name}[{limits}]" for name in names)
+        slices[split] = "+".join(f"{name}[{limits}]" for name in names)
         start = end
     return slices
 
 
-def _read_tfds(builder, part_slice: str) -> tuple[LabelledPhoto, ...]:  # noqa: ANN001 (tfds is lazy)
+def _read_tfds(builder, split_slice: str) -> tuple[LabelledPhoto, ...]:  # noqa: ANN001 (tfds is lazy)
     import tensorflow_datasets as tfds
 
     examples = builder.as_dataset(
-        split=part_slice,  # slices only: reading "train" whole comes interleaved from its shards
+        split=split_slice,  # slices only: reading "train" whole comes interleaved from its shards
         decoders={"image": tfds.decode.SkipDecoding()},
         read_config=tfds.ReadConfig(interleave_cycle_length=1),
     )
     return tuple(
         LabelledPhoto(f"{builder.name}/{part_slice}/{index}", int(example["label"]), example["image"])
         for index, example in enumerate(examples.as_numpy_iterator())
-        if example["label"] >= 0  # some data sets mark a part without labels by -1
+        if example["label"] >= 0  # some data sets mark a split without labels by -1
     )

@@ -34,16 +34,16 @@ def merge(datasets: Sequence[PhotoDataset]) -> PhotoDataset:
     has_other = any(dataset.other_class for dataset in datasets)
     class_names = (*names.values(), *([OTHER] if has_other else []))
     numbers = {name: label for label, name in enumerate(class_names)}
-    parts: dict[str, list[LabelledPhoto]] = {}
+    splits: dict[str, list[LabelledPhoto]] = {}
     for dataset in datasets:
         labels = [numbers[names.get(class_key(name), name)] for name in dataset.class_names]
-        for part, photos in dataset.parts.items():
-            parts.setdefault(part, []).extend(replace(photo, label=labels[photo.label]) for photo in photos)
+        for split, photos in dataset.splits.items():
+            splits.setdefault(split, []).extend(replace(photo, label=labels[photo.label]) for photo in photos)
     union = PhotoDataset(
         name=" + ".join(dataset.name for dataset in datasets),
-        split=datasets[0].split,
+        split_scheme=datasets[0].split_scheme,
         class_names=class_names,
-        parts={part: tuple(photos) for part, photos in parts.items()},
+        splits={split: tuple(photos) for split, photos in splits.items()},
         notes=tuple(f"{dataset.name}: {note}" for dataset in datasets for note in dataset.notes),
         sources=tuple(source for dataset in datasets for source in dataset.sources),
         other_class=OTHER if has_other else None,
@@ -72,24 +72,27 @@ def _singular(name: str) -> str:
 
 def _without_straddling(dataset: PhotoDataset) -> PhotoDataset:
     """Drops training photographs that look like a held-out one of any source."""
-    groups = group_copies([photo for part in dataset.parts.values() for photo in part])
+    groups = group_copies([photo for split in dataset.splits.values() for photo in split])
     held_out = {
-        groups[photo.sha256] for part, photos in dataset.parts.items() if part != "train" for photo in photos
+        groups[photo.sha256]
+        for split, photos in dataset.splits.items()
+        if split != "train"
+        for photo in photos
     }
-    train = tuple(photo for photo in dataset.parts["train"] if groups[photo.sha256] not in held_out)
-    return with_training_part(dataset, train, "(nearly) the same as one that another source holds back")
+    train = tuple(photo for photo in dataset.splits["train"] if groups[photo.sha256] not in held_out)
+    return with_training_split(dataset, train, "(nearly) the same as one that another source holds back")
 
 
-def with_training_part(
+def with_training_split(
     dataset: PhotoDataset, train: tuple[LabelledPhoto, ...], reason: str, always: bool = False
 ) -> PhotoDataset:
     """The same with fewer training photographs, and a note of how many are gone and why."""
-    dropped = len(dataset.parts["train"]) - len(train)
+    dropped = len(dataset.splits["train"]) - len(train)
     if not dropped and not always:
         return dataset
     note = f"{dropped} training photographs left out: {reason}"
-    parts = {**dataset.parts, "train": train}
-    return replace(dataset, parts=parts, notes=(*dataset.notes, note))
+    splits = {**dataset.splits, "train": train}
+    return replace(dataset, splits=splits, notes=(*dataset.notes, note))
 
 
 def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Sequence[str]) -> PhotoDataset:
@@ -114,8 +117,10 @@ def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Se
     names = _wanted(dataset)
     unwanted = {_singular(name) for name in (*names, *without)}
     notes, own = [], _split_off(dataset)
-    parts = {part: [p for p in photos if p.label != dataset.other] for part, photos in dataset.parts.items()}
-    wanted = [photo for photos in parts.values() for photo in photos]
+    splits = {
+        split: [p for p in photos if p.label != dataset.other] for split, photos in dataset.splits.items()
+    }
+    wanted = [photo for photos in splits.values() for photo in photos]
     for other in [*own, *others]:
         left_out = sorted(name for name in other.class_names if _singular(name) in unwanted)
         if left_out:
@@ -123,13 +128,13 @@ def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Se
         other, alike = _without_look_alikes(_without_named(other, left_out), wanted)
         if alike:
             notes.append(f"{other.name}: {alike} photographs left out of {OTHER!r}: like one of a class")
-        for part, photos in other.parts.items():
+        for split, photos in other.splits.items():
             moved = (replace(photo, label=len(names), origin=other.sources[0].data) for photo in photos)
-            parts.setdefault(part, []).extend(moved)
+            splits.setdefault(split, []).extend(moved)
     joined = replace(
         dataset,
         class_names=(*names, OTHER),
-        parts={part: _capped(photos, len(names), part) for part, photos in parts.items()},
+        splits={split: _capped(photos, len(names), split) for split, photos in splits.items()},
         other_class=OTHER,
         other_without=tuple(without),
         sources=(
@@ -148,11 +153,11 @@ def _split_off(dataset: PhotoDataset) -> list[PhotoDataset]:
     return [
         PhotoDataset(
             source.data,
-            dataset.split,
+            dataset.split_scheme,
             (OTHER,),
             {
-                part: tuple(replace(photo, label=0) for photo in photos if photo.origin == source.data)
-                for part, photos in dataset.parts.items()
+                split: tuple(replace(photo, label=0) for photo in photos if photo.origin == source.data)
+                for split, photos in dataset.splits.items()
             },
             sources=(source,),
         )
@@ -163,31 +168,31 @@ def _split_off(dataset: PhotoDataset) -> list[PhotoDataset]:
 
 def _without_named(dataset: PhotoDataset, names: Sequence[str]) -> PhotoDataset:
     labels = {dataset.class_names.index(name) for name in names}
-    parts = {
-        part: tuple(photo for photo in photos if photo.label not in labels)
-        for part, photos in dataset.parts.items()
+    splits = {
+        split: tuple(photo for photo in photos if photo.label not in labels)
+        for split, photos in dataset.splits.items()
     }
-    return replace(dataset, parts=parts)
+    return replace(dataset, splits=splits)
 
 
 def _without_look_alikes(dataset: PhotoDataset, wanted: list[LabelledPhoto]) -> tuple[PhotoDataset, int]:
-    thumbnails, dropped, parts = [photo.thumbnail for photo in wanted], 0, {}
-    for part, photos in dataset.parts.items():
+    thumbnails, dropped, splits = [photo.thumbnail for photo in wanted], 0, {}
+    for split, photos in dataset.splits.items():
         likeness = likeness_to([photo.thumbnail for photo in photos], thumbnails)
         kept = tuple(photo for photo, value in zip(photos, likeness, strict=True) if value < LOOK_ALIKE)
         dropped += len(photos) - len(kept)
-        parts[part] = kept
-    return replace(dataset, parts=parts), dropped
+        splits[split] = kept
+    return replace(dataset, splits=splits), dropped
 
 
-def _capped(photos: list[LabelledPhoto], other: int, part: str) -> tuple[LabelledPhoto, ...]:
+def _capped(photos: list[LabelledPhoto], other: int, split: str) -> tuple[LabelledPhoto, ...]:
     """At most as many of `OTHER` as of all classes together outside of training, evenly by source."""
     wanted = [photo for photo in photos if photo.label != other]
     by_source: dict[str, list[LabelledPhoto]] = {}
     for photo in photos:
         if photo.label == other:
             by_source.setdefault(photo.origin, []).append(photo)
-    if part == "train" or not wanted:
+    if split == "train" or not wanted:
         return tuple(photos)
     chosen: list[LabelledPhoto] = []
     sources = sorted(by_source.values(), key=len)
@@ -209,10 +214,10 @@ def _check_names(without: Sequence[str], others: Sequence[PhotoDataset]) -> None
 
 
 def _check_left(dataset: PhotoDataset) -> None:
-    for part in ("train", "validation"):
-        if not any(photo.label == dataset.other for photo in dataset.parts.get(part, ())):
+    for split in ("train", "validation"):
+        if not any(photo.label == dataset.other for photo in dataset.splits.get(split, ())):
             raise UserError(
-                f"No photographs of other things are left in part {part!r}: they are too few, or all look "
+                f"No photographs of other things are left in split {split!r}: they are too few, or all look "
                 "like photographs of the classes or have their names."
             )
 

@@ -9,16 +9,16 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import Evaluation
-from mobilevit_core.evaluation.parity import Agreement
+from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.files import write_bytes
 from mobilevit_core.inference.benchmark import benchmark_bundle
 
-START, END = "<!-- variants -->", "<!-- end of variants -->"
+START, END = "<!-- formats -->", "<!-- end of formats -->"
 REFERENCE = "keras"
 RUNS = 100
 
 
-def compare_variants(bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+def compare_formats(bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
     """Measures every weight format.
 
     Args:
@@ -37,11 +37,11 @@ def compare_variants(bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> d
         )
     expected = evaluations[REFERENCE].probabilities
     figures = benchmark_bundle(bundle, RUNS)
-    rows = figures.pop("runtimes")
+    rows = figures.pop("formats")
     return {
         **figures,
         "rows": {
-            name: {**rows[name], "agreement": asdict(Agreement.between(expected, evaluation.probabilities))}
+            name: {**rows[name], "parity": asdict(Parity.between(expected, evaluation.probabilities))}
             for name, evaluation in evaluations.items()
         },
     }
@@ -49,13 +49,13 @@ def compare_variants(bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> d
 
 def markdown(figures: Mapping[str, Any]) -> str:
     """The table of an evaluation's figures with `variants`, as Markdown."""
-    variants = figures["variants"]
+    variants = figures["comparison"]
     threads = variants["threads"]
     head = ["weights", "accuracy (95 % interval)", "as Keras", "largest / mean difference", "size"]
     head += [f"p50 / p95 ms, {number} thread{'s' if number > 1 else ''}" for number in threads]
     lines = [head + ["load", "peak memory"], ["---"] * (len(head) + 2)]
     for name, row in variants["rows"].items():
-        result, agreement = figures["runtimes"][name], row["agreement"]
+        result, parity = figures["formats"][name], row["parity"]
         low, high = result["interval_95"]
         latencies = (row["latency_ms"][str(number)] for number in threads)
         memory = row["peak_memory_mb"]
@@ -63,18 +63,18 @@ def markdown(figures: Mapping[str, Any]) -> str:
             [
                 FORMATS[name].title,
                 f"{result['accuracy']:.1%} ({low:.1%} to {high:.1%})",
-                f"{agreement['same_top1']:.1%}",
-                f"{agreement['largest_difference']:.2g} / {agreement['mean_difference']:.2g}",
+                f"{parity['same_top1']:.1%}",
+                f"{parity['largest_difference']:.2g} / {parity['mean_difference']:.2g}",
                 f"{row['size_bytes'] / 1e6:.2f} MB",
                 *(f"{latency['p50']:.1f} / {latency['p95']:.1f}" for latency in latencies),
                 f"{row['load_ms']:.0f} ms",
                 f"{memory:.0f} MB" if memory else "?",
             ]
         )
-    photos = next(iter(figures["runtimes"].values()))["photos"]
+    photos = next(iter(figures["formats"].values()))["photos"]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     note = (
-        f"{photos} photographs of {figures['data']}, part {figures['part']}; {variants['image_size']} px; "
+        f"{photos} photographs of {figures['data']}, split {figures['split']}; {variants['image_size']} px; "
         f"{variants['processor']}; {variants['system']}; {variants['protocol']}."
     )
     return f"{table}\n\n{note}"

@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.data.provenance import Seen
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.calibration import expected_calibration_error
 from mobilevit_core.inference.classifier import Classifier
@@ -101,20 +101,20 @@ def labels_for(dataset: PhotoDataset, class_names: tuple[str, ...]) -> dict[int,
     return {label: class_names.index(name) for label, name in enumerate(dataset.class_names)}
 
 
-def evaluate(classifier: Classifier, dataset: PhotoDataset, part: str) -> Evaluation:
-    """Runs every photograph of a part through the classifier.
+def evaluate(classifier: Classifier, dataset: PhotoDataset, split: str) -> Evaluation:
+    """Runs every photograph of a split through the classifier.
 
     Args:
         classifier: a loaded bundle.
         dataset: with the same classes by name, in any order.
-        part: "train", "validation" or "test".
+        split: "train", "validation" or "test".
 
     Raises:
-        UserError: other classes, or no such part.
+        UserError: other classes, or no such split.
     """
     class_names = classifier.bundle.manifest.class_names
     translate = labels_for(dataset, class_names)
-    photos: Sequence[LabelledPhoto] = dataset.part(part)
+    photos: Sequence[LabelledPhoto] = dataset.split(split)
     return Evaluation(
         class_names,
         np.array([translate[photo.label] for photo in photos]),
@@ -145,13 +145,13 @@ def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> d
     }
 
 
-def unknown_classes(classifier: Classifier, dataset: PhotoDataset, part: str) -> dict[str, dict[str, float]]:
+def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -> dict[str, dict[str, float]]:
     """How well photographs of classes that the bundle does not know are told from those that it knows.
 
     Args:
         classifier: a loaded bundle with a rule for unknown pictures.
         dataset: has classes that the bundle knows and others, by name.
-        part: "train", "validation" or "test".
+        split: "train", "validation" or "test".
 
     Returns:
         Unknown class -> figures of `separation`.
@@ -162,7 +162,7 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, part: str) ->
     names, rule = classifier.bundle.manifest.class_names, classifier.bundle.manifest.rejection
     if not rule:
         raise UserError(f"{classifier.bundle.folder} has no rule for unknown pictures; train it anew.")
-    photos = dataset.part(part)
+    photos = dataset.split(split)
     answers = {
         name: np.stack(
             [classifier.probabilities(photo.source, photo.name) for photo in photos if photo.label == label]
@@ -182,29 +182,29 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, part: str) ->
     return {name: separation(rule, np.concatenate(known), rows) for name, rows in unknown.items()}
 
 
-def evaluate_runtimes(
-    bundle: Bundle, dataset: PhotoDataset, part: str, names: Sequence[str]
+def evaluate_formats(
+    bundle: Bundle, dataset: PhotoDataset, split: str, names: Sequence[str]
 ) -> dict[str, Evaluation]:
     """Every named weight format on the same photographs.
 
     Args:
         bundle: an opened bundle.
         dataset: with the same classes by name.
-        part: "train", "validation" or "test".
+        split: "train", "validation" or "test".
         names: keys of `formats.FORMATS`.
     """
     classifiers = [Classifier(bundle, name, load_runtime(bundle, name)) for name in names]
-    return {classifier.name: evaluate(classifier, dataset, part) for classifier in classifiers}
+    return {classifier.name: evaluate(classifier, dataset, split) for classifier in classifiers}
 
 
 def figures_of(
-    evaluations: dict[str, Evaluation], dataset: PhotoDataset, part: str, seen: Seen | None
+    evaluations: dict[str, Evaluation], dataset: PhotoDataset, split: str, provenance: Provenance | None
 ) -> dict[str, Any]:
     """What `bundle.json` records of an evaluation, with how many of its photographs the bundle had seen."""
     return {
         "data": dataset.name,
-        "split": dataset.split,
-        "part": part,
-        "seen": seen.among(dataset.part(part)) if seen else None,
-        "runtimes": {name: evaluation.to_json() for name, evaluation in evaluations.items()},
+        "split_scheme": dataset.split_scheme,
+        "split": split,
+        "provenance": provenance.among(dataset.split(split)) if provenance else None,
+        "formats": {name: evaluation.to_json() for name, evaluation in evaluations.items()},
     }

@@ -9,7 +9,7 @@ from mobilevit_core.errors import UserError
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Parity:
     """How far two sets of answers to the same pictures agree.
 
     Attributes:
@@ -39,6 +39,6 @@ class Agreement:
         if not (differing <= fmt.differing(self.pictures) and self.largest_difference <= fmt.difference):
             raise UserError(
                 f"{name} is refused: on {self.pictures} pictures {self.same_top1:.1%} have Keras's answer "
-                f"(floor {fmt.agreement:.1%}) and the largest difference of a probability is "
+                f"(floor {fmt.parity:.1%}) and the largest difference of a probability is "
                 f"{self.largest_difference:.2g} (limit {fmt.difference:g})."
             )

@@ -28,7 +28,7 @@ from mobilevit_core.images.reading import read_photo
 from mobilevit_core.inference.classifier import Classifier
 from mobilevit_core.inference.runtimes import load_runtime
 
-ROBUSTNESS_PART = "validation"  # the recipe may be chosen with it in mind, so never the test part
+ROBUSTNESS_SPLIT = "validation"  # the recipe may be chosen with it in mind, so never the test split
 MISTAKES = 24
 THUMBNAIL = 320
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -37,7 +37,7 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 def write_report(
     bundle: Bundle,
     dataset: PhotoDataset,
-    part: str,
+    split: str,
     evaluations: dict[str, Evaluation],
     figures: dict[str, Any],
 ) -> Path:
@@ -45,9 +45,9 @@ def write_report(
 
     Args:
         bundle: an opened bundle.
-        dataset: what the evaluations were made on; its validation part is used for robustness.
-        part: of the evaluations.
-        evaluations: weight format -> what it did with every photograph of the part.
+        dataset: what the evaluations were made on; its validation split is used for robustness.
+        split: of the evaluations.
+        evaluations: weight format -> what it did with every photograph of the split.
         figures: `figures_of` these, with the comparison of the variants if it was made.
 
     Returns:
@@ -55,9 +55,9 @@ def write_report(
     """
     folder = bundle.folder / REPORT
     folder.mkdir(exist_ok=True)
-    report = collect(bundle, dataset, part, evaluations, figures)
+    report = collect(bundle, dataset, split, evaluations, figures)
     page = render(report, bundle.manifest.origins())
-    _draw_mistakes(folder / REPORT_PHOTOGRAPHS, report["mistakes"], dataset, part)
+    _draw_mistakes(folder / REPORT_PHOTOGRAPHS, report["mistakes"], dataset, split)
     write_json(folder / REPORT_FIGURES, report)
     write_bytes(folder / REPORT_PAGE, page.encode(errors="replace"))
     return folder / REPORT_PAGE
@@ -66,7 +66,7 @@ def write_report(
 def collect(
     bundle: Bundle,
     dataset: PhotoDataset,
-    part: str,
+    split: str,
     evaluations: dict[str, Evaluation],
     figures: dict[str, Any],
 ) -> dict[str, Any]:
@@ -80,12 +80,12 @@ def collect(
         "main": main,
         "calibration": _calibration(manifest.calibration, evaluation),
         "robustness": {
-            "part": ROBUSTNESS_PART,
-            "photos": len(dataset.part(ROBUSTNESS_PART)),
-            "accuracy": evaluate_robustness(classifier, dataset, ROBUSTNESS_PART),
+            "split": ROBUSTNESS_SPLIT,
+            "photos": len(dataset.split(ROBUSTNESS_SPLIT)),
+            "accuracy": evaluate_robustness(classifier, dataset, ROBUSTNESS_SPLIT),
         },
         "unknown": _unknown(classifier, evaluation),
-        "mistakes": _mistakes(evaluation, dataset, part),
+        "mistakes": _mistakes(evaluation, dataset, split),
         "history": _history(bundle),
     }
 
@@ -94,7 +94,7 @@ def render(report: dict[str, Any], origins: Sequence[str]) -> str:
     """The page of a report, with the bundle's `origins`."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["percent"] = lambda value, digits=1: f"{value * 100:.{digits}f} %"
-    main = report["figures"]["runtimes"][report["main"]]
+    main = report["figures"]["formats"][report["main"]]
     plots = {
         "confusion": report_plots.confusion(main["confusion"], report["bundle"]["class_names"]),
         "robustness": report_plots.robustness(report["robustness"]["accuracy"]),
@@ -104,8 +104,8 @@ def render(report: dict[str, Any], origins: Sequence[str]) -> str:
         plots["reliability"] = report_plots.reliability(*steps)
     if report["history"]:
         plots["training"] = report_plots.training_curves(report["history"])
-    if report["figures"].get("variants"):
-        plots["latencies"] = report_plots.latencies(report["figures"]["variants"]["rows"], FORMATS)
+    if report["figures"].get("comparison"):
+        plots["latencies"] = report_plots.latencies(report["figures"]["comparison"]["rows"], FORMATS)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         report=report,
@@ -156,12 +156,12 @@ def _unknown(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] |
     }
 
 
-def _mistakes(evaluation: Evaluation, dataset: PhotoDataset, part: str) -> list[dict[str, Any]]:
+def _mistakes(evaluation: Evaluation, dataset: PhotoDataset, split: str) -> list[dict[str, Any]]:
     """The wrong answers that were given with the highest probability."""
     confidence = evaluation.probabilities.max(axis=1)
     wrong = np.flatnonzero(evaluation.answers != evaluation.labels)
     order = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
-    photos, names = dataset.part(part), evaluation.class_names
+    photos, names = dataset.split(split), evaluation.class_names
     return [
         {
             "photo": photos[index].name,
@@ -175,11 +175,11 @@ def _mistakes(evaluation: Evaluation, dataset: PhotoDataset, part: str) -> list[
     ]
 
 
-def _draw_mistakes(folder: Path, mistakes: list[dict[str, Any]], dataset: PhotoDataset, part: str) -> None:
+def _draw_mistakes(folder: Path, mistakes: list[dict[str, Any]], dataset: PhotoDataset, split: str) -> None:
     with replacing(folder, over_folder=True) as beside:
         beside.mkdir()
         for mistake in mistakes:
-            photo = dataset.part(part)[mistake["position"]]
+            photo = dataset.split(split)[mistake["position"]]
             image = Image.fromarray(read_photo(photo.source, photo.name))
             image.thumbnail((THUMBNAIL, THUMBNAIL))
             image.save(beside / f"{mistake['position']}.jpg", quality=85)

@@ -82,24 +82,24 @@ DISTORTIONS: dict[str, Callable[[Picture], Picture]] = {
 }
 
 
-def evaluate_robustness(classifier: Classifier, dataset: PhotoDataset, part: str) -> dict[str, float]:
+def evaluate_robustness(classifier: Classifier, dataset: PhotoDataset, split: str) -> dict[str, float]:
     """Accuracy under each distortion.
 
     Args:
         classifier: a loaded bundle.
         dataset: with the same classes by name.
-        part: the validation part, if something is to be chosen by the result.
+        split: the validation split, if something is to be chosen by the result.
 
     Returns:
         Distortion -> accuracy, in the table's order.
 
     Raises:
-        UserError: other classes, or no such part.
+        UserError: other classes, or no such split.
     """
     names = classifier.bundle.manifest.class_names
     translate = labels_for(dataset, names)
     other = classifier.bundle.manifest.other
-    photos = [photo for photo in dataset.part(part) if translate[photo.label] != other]
+    photos = [photo for photo in dataset.split(split) if translate[photo.label] != other]
     labels = np.array([translate[photo.label] for photo in photos])
     answers: dict[str, list[np.ndarray]] = {name: [] for name in DISTORTIONS}
     for photo in photos:

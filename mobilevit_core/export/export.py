@@ -17,9 +17,9 @@ from mobilevit_core.bundle.manifest import Manifest, write_manifest
 from mobilevit_core.bundle.tflite_metadata import attach, describe
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.data.provenance import Seen
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.parity import Agreement
+from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.export.saved_model import EXTRA, save_saved_model
 from mobilevit_core.export.tflite import convert
 from mobilevit_core.files import replacing, write_bytes
@@ -48,14 +48,14 @@ class Pictures:
     @classmethod
     def of(cls, dataset: PhotoDataset, rule: ResizeRule) -> "Pictures":
         """From a data set: validation photographs are compared on, then training ones; never test ones."""
-        training = dataset.part("train")
+        training = dataset.split("train")
         each = math.ceil(CALIBRATION_PHOTOS / len(dataset.class_names))
         calibration = [
             photo
             for label in range(len(dataset.class_names))
             for photo in [photo for photo in training if photo.label == label][:each]
         ]
-        checked = [*dataset.part("validation"), *training][:CHECK_PHOTOS]
+        checked = [*dataset.split("validation"), *training][:CHECK_PHOTOS]
         return cls(tensors(checked, rule), tensors(calibration, rule))
 
     @classmethod
@@ -83,7 +83,7 @@ def export_saved_model(bundle: Bundle, folder: Path) -> None:
         write_bytes(beside / EXTRA / LABELS, "\n".join(manifest.class_names).encode())
 
 
-def check_tflite(expected: np.ndarray, name: str, content: bytes, images: np.ndarray) -> Agreement:
+def check_tflite(expected: np.ndarray, name: str, content: bytes, images: np.ndarray) -> Parity:
     """Runs a converted file and compares it with Keras.
 
     Args:
@@ -100,14 +100,14 @@ def check_tflite(expected: np.ndarray, name: str, content: bytes, images: np.nda
         candidate.write_bytes(content)
         runtime = LiteRTRuntime.load(candidate, default_threads())
         answers = np.stack([runtime.probabilities(image) for image in images])
-    agreement = Agreement.between(expected, answers)
-    agreement.require(name)
-    return agreement
+    parity = Parity.between(expected, answers)
+    parity.require(name)
+    return parity
 
 
 def write_tflite_formats(
     model: keras.Model, folder: Path, class_names: Sequence[str], pictures: Pictures
-) -> tuple[dict[str, Agreement], list[str]]:
+) -> tuple[dict[str, Parity], list[str]]:
     """Converts to every TFLite format, compares with Keras and writes what agrees.
 
     Args:
@@ -119,17 +119,17 @@ def write_tflite_formats(
     Returns:
         Written format -> how far it agrees, and one sentence for every format that was refused.
     """
-    agreements, refused = {}, []
+    parities, refused = {}, []
     expected = model.predict(pictures.checked, batch_size=16, verbose=0)
     for name, content in convert(model, pictures.calibration).items():
         content = describe(content, class_names, model.input_shape[1])
         try:
-            agreements[name] = check_tflite(expected, name, content, pictures.checked)
+            parities[name] = check_tflite(expected, name, content, pictures.checked)
         except UserError as error:
             refused.append(str(error))
         else:
             write_bytes(folder / FORMATS[name].file, content)
-    return agreements, refused
+    return parities, refused
 
 
 def export_again(
@@ -150,7 +150,7 @@ def export_again(
     pictures = Pictures.of(dataset, rule) if dataset else Pictures.drawn(rule.image_size)
     manifest = bundle.manifest.model_copy(update={"metrics": {}})  # nothing was measured on the new files
     model = load_keras(bundle.weights("keras"))
-    return write_exported(folder, model, manifest, pictures, bundle.history, bundle.seen)
+    return write_exported(folder, model, manifest, pictures, bundle.history, bundle.provenance)
 
 
 def write_exported(
@@ -159,7 +159,7 @@ def write_exported(
     manifest: Manifest,
     pictures: Pictures,
     history: Path | None,
-    seen: Seen | None,
+    provenance: Provenance | None,
 ) -> tuple[Bundle, list[str]]:
     """Saves a Keras model, converts it to every format, and writes all of it as one bundle.
 
@@ -180,16 +180,16 @@ def write_exported(
         model.save(beside / FORMATS["keras"].file)
         if history and history.is_file():
             shutil.copyfile(history, beside / HISTORY)
-        if seen:
-            seen.write(beside)
-        agreements, sentences = write_tflite_formats(model, beside, manifest.class_names, pictures)
+        if provenance:
+            provenance.write(beside)
+        parities, sentences = write_tflite_formats(model, beside, manifest.class_names, pictures)
         refused.extend(sentences)
         made = {
             "versions": {package: version(package) for package in VERSIONS_OF},
-            "agreement": {name: asdict(agreement) for name, agreement in agreements.items()},
+            "parity": {name: asdict(parity) for name, parity in parities.items()},
         }
         complete = manifest.model_copy(update=made)
-        for name in agreements:
+        for name in parities:
             attach(beside / FORMATS[name].file, complete, name)
         return complete
 

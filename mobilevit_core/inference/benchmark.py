@@ -160,7 +160,7 @@ def benchmark_bundle(bundle: Bundle, runs: int = 50, threads: Sequence[int] = (1
         "protocol": PROTOCOL.format(warmup=WARMUP, runs=runs, turn=TURN),
         "image_size": bundle.manifest.rule.image_size,
         "threads": list(threads),
-        "runtimes": {
+        "formats": {
             name: {
                 "engine": workers[name, threads[0]].facts["engine"],
                 "size_bytes": bundle.size_bytes(name),

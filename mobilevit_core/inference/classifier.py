@@ -9,7 +9,7 @@ from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.inference.runtimes import Runtime, load_runtime
 
-DEFAULT_RUNTIME = "float32"
+DEFAULT_FORMAT = "float32"
 
 
 class Classifier:
@@ -77,5 +77,5 @@ def load_classifier(
     """
     opened = open_bundle(bundle)
     expected = opened.expected
-    name = runtime or (DEFAULT_RUNTIME if DEFAULT_RUNTIME in expected else expected[0])
+    name = runtime or (DEFAULT_FORMAT if DEFAULT_FORMAT in expected else expected[0])
     return Classifier(opened, name, load_runtime(opened, name, threads))

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import keras
 
 from mobilevit_core.errors import UserError
-from mobilevit_core.training.ema import Averages
+from mobilevit_core.training.ema import EMA
 
 
-class AverageWeights(keras.callbacks.Callback):
+class UpdateEMA(keras.callbacks.Callback):
     """Updates the averages after every step and validates with them."""
 
-    def __init__(self, averages: Averages) -> None:
+    def __init__(self, ema: EMA) -> None:
         super().__init__()
-        self._averages = averages
+        self._averages = ema
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Takes in the step."""
@@ -64,7 +64,7 @@ class SaveEpoch(keras.callbacks.Callback):
         """
         if not math.isfinite(logs["loss"] + logs["val_loss"]):
             raise UserError(
-                f"The loss of epoch {epoch + 1} is {logs['loss']}, on the validation part "
+                f"The loss of epoch {epoch + 1} is {logs['loss']}, on the validation split "
                 f"{logs['val_loss']}: training diverged. The run folder keeps its last good "
                 "checkpoint; try a new run with a lower rate, for example "
                 f"--set learning_rate={self._learning_rate / 4:g}."

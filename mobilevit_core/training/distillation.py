@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.data.provenance import Seen
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.training.transfer import StartingWeights
@@ -41,9 +41,9 @@ class Teachers:
         return [StartingWeights(bundle).describe() for bundle in self._bundles]
 
     @property
-    def seen(self) -> list[Seen]:
+    def provenance(self) -> list[Provenance]:
         """The photographs that the teachers have seen."""
-        return [bundle.seen for bundle in self._bundles if bundle.seen]
+        return [bundle.provenance for bundle in self._bundles if bundle.provenance]
 
     def blend(self, batches: tf.data.Dataset, image_size: int, share: float) -> tf.data.Dataset:
         """Replaces a share of the labels by the mean of the teachers' probabilities.

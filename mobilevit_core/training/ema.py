@@ -20,7 +20,7 @@ def assign_flat(variables: Sequence[Any], flat: tf.Tensor) -> None:
         variable.assign(tf.reshape(values, variable.shape))
 
 
-class Averages:
+class EMA:
     """A moving average of every weight, normalization statistics included.
 
     Keras's own averages (`use_ema`) leave the statistics out: averaged weights with the live network's
@@ -47,7 +47,7 @@ class Averages:
     @tf.function
     def swap(self) -> None:
         """Exchanges averages and weights; a second call undoes it."""
-        weights, averages = lay_flat(self._weights), tf.identity(self.values)
-        with tf.control_dependencies([weights, averages]):
-            assign_flat(self._weights, averages)
+        weights, ema = lay_flat(self._weights), tf.identity(self.values)
+        with tf.control_dependencies([weights, ema]):
+            assign_flat(self._weights, ema)
             self.values.assign(weights)

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
-from mobilevit_core.data.provenance import Seen
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.files import write_bytes
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import PhotoSource
@@ -58,7 +58,7 @@ class Network:
     architecture: str
     variant: str
     origin: dict[str, Any]
-    seen: tuple[Seen, ...] = ()
+    provenance: tuple[Provenance, ...] = ()
 
     @cached_property  # compiled once, by the first photographs
     def features(self) -> keras.Model:
@@ -92,7 +92,12 @@ def open_network(weights: Bundle | str | os.PathLike[str], variant: str = "xxs")
     start, manifest = StartingWeights(bundle), bundle.manifest
     model = load_keras(bundle.weights("keras"))
     return Network(
-        model, manifest.rule, manifest.architecture, manifest.variant, start.describe(), tuple(start.seen)
+        model,
+        manifest.rule,
+        manifest.architecture,
+        manifest.variant,
+        start.describe(),
+        tuple(start.provenance),
     )
 
 

@@ -1,4 +1,4 @@
-"""From a trained model to its bundle: calibration on the validation part, then export."""
+"""From a trained model to its bundle: calibration on the validation split, then export."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.data.provenance import Seen
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.evaluation.calibration import (
     expected_calibration_error,
     fit_temperature,
@@ -28,12 +28,12 @@ def bundle_model(
     model: keras.Model,
     dataset: PhotoDataset,
     recipe: Recipe,
-    seen: Seen,
+    provenance: Provenance,
     origin: Mapping[str, Any] | None = None,
     history: Path | None = None,
     trained_on: Mapping[str, Any] | None = None,
 ) -> tuple[Bundle, list[str]]:
-    """Makes the bundle of a trained model: calibrates it on the validation part, converts, compares.
+    """Makes the bundle of a trained model: calibrates it on the validation split, converts, compares.
 
     Without validation photographs the probabilities stay uncalibrated and nothing is rejected; without
     training photographs there is no full int8 format.
@@ -41,7 +41,7 @@ def bundle_model(
     Args:
         folder: where; must not exist.
         model: the trained model at the recipe's image size; its classifier is scaled by the temperature.
-        dataset: its validation part is what temperature and threshold are fitted on and exports are
+        dataset: its validation split is what temperature and threshold are fitted on and exports are
             compared on.
         recipe: of the run.
         seen: the photographs that went into the weights.
@@ -54,7 +54,7 @@ def bundle_model(
         The bundle, and one sentence for every format that was refused.
     """
     rule = recipe.rule
-    calibrated = _calibrate(model, dataset.parts.get("validation", ()), rule, dataset.other)
+    calibrated = _calibrate(model, dataset.splits.get("validation", ()), rule, dataset.other)
     manifest = Manifest(
         class_names=dataset.class_names,
         rule=rule,
@@ -66,7 +66,7 @@ def bundle_model(
         **calibrated,
         other_class=dataset.other_class,
     )
-    return write_exported(folder, model, manifest, _pictures(dataset, rule), history, seen)
+    return write_exported(folder, model, manifest, _pictures(dataset, rule), history, provenance)
 
 
 def _calibrate(
@@ -82,7 +82,7 @@ def _calibrate(
     after = with_temperature(before, temperature)
     calibration = {
         "temperature": temperature,
-        "fitted_on": f"{len(photos)} photographs of the validation part",
+        "fitted_on": f"{len(photos)} photographs of the validation split",
         "expected_calibration_error": {
             "before": expected_calibration_error(before, labels),
             "after": expected_calibration_error(after, labels),
@@ -94,7 +94,7 @@ def _calibrate(
 
 def _pictures(dataset: PhotoDataset, rule: ResizeRule) -> Pictures:
     """What exports are compared on: photographs, as far as there are any."""
-    validation, training = (dataset.parts.get(part, ()) for part in ("validation", "train"))
+    validation, training = (dataset.splits.get(split, ()) for split in ("validation", "train"))
     if validation and training:
         return Pictures.of(dataset, rule)
     photos = [*validation, *training][:CHECK_PHOTOS]

@@ -9,7 +9,7 @@ from typing import Any
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.data.dataset import OTHER, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.loading import load_described
-from mobilevit_core.data.provenance import Seen
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.training.finalize import bundle_model
@@ -54,11 +54,14 @@ def finish_run(run: RunFolder, folder: Path | None = None) -> tuple[Bundle, list
         state = TrainingState(model, recipe.stages[-1][0], recipe, 1, checkpoint)
         state.copy_kept_weights(model)
         run.write_history(state.history)
-        seen, origin = Seen.read(run.path) or Seen(), {key: record.get(key) for key in ("start", "teachers")}
-        bundle, refused = bundle_model(
-            folder, model, dataset, recipe, seen, origin, run.history, record["data"]
+        provenance, origin = (
+            Provenance.read(run.path) or Provenance(),
+            {key: record.get(key) for key in ("start", "teachers")},
         )
-        if dataset.parts["validation"]:
+        bundle, refused = bundle_model(
+            folder, model, dataset, recipe, provenance, origin, run.history, record["data"]
+        )
+        if dataset.splits["validation"]:
             record_validation(bundle, dataset)
         return bundle, refused
 
@@ -76,30 +79,30 @@ def _remaining(record: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> 
     sources: dict[str, Path | bytes] = {}
     if any(not row["file"] for row in rows):
         sources = _by_digest(data, record["recipe"])
-    parts: dict[str, list[LabelledPhoto]] = {part: [] for part in data["photos"]}
+    splits: dict[str, list[LabelledPhoto]] = {split: [] for split in data["photos"]}
     missing = []
     for row in rows:
         source = _unchanged(row) if row["file"] else sources.get(row["sha256"])
         if source is None:
             missing.append(row["name"])
         else:
-            parts[row["split"]].append(LabelledPhoto(row["name"], class_names.index(row["class"]), source))
+            splits[row["split"]].append(LabelledPhoto(row["name"], class_names.index(row["class"]), source))
     if missing:
         names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
-        left = ", ".join(f"{len(photos)} of {part}" for part, photos in parts.items())
+        left = ", ".join(f"{len(photos)} of {split}" for split, photos in splits.items())
         note(f"{len(missing)} of {len(rows)} photographs are gone or have changed ({names}); left: {left}.")
-        _tell_consequences(parts)
-    photos = {part: tuple(photos) for part, photos in parts.items()}
+        _tell_consequences(splits)
+    photos = {split: tuple(photos) for split, photos in splits.items()}
     other_class = OTHER if class_names[-1] == OTHER else None
     return PhotoDataset(
-        data["name"], data["split"], class_names, photos, tuple(data["notes"]), other_class=other_class
+        data["name"], data["split_scheme"], class_names, photos, tuple(data["notes"]), other_class=other_class
     )
 
 
-def _tell_consequences(parts: Mapping[str, Sequence[LabelledPhoto]]) -> None:
-    if not parts["validation"]:
+def _tell_consequences(splits: Mapping[str, Sequence[LabelledPhoto]]) -> None:
+    if not splits["validation"]:
         note("without validation photographs, probabilities are not calibrated and nothing is rejected.")
-    if not parts["train"]:
+    if not splits["train"]:
         note("without training photographs, there is no int8 format.")
 
 
@@ -115,8 +118,8 @@ def _unchanged(row: Mapping[str, str]) -> Path | None:
 def _by_digest(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Path | bytes]:
     """The photographs of data sets that do not lie in files of their own."""
     try:
-        dataset = load_described(data, recipe["split"], recipe["seed"])
+        dataset = load_described(data, recipe["split_scheme"], recipe["seed"])
     except UserError as error:
         note(f"{data['name']} can't be loaded: {error}")
         return {}
-    return {photo.sha256: photo.source for photos in dataset.parts.values() for photo in photos}
+    return {photo.sha256: photo.source for photos in dataset.splits.values() for photo in photos}

@@ -28,7 +28,7 @@ from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.class_names import check_class_names
 from mobilevit_core.data.dataset import OTHER, PhotoDataset
 from mobilevit_core.data.loading import load_dataset
-from mobilevit_core.data.provenance import DIGITS, SEEN_PARTS, Seen
+from mobilevit_core.data.provenance import DIGITS, SEEN_SPLITS, Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.calibration import (
     expected_calibration_error,
@@ -81,7 +81,7 @@ class FittedHead:
     temperature: float
     seconds: float
     seed: int
-    seen: Seen = field(repr=False)
+    provenance: Provenance = field(repr=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ class FittedHead:
         Raises:
             UserError: the folder exists, or a photograph is gone.
         """
-        return write_exported(folder, self.model, self._manifest(), self._pictures(), None, self.seen)
+        return write_exported(folder, self.model, self._manifest(), self._pictures(), None, self.provenance)
 
     def _manifest(self) -> Manifest:
         after = self.evaluation
@@ -134,17 +134,17 @@ class FittedHead:
         before = with_temperature(after.probabilities, 1 / self.temperature)
         figures = {
             "data": self.data["name"],
-            "split": self.data["split"],
-            "part": CROSS_VALIDATION,
-            "seen": None,
-            "runtimes": {"keras": after.to_json()},
+            "split_scheme": self.data["split_scheme"],
+            "split": CROSS_VALIDATION,
+            "provenance": None,
+            "formats": {"keras": after.to_json()},
         }
         return Manifest(
             class_names=self.class_names,
             rule=self.rule,
             architecture=self.network.architecture,
             variant=self.network.variant,
-            recipe=_recipe(self.data["split"], self.seed) | {"strength": self.strength},
+            recipe=_recipe(self.data["split_scheme"], self.seed) | {"strength": self.strength},
             data=self.data,
             start=self.network.origin,
             metrics={CROSS_VALIDATION: figures},
@@ -222,7 +222,7 @@ def fit_head(
         temperature=temperature,
         seconds=time.perf_counter() - start,
         seed=seed,
-        seen=_joined(own, network.seen),
+        provenance=_joined(own, network.provenance),
     )
 
 
@@ -250,20 +250,20 @@ def train_head(
     Raises:
         UserError: as `fit_head`, or the folder holds another run.
     """
-    recipe, seen = _recipe(dataset.split, seed), Seen.by_training(dataset)
+    recipe, provenance = _recipe(dataset.split_scheme, seed), Provenance.by_training(dataset)
     with run.locked():
-        run.claim(dataset, recipe, {"start": network.origin}, seen)
+        run.claim(dataset, recipe, {"start": network.origin}, provenance)
         if run.bundle.exists():
             return open_bundle(run.bundle), []
         fitted = fit_head(dataset, network, cache=run.path / "features", seed=seed, progress=progress)
         return fitted.write_bundle(run.bundle)
 
 
-def _recipe(split: str, seed: int) -> dict[str, Any]:
-    return {"name": RECIPE, "split": split, "seed": seed}
+def _recipe(split_scheme: str, seed: int) -> dict[str, Any]:
+    return {"name": RECIPE, "split_scheme": split_scheme, "seed": seed}
 
 
-def _gathered(photos: Photos) -> tuple[tuple[str, ...], tuple[Example, ...], dict[str, Any], Seen]:
+def _gathered(photos: Photos) -> tuple[tuple[str, ...], tuple[Example, ...], dict[str, Any], Provenance]:
     """Class names, photographs, the manifest's `data` and the photographs' digests."""
     if isinstance(photos, Mapping):
         names = tuple(str(name) for name in photos)
@@ -272,11 +272,11 @@ def _gathered(photos: Photos) -> tuple[tuple[str, ...], tuple[Example, ...], dic
             for label, (name, sources) in enumerate(photos.items())
             for number, source in enumerate(sources, 1)
         )
-        return names, examples, _data_in_memory(names, examples), Seen(_digests(examples))
+        return names, examples, _data_in_memory(names, examples), Provenance(_digests(examples))
     dataset = photos if isinstance(photos, PhotoDataset) else load_dataset(os.fspath(photos), "whole")
-    used = [photo for part in SEEN_PARTS for photo in dataset.parts.get(part, ())]
+    used = [photo for split in SEEN_SPLITS for photo in dataset.splits.get(split, ())]
     examples = tuple(Example(photo.source, photo.label, photo.sha256, photo.name) for photo in used)
-    return dataset.class_names, examples, dataset.describe(), Seen(_digests(examples))
+    return dataset.class_names, examples, dataset.describe(), Provenance(_digests(examples))
 
 
 def _example(source: PhotoSource, label: int, name: str) -> Example:
@@ -302,7 +302,7 @@ def _data_in_memory(names: Sequence[str], examples: Sequence[Example]) -> dict[s
     lines = sorted(f"train {example.digest} {names[example.label]}" for example in examples)
     return {
         "name": "photographs in memory",
-        "split": "whole",
+        "split_scheme": "whole",
         "photos": {"train": len(examples)},
         "digest": hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest(),
         "notes": [],
@@ -326,11 +326,11 @@ def _digests(examples: Sequence[Example]) -> frozenset[str]:
     return frozenset(example.digest[:DIGITS] for example in examples)
 
 
-def _joined(own: Seen, before: Sequence[Seen]) -> Seen:
+def _joined(own: Provenance, before: Sequence[Provenance]) -> Provenance:
     train, validation = own.train, own.validation
-    for seen in before:
-        train, validation = train | seen.train, validation | seen.validation
-    return Seen(train, validation)
+    for provenance in before:
+        train, validation = train | provenance.train, validation | provenance.validation
+    return Provenance(train, validation)
 
 
 def _folds(class_names: Sequence[str], labels: np.ndarray) -> int:

@@ -115,7 +115,7 @@ def training_batches(
     The order and every random draw follow from the recipe's seed and the epoch's number alone.
 
     Args:
-        photos: the training part.
+        photos: the training split.
         cache: of the same photographs.
         num_classes: width of the one-hot labels.
         image_size: of this stage, pixels.

@@ -2,8 +2,8 @@ r"""Training recipes: named tables of values. Any value can be overridden on the
 
 `default`
     From scratch: AdamW with warm-up and cosine, averaged weights, low resolution first.
-    Expected on tf_flowers: 82.8 % on the validation part, 85.8 % (95 % interval 81.9 to 89.0) on the test
-    part, seed 0, 51 minutes on two cores of an AMD EPYC. Command:
+    Expected on tf_flowers: 82.8 % on the validation split, 85.8 % (95 % interval 81.9 to 89.0) on the test
+    split, seed 0, 51 minutes on two cores of an AMD EPYC. Command:
     python -m mobilevit_core train --data tf_flowers --run runs/default
 
 `pretrain`
@@ -21,12 +21,12 @@ r"""Training recipes: named tables of values. Any value can be overridden on the
 
 `finetune`
     From such weights to the classes wanted; photographs of tf_flowers with suspect labels are not trained
-    on. What ships was made by it. Expected on tf_flowers: 88.8 % on the validation part, 92.4 % (95 %
-    interval 89.2 to 94.7) on the test part with seed 0; 88.0 % and 92.4 % with seed 1; 15 minutes on two
+    on. What ships was made by it. Expected on tf_flowers: 88.8 % on the validation split, 92.4 % (95 %
+    interval 89.2 to 94.7) on the test split with seed 0; 88.0 % and 92.4 % with seed 1; 15 minutes on two
     cores of the newer AMD EPYC. Command:
     python -m mobilevit_core train --recipe finetune --weights runs/pretrain-192/bundle --run runs/finetune
 
-    What was tried, on the validation part (accuracy, negative log-likelihood; all squares of 192 px):
+    What was tried, on the validation split (accuracy, negative log-likelihood; all squares of 192 px):
     16 epochs at 128 px and 12 at 192, from `pretrain`, the whole photograph squashed     87.2 %, 0.382
     the same weights, central square of 0.875 of the shorter side                         89.6 %, 0.316
     trained with degrade 0.1, central square       86.1 %, 0.358; black and white from 50 to 73 %
@@ -49,7 +49,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from mobilevit_core.data.dataset import SPLITS, PhotoDataset
+from mobilevit_core.data.dataset import SPLIT_SCHEMES, PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import RESIZE_MODES, ResizeRule
 from mobilevit_core.models.image_size import check_image_size
@@ -57,7 +57,7 @@ from mobilevit_core.models.image_size import check_image_size
 UNEVEN = 3.0  # largest class over smallest, above which balance="auto" balances the classes
 
 CHOICES = {
-    "split": tuple(SPLITS),
+    "split_scheme": tuple(SPLIT_SCHEMES),
     "suspects": ("keep", "drop"),
     "resize_mode": tuple(RESIZE_MODES),
     "optimizer": ("adam", "adamw"),
@@ -78,7 +78,7 @@ class Recipe:
         image_size: of the finished model, pixels.
         resize_mode: how evaluation and prediction make a square, a key of `preprocessing.RESIZE_MODES`.
         crop_fraction: for center_crop.
-        split: a key of `photo_dataset.SPLITS`.
+        split_scheme: a key of `photo_dataset.SPLIT_SCHEMES`.
         suspects: "keep", or "drop" for training without the photographs of tf_flowers whose label looks
             wrong to the eye (154 of all 3,670).
         stages: (image size, epochs) pairs, trained one after the other.
@@ -96,14 +96,14 @@ class Recipe:
         color: strength of brightness, contrast and saturation jitter, 0 for none.
         degrade: chance of each of: out of focus, too dark or bright, tinted, grey; 0 for none.
         mix: share of the batches that MixUp or CutMix blends.
-        average_decay: decay a step of the averaged weights, 0 for none. With averages, validation and the
+        ema_decay: decay a step of the averaged weights, 0 for none. With averages, validation and the
             finished model use them.
         teaching: share of the targets that comes from teachers, where there are any.
         balance: "classes" draws all classes alike often, "none" every photograph, "auto" balances the
             classes where the largest has more than three times the photographs of the smallest.
         other_share: share of every batch that shows none of the classes, where there are such photographs;
             each of their sources has the same part of it.
-        epoch_photos: photographs per epoch; 0 for as many of the classes as the training part has, and
+        epoch_photos: photographs per epoch; 0 for as many of the classes as the training split has, and
             those of other things on top.
         keep: "last", or "best" for the epoch with the highest validation accuracy.
         seed: of initial weights, shuffling, augmentation and a folder's split.
@@ -114,7 +114,7 @@ class Recipe:
     image_size: int = 256
     resize_mode: str = "squash"
     crop_fraction: float = 1.0
-    split: str = "default"
+    split_scheme: str = "default"
     suspects: str = "keep"
     stages: tuple[tuple[int, int], ...] = ((256, 30),)
     batch_size: int = 32
@@ -130,8 +130,8 @@ class Recipe:
     color: float = 0.3
     degrade: float = 0
     mix: float = 0.3
-    average_decay: float = 0.998
-    teaching: float = 0.5
+    ema_decay: float = 0.998
+    distillation_weight: float = 0.5
     balance: str = "auto"
     other_share: float = 0.3
     epoch_photos: int = 0
@@ -151,7 +151,7 @@ class Recipe:
         for name in ("warmup_epochs", "weight_decay", "clip_norm", "epoch_photos", "seed"):
             if not 0 <= getattr(self, name) < 2**31:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more, and under 2^31.")
-        for name in ("label_smoothing", "mix", "average_decay", "color", "degrade", "teaching"):
+        for name in ("label_smoothing", "mix", "ema_decay", "color", "degrade", "distillation_weight"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
         if not 0 < self.other_share < 1:
@@ -181,9 +181,11 @@ class Recipe:
 
 RECIPES = {
     "default": Recipe(image_size=192, stages=((128, 56), (192, 12))),
-    "pretrain": Recipe(split="whole", image_size=128, stages=((128, 64),), crop_scale=0.25, balance="none"),
+    "pretrain": Recipe(
+        split_scheme="whole", image_size=128, stages=((128, 64),), crop_scale=0.25, balance="none"
+    ),
     "pretrain-192": Recipe(
-        split="whole",
+        split_scheme="whole",
         image_size=192,
         resize_mode="center_crop",
         crop_fraction=0.875,
@@ -206,7 +208,7 @@ RECIPES = {
     ),
     "keras-example": Recipe(
         architecture="keras_example",
-        split="keras-example",
+        split_scheme="keras-example",
         stages=((256, 30),),
         batch_size=64,
         optimizer="adam",
@@ -219,7 +221,7 @@ RECIPES = {
         crop="random_fixed",
         color=0,
         mix=0,
-        average_decay=0,
+        ema_decay=0,
         balance="none",
         keep="best",
     ),
@@ -252,7 +254,7 @@ def make_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
 
 def unevenness(dataset: PhotoDataset) -> float:
     """Training photographs of the largest class over those of the smallest, `OTHER` left aside."""
-    counts = [parts["train"] for name, parts in dataset.counts().items() if name != dataset.other_class]
+    counts = [splits["train"] for name, splits in dataset.counts().items() if name != dataset.other_class]
     return max(counts) / max(min(counts), 1)
 
 

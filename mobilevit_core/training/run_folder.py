@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import FILE as SEEN
-from mobilevit_core.data.provenance import Seen
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_bytes, write_json
 from mobilevit_core.training.checkpoints import Checkpoint, finished_epochs, newest
@@ -111,7 +111,11 @@ class RunFolder:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def claim(
-        self, dataset: PhotoDataset, recipe: Mapping[str, Any], origin: Mapping[str, Any], seen: Seen
+        self,
+        dataset: PhotoDataset,
+        recipe: Mapping[str, Any],
+        origin: Mapping[str, Any],
+        provenance: Provenance,
     ) -> None:
         """Records what the run is, or makes sure that it is still the same.
 
@@ -135,7 +139,7 @@ class RunFolder:
         rows = _photograph_rows(dataset)
         if not self.config.exists():
             write_bytes(self.photographs, _csv(rows, PHOTOGRAPH_COLUMNS))
-            seen.write(self.path)
+            provenance.write(self.path)
             write_json(self.config, config)  # the last: with it, the folder is a run
             return
         before = self.record()
@@ -229,7 +233,7 @@ def _photograph_rows(dataset: PhotoDataset) -> list[dict[str, str]]:
         name = dataset.class_names[photo.label]
         return dict(zip(PHOTOGRAPH_COLUMNS, (split, name, photo.name, photo.sha256, file), strict=True))
 
-    return [row(split, photo) for split, photos in dataset.parts.items() for photo in photos]
+    return [row(split, photo) for split, photos in dataset.splits.items() for photo in photos]
 
 
 def _different_values(before: Mapping[str, Any], now: Mapping[str, Any], done: int) -> list[str]:

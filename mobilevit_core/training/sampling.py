@@ -39,9 +39,9 @@ class Sampling:
     def of(cls, dataset: PhotoDataset, recipe: Recipe) -> "Sampling":
         """As the data set's sources and the recipe's `balance`, `other_share` and `epoch_photos` say.
 
-        An epoch has as many photographs of the classes as the training part, and those of `OTHER` on top.
+        An epoch has as many photographs of the classes as the training split, and those of `OTHER` on top.
         """
-        photos, other = dataset.part("train"), dataset.other
+        photos, other = dataset.split("train"), dataset.other
         labels = np.array([photo.label for photo in photos])
         wanted = np.ones(len(photos), bool) if other is None else labels != other
         balanced = balances(dataset, recipe)

@@ -11,7 +11,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.models.create import create_mobilevit, logits_model
 from mobilevit_core.training import checkpoints
 from mobilevit_core.training.checkpoints import Checkpoint
-from mobilevit_core.training.ema import Averages
+from mobilevit_core.training.ema import EMA
 from mobilevit_core.training.flat_adamw import FlatAdamW
 from mobilevit_core.training.fused_model import training_form
 from mobilevit_core.training.progress import note
@@ -54,14 +54,14 @@ class TrainingState:
             jit_compile=False,  # XLA is several times slower on CPU
         )
         self.trained.optimizer.build(self.trained.trainable_variables)
-        self.averages = Averages(self.trained, recipe.average_decay) if recipe.average_decay else None
+        self.ema = EMA(self.trained, recipe.ema_decay) if recipe.ema_decay else None
         self._recipe = recipe
         self._best: list[np.ndarray] = []
         self.epoch, self.history = 0, []
         # Listed now: metrics add variables of their own while they run, which need not be kept.
         variables = [*self.trained.variables, *self.trained.optimizer.variables]
         self._variables = [variable.value for variable in variables]
-        self._variables += [self.averages.values] if self.averages else []
+        self._variables += [self.ema.values] if self.ema else []
         if checkpoint:
             self._restore(checkpoint)
 
@@ -100,13 +100,13 @@ class TrainingState:
     @contextmanager
     def kept_weights(self) -> Iterator[None]:
         """Inside, the network has the weights that validation and the finished model use."""
-        if self.averages:
-            self.averages.swap()
+        if self.ema:
+            self.ema.swap()
         try:
             yield
         finally:
-            if self.averages:
-                self.averages.swap()
+            if self.ema:
+                self.ema.swap()
 
     def copy_kept_weights(self, model: keras.Model) -> None:
         """Gives the plain model the weights that the recipe keeps."""

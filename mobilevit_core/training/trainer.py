@@ -13,12 +13,12 @@ import keras
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import PhotoDataset
-from mobilevit_core.data.provenance import Seen
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.data.summary import write_skipped
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.metrics import evaluate_runtimes, figures_of
+from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
 from mobilevit_core.models.create import check_variant, create_mobilevit
-from mobilevit_core.training.callbacks import AddEpochFacts, AverageWeights, SaveEpoch
+from mobilevit_core.training.callbacks import AddEpochFacts, SaveEpoch, UpdateEMA
 from mobilevit_core.training.distillation import Teachers
 from mobilevit_core.training.finalize import bundle_model
 from mobilevit_core.training.input_pipeline import (
@@ -49,13 +49,13 @@ def train_bundle(
     start: Start | None = None,
     teachers: Teachers | None = None,
 ) -> tuple[Bundle, list[str]]:
-    """Trains to the end, makes the bundle and records its accuracy on the validation part.
+    """Trains to the end, makes the bundle and records its accuracy on the validation split.
 
     A run that has its bundle already is left as it is. With more epochs than before in the recipe's stages,
     it is continued; its bundle is kept under another name.
 
     Args:
-        dataset: must have a train and a validation part.
+        dataset: must have a train and a validation split.
         recipe: all values of the run.
         run: its folder; made if it is missing.
         start: weights to start from; fresh ones by default.
@@ -70,32 +70,34 @@ def train_bundle(
         Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch.
     """
     check_variant(recipe.architecture, recipe.variant)
-    dataset.part("train"), dataset.part("validation")
+    dataset.split("train"), dataset.split("validation")
     if start:
         start.check(recipe)
     provenance = start.describe() if start else None
     learned_from = teachers.describe() if teachers else None
     origin = {"start": provenance, "teachers": learned_from}
-    before = [*(start.seen if start else []), *(teachers.seen if teachers else [])]
-    seen = Seen.by_training(dataset, before)
+    before = [*(start.provenance if start else []), *(teachers.provenance if teachers else [])]
+    provenance = Provenance.by_training(dataset, before)
     with run.locked(), ending_clearly(run, recipe.epochs):
-        run.claim(dataset, recipe.to_json(), origin, seen)
+        run.claim(dataset, recipe.to_json(), origin, provenance)
         write_skipped(run.path, dataset)
         refused: list[str] = []
         bundle = _finished(run, recipe)
         if bundle is None:
             model = train(dataset, recipe, run, start, teachers)
             _put_shorter_bundle_aside(run)
-            bundle, refused = bundle_model(run.bundle, model, dataset, recipe, seen, origin, run.history)
+            bundle, refused = bundle_model(
+                run.bundle, model, dataset, recipe, provenance, origin, run.history
+            )
         if "validation" not in bundle.manifest.metrics:  # new, or stopped just before this line
             record_validation(bundle, dataset)
     return bundle, refused
 
 
 def record_validation(bundle: Bundle, dataset: PhotoDataset) -> None:
-    """Measures every weight format of a bundle on the validation part and records the figures in it."""
-    evaluations = evaluate_runtimes(bundle, dataset, "validation", bundle.expected)
-    bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation", bundle.seen))
+    """Measures every weight format of a bundle on the validation split and records the figures in it."""
+    evaluations = evaluate_formats(bundle, dataset, "validation", bundle.expected)
+    bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation", bundle.provenance))
 
 
 def _finished(run: RunFolder, recipe: Recipe) -> Bundle | None:
@@ -122,7 +124,7 @@ def train(
     """Trains to the end of the recipe, or goes on from the newest checkpoint in the run folder.
 
     Args:
-        dataset: must have a train and a validation part.
+        dataset: must have a train and a validation split.
         recipe: all values of the run.
         run: its folder, claimed for this run.
         start: weights to start from; a checkpoint in the run folder goes before.
@@ -171,7 +173,7 @@ def _train_stages(
             continue
         if cache is None:
             largest = max(size for size, _ in recipe.stages)
-            cache = PhotoCache(dataset.part("train"), round(largest * CACHE_MARGIN), run.cache)
+            cache = PhotoCache(dataset.split("train"), round(largest * CACHE_MARGIN), run.cache)
             print(cache.describe(), file=sys.stderr, flush=True)
         if state.trained.input_shape[1] != image_size:
             state = TrainingState(model, image_size, recipe, _steps(dataset, recipe), state.checkpoint())
@@ -189,13 +191,17 @@ def _train_stage(
     teachers: Teachers | None,
 ) -> None:
     """Trains one stage up to the epoch `end`."""
-    photos, validation, classes = dataset.part("train"), dataset.part("validation"), len(dataset.class_names)
+    photos, validation, classes = (
+        dataset.split("train"),
+        dataset.split("validation"),
+        len(dataset.class_names),
+    )
     image_size = state.trained.input_shape[1]
     rule = replace(recipe.rule, image_size=image_size)
     sampling = Sampling.of(dataset, recipe)
     batches = training_batches(photos, cache, classes, image_size, recipe, state.epoch, sampling)
     if teachers:
-        batches = teachers.blend(batches, image_size, recipe.teaching)
+        batches = teachers.blend(batches, image_size, recipe.distillation_weight)
     callbacks = _callbacks(state, recipe, _steps(dataset, recipe), run)
     try:
         state.trained.fit(
@@ -216,9 +222,9 @@ def _train_stage(
 def _callbacks(
     state: TrainingState, recipe: Recipe, steps: int, run: RunFolder
 ) -> list[keras.callbacks.Callback]:
-    averaging = [AverageWeights(state.averages)] if state.averages else []
+    ema_callbacks = [UpdateEMA(state.ema)] if state.ema else []
     return [
-        *averaging,
+        *ema_callbacks,
         keras.callbacks.TerminateOnNaN(),
         AddEpochFacts(),
         SaveEpoch(lambda epoch, row: state.finish_epoch(row, run), recipe.learning_rate),

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import keras
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
-from mobilevit_core.data.provenance import Seen
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.models.released_weights import HEAD, ReleasedWeights, is_released, open_weights
@@ -19,7 +19,7 @@ class Start(Protocol):
     """What a training can start from."""
 
     @property
-    def seen(self) -> list[Seen]:
+    def provenance(self) -> list[Provenance]:
         """The photographs that went into the weights, where they are known."""
 
     def describe(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class ReleasedStart:
     weights: ReleasedWeights
 
     @property
-    def seen(self) -> list[Seen]:
+    def provenance(self) -> list[Provenance]:
         """Nothing is known of the photographs one by one."""
         return []
 
@@ -109,9 +109,9 @@ class StartingWeights:
         }
 
     @property
-    def seen(self) -> list[Seen]:
+    def provenance(self) -> list[Provenance]:
         """The photographs that the bundle has seen; empty for a bundle that does not tell."""
-        return [self.bundle.seen] if self.bundle.seen else []
+        return [self.bundle.provenance] if self.bundle.provenance else []
 
     def check(self, recipe: Recipe) -> None:
         """Raises a UserError unless the bundle has the recipe's network."""

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.load [--clients 32] [--minutes 10] [--keep-uploads 120]
 
 Starts app.py on this machine alone. Every client has photographs of its own whose answers are known
-beforehand (tf_flowers' test part where it is prepared, else drawn ones), uploads one after the other, and
+beforehand (tf_flowers' test split where it is prepared, else drawn ones), uploads one after the other, and
 compares. A client that finds the queue full tries again, as the answer tells it to. Memory is read
 from /proc, so this needs Linux.
 """
@@ -64,7 +64,7 @@ def photographs(bundle: str, number: int) -> list[Photo]:
     import tensorflow_datasets as tfds
 
     if (Path(tfds.builder("tf_flowers").data_dir) / "dataset_info.json").exists():
-        sources = [photo.source for photo in load_dataset("tf_flowers").part("test")][:number]
+        sources = [photo.source for photo in load_dataset("tf_flowers").split("test")][:number]
     else:
         sources = [_drawn(seed) for seed in range(number)]
     classifier = load_classifier(bundle, WEIGHTS)

@@ -56,15 +56,17 @@ def main() -> None:
     """Prints, for every TFLite file, how often both give the same answer, and both accuracies."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", nargs="?", default="demo/weights")
-    parser.add_argument("--part", default="test")
+    parser.add_argument("--split", default="test")
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
     names = bundle.manifest.class_names
     dataset = load_dataset(bundle.manifest.data["name"])
-    photos = dataset.part(arguments.part)
+    photos = dataset.split(arguments.split)
     labels = np.array([names.index(dataset.class_names[photo.label]) for photo in photos])
     whole = [read_photo(photo.source, photo.name) for photo in photos]
-    print(f"mediapipe {mp.__version__}, {len(photos)} photographs of {dataset.name}, part {arguments.part}\n")
+    print(
+        f"mediapipe {mp.__version__}, {len(photos)} photographs of {dataset.name}, split {arguments.part}\n"
+    )
     print("same top-1 as ours, and accuracy; largest difference of a probability for the same picture\n")
     print(f"{'weights':22}{'same picture':>14}{'difference':>12}{'whole':>16}{'region':>16}{'ours':>10}")
     for name in tflite_formats():

@@ -105,13 +105,13 @@ def with_head(draw: Draw, network: Network, cache: FeatureCache, features: Featu
 def with_finetune(draw: Draw, weights: str, variant: str) -> Result:
     """Trains the whole network by the recipe `finetune` and tests it."""
     start_time = time.perf_counter()
-    parts: dict[str, list[LabelledPhoto]] = {"train": [], "validation": []}
+    splits: dict[str, list[LabelledPhoto]] = {"train": [], "validation": []}
     for label, paths in enumerate(draw.training.values()):
         held = max(round(len(paths) * HELD_BACK), 1)
         for place, path in enumerate(paths):
-            parts["validation" if place < held else "train"].append(LabelledPhoto(str(path), label, path))
+            splits["validation" if place < held else "train"].append(LabelledPhoto(str(path), label, path))
     dataset = PhotoDataset(
-        "draw", "folders", tuple(draw.training), {name: tuple(photos) for name, photos in parts.items()}
+        "draw", "folders", tuple(draw.training), {name: tuple(photos) for name, photos in splits.items()}
     )
     recipe = make_recipe("finetune", {"variant": variant, "seed": str(draw.number)})
     with tempfile.TemporaryDirectory() as folder:

@@ -105,7 +105,7 @@ FIELDS: list[tuple[str, Any, str]] = [
     ("files.int8.bytes", -1, "files.int8.bytes is -1"),
     ("files.int8.bytes", 1.5, "files.int8.bytes is 1.5"),
     ("recipe", None, "recipe is None; it must be an object"),
-    ("recipe.split", 3, "recipe.split is 3; it must be text"),
+    ("recipe.split_scheme", 3, "recipe.split_scheme is 3; it must be text"),
     ("recipe.seed", -1, "recipe.seed is -1"),
     ("recipe.seed", "0", "recipe.seed is '0'"),
     ("data", [], "data is []"),

@@ -16,7 +16,7 @@ TWO = {"blue": 10, "red": 10}
 
 
 def sizes(dataset: PhotoDataset) -> list[int]:
-    return [len(dataset.parts.get(part, ())) for part in ("train", "validation", "test")]
+    return [len(dataset.splits.get(split, ())) for split in ("train", "validation", "test")]
 
 
 def reasons(dataset: PhotoDataset) -> dict[str, str]:
@@ -37,7 +37,7 @@ def test_splits_in_the_usual_spellings(spellings: tuple[str, ...], tmp_path: Pat
     for seed, (name, count) in enumerate(zip(spellings, (8, 2, 3), strict=True)):
         noise_folder(tmp_path / name, dict.fromkeys(TWO, count), seed)
     dataset = load_dataset(str(tmp_path))
-    assert dataset.class_names == ("blue", "red") and dataset.split == "folders"
+    assert dataset.class_names == ("blue", "red") and dataset.split_scheme == "folders"
     assert sizes(dataset) == [16, 4, 6]
 
 
@@ -150,10 +150,10 @@ def test_near_copies_come_into_one_part(tmp_path: Path) -> None:
         copy.save(path.with_name(f"copy {path.name}"), quality=60)
     dataset = load_dataset(str(folder))
     places: dict[str, set[str]] = {}
-    for part, photos in dataset.parts.items():
+    for split, photos in dataset.splits.items():
         for photo in photos:
-            places.setdefault(photo.name.replace("copy ", ""), set()).add(part)
-    assert len(places) == 80 and all(len(parts) == 1 for parts in places.values())
+            places.setdefault(photo.name.replace("copy ", ""), set()).add(split)
+    assert len(places) == 80 and all(len(splits) == 1 for splits in places.values())
     assert sizes(dataset) == [128, 16, 16]
 
 
@@ -163,8 +163,8 @@ def test_near_copies_across_given_splits_are_not_trained_on(tmp_path: Path) -> N
     with Image.open(tmp_path / "test" / "red" / "003.jpg") as image:
         image.resize((61, 47)).save(tmp_path / "train" / "red" / "copy.jpg", quality=60)
     dataset = load_dataset(str(tmp_path))
-    assert "red/copy.jpg" not in {photo.name for photo in dataset.part("train")}
-    assert "1 training photographs left out: (nearly) the same as one of another part" in dataset.notes
+    assert "red/copy.jpg" not in {photo.name for photo in dataset.split("train")}
+    assert "1 training photographs left out: (nearly) the same as one of another split" in dataset.notes
 
 
 def test_other_things_are_a_class_of_their_own(tmp_path: Path) -> None:

@@ -16,21 +16,21 @@ from mobilevit_core.files import write_json
 from tests.drawing import COLORS, draw_folder, draw_photo, noise_folder
 
 
-def names(dataset: PhotoDataset, part: str) -> set[str]:
-    return {photo.name for photo in dataset.part(part)}
+def names(dataset: PhotoDataset, split: str) -> set[str]:
+    return {photo.name for photo in dataset.split(split)}
 
 
 def test_a_folder_is_split_by_class_and_seed(photo_folder: Path, tmp_path: Path) -> None:
     dataset = load_dataset(str(photo_folder))
     assert dataset.class_names == ("blue", "green", "red")
-    assert {part: len(photos) for part, photos in dataset.parts.items()} == {
+    assert {split: len(photos) for split, photos in dataset.splits.items()} == {
         "train": 24,
         "validation": 3,
         "test": 3,
     }
-    assert {photo.label for photo in dataset.part("test")} == {0, 1, 2}
+    assert {photo.label for photo in dataset.split("test")} == {0, 1, 2}
     assert not names(dataset, "train") & names(dataset, "test")
-    for photo in dataset.part("train"):
+    for photo in dataset.split("train"):
         assert photo.name.startswith(dataset.class_names[photo.label])
     moved = shutil.copytree(photo_folder, tmp_path / "moved")
     assert load_dataset(str(moved)).describe()["digest"] == dataset.describe()["digest"]
@@ -38,22 +38,22 @@ def test_a_folder_is_split_by_class_and_seed(photo_folder: Path, tmp_path: Path)
 
 
 def test_folders_for_the_parts_are_respected(tmp_path: Path) -> None:
-    for part, count in (("train", 4), ("val", 2), ("test", 3)):
-        noise_folder(tmp_path / part, dict.fromkeys(COLORS, count), seed=count)
+    for split, count in (("train", 4), ("val", 2), ("test", 3)):
+        noise_folder(tmp_path / split, dict.fromkeys(COLORS, count), seed=count)
     dataset = load_dataset(str(tmp_path))
-    assert dataset.split == "folders"
-    assert [len(dataset.part(part)) for part in ("train", "validation", "test")] == [12, 6, 9]
+    assert dataset.split_scheme == "folders"
+    assert [len(dataset.split(split)) for split in ("train", "validation", "test")] == [12, 6, 9]
     shutil.rmtree(tmp_path / "val")
     dataset = load_dataset(str(tmp_path))
-    assert [len(dataset.part(part)) for part in ("train", "validation", "test")] == [9, 3, 9]
+    assert [len(dataset.split(split)) for split in ("train", "validation", "test")] == [9, 3, 9]
 
 
 def test_a_photograph_of_another_part_is_left_out_of_training(tmp_path: Path) -> None:
-    for part, count in (("train", 3), ("test", 1)):
-        draw_folder(tmp_path / part, count)  # the test photographs are the first of the training's
+    for split, count in (("train", 3), ("test", 1)):
+        draw_folder(tmp_path / split, count)  # the test photographs are the first of the training's
     dataset = load_dataset(str(tmp_path))
-    digests = {photo.sha256 for photo in (*dataset.part("test"), *dataset.part("validation"))}
-    assert not digests & {photo.sha256 for photo in dataset.part("train")}
+    digests = {photo.sha256 for photo in (*dataset.split("test"), *dataset.split("validation"))}
+    assert not digests & {photo.sha256 for photo in dataset.split("train")}
     assert "left out" in dataset.notes[-1]
 
 
@@ -63,7 +63,7 @@ def test_damaged_and_foreign_files_are_named_counted_and_skipped(tmp_path: Path)
     (folder / "red" / "text.png").write_text("no photograph")
     (folder / "blue" / "phone.heic").write_bytes(b"heic")
     dataset = load_dataset(str(folder))
-    assert sum(len(photos) for photos in dataset.parts.values()) == 15
+    assert sum(len(photos) for photos in dataset.splits.values()) == 15
     (note,) = dataset.notes
     assert note.startswith(
         "3 files skipped: 2 damaged, or not a picture inside (broken.jpg, text.png); 1 HEIC"
@@ -96,9 +96,9 @@ def test_wrong_folders_get_one_clear_message(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("train", ["Train", "training"])
 def test_parts_are_recognized_by_any_common_name(train: str, tmp_path: Path) -> None:
-    for part, count in ((train, 6), ("VALID", 1), ("Testing", 2)):
-        draw_folder(tmp_path / part, count)
-        for number, path in enumerate(sorted((tmp_path / part).rglob("*.jpg"))):
+    for split, count in ((train, 6), ("VALID", 1), ("Testing", 2)):
+        draw_folder(tmp_path / split, count)
+        for number, path in enumerate(sorted((tmp_path / split).rglob("*.jpg"))):
             draw_photo((number, count, 90), seed=1000 * count + number).save(path)
     assert load_dataset(str(tmp_path)).describe()["photos"] == {"train": 18, "validation": 3, "test": 6}
     (tmp_path / "roses").mkdir()
@@ -114,7 +114,7 @@ def test_odd_names_and_hidden_folders(tmp_path: Path) -> None:
     (folder / "red").rename(folder / "röt [b]")
     dataset = load_dataset(str(folder))
     assert dataset.class_names == ("blue", "green", "röt [b]")
-    assert sum(len(photos) for photos in dataset.parts.values()) == 14
+    assert sum(len(photos) for photos in dataset.splits.values()) == 14
 
 
 def test_too_few_photographs_are_told(tmp_path: Path) -> None:
@@ -141,19 +141,19 @@ def test_a_name_that_nobody_knows_is_refused(name: str) -> None:
 @pytest.mark.photographs
 def test_the_parts_of_tf_flowers(tf_flowers: PhotoDataset) -> None:
     assert tf_flowers.class_names == ("dandelion", "daisy", "tulips", "sunflowers", "roses")
-    assert {part: len(photos) for part, photos in tf_flowers.parts.items()} == {
-        "train": 2929,  # 2,936 without 7 near-duplicates of the other parts
+    assert {split: len(photos) for split, photos in tf_flowers.splits.items()} == {
+        "train": 2929,  # 2,936 without 7 near-duplicates of the other splits
         "validation": 367,
         "test": 367,
     }
     # The name that a bundle records brings the same photographs back.
     assert load_dataset(tf_flowers.name).describe() == tf_flowers.describe()
     example = load_dataset("tf_flowers", "keras-example")
-    test = {photo.sha256 for photo in tf_flowers.part("test")}
-    assert test == {photo.sha256 for photo in example.part("validation")}
-    assert not test & {photo.sha256 for photo in tf_flowers.part("train")}
-    with pytest.raises(UserError, match="no part 'test'"):
-        example.part("test")
+    test = {photo.sha256 for photo in tf_flowers.split("test")}
+    assert test == {photo.sha256 for photo in example.split("validation")}
+    assert not test & {photo.sha256 for photo in tf_flowers.split("train")}
+    with pytest.raises(UserError, match="no split 'test'"):
+        example.split("test")
 
 
 def test_names_that_are_no_text_reach_records(tmp_path: Path) -> None:
@@ -170,11 +170,11 @@ def test_names_that_are_no_text_reach_records(tmp_path: Path) -> None:
 
 
 def test_a_whole_data_set_joins_its_parts(tmp_path: Path) -> None:
-    for seed, part in enumerate(("train", "valid", "test")):
-        noise_folder(tmp_path / part, dict.fromkeys(COLORS, 10), seed)
+    for seed, split in enumerate(("train", "valid", "test")):
+        noise_folder(tmp_path / split, dict.fromkeys(COLORS, 10), seed)
     dataset = load_dataset(str(tmp_path), "whole")
-    assert {part: len(photos) for part, photos in dataset.parts.items()}["validation"] == 6
-    seen = {photo.name.split("/")[0] for photo in dataset.part("train")}
+    assert {split: len(photos) for split, photos in dataset.splits.items()}["validation"] == 6
+    seen = {photo.name.split("/")[0] for photo in dataset.split("train")}
     assert seen == {"train", "valid", "test"}
 
 
@@ -196,15 +196,15 @@ def test_slices_of_a_named_data_set() -> None:
 
 def test_look_alikes_of_held_out_photographs_are_not_trained_on(tmp_path: Path) -> None:
     theirs = load_dataset(str(draw_folder(tmp_path / "theirs")))
-    held_out = theirs.part("test")[0]
+    held_out = theirs.split("test")[0]
     ours = draw_folder(tmp_path / "ours", photos_per_class=12)
     for path in ours.rglob("*.jpg"):  # unlike anything: noise
         noise = np.random.default_rng(int(path.stem) + 100 * ord(path.parent.name[0]))
         Image.fromarray(noise.integers(0, 255, (90, 120, 3), np.uint8)).save(path)
     with Image.open(held_out.source) as image:  # mirrored, smaller, compressed anew
         copy = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((97, 71))
-    names = [photo.name for photo in load_dataset(str(ours), "whole").part("train")]
+    names = [photo.name for photo in load_dataset(str(ours), "whole").split("train")]
     copy.save(ours / names[0], quality=60)
     dataset = load_dataset(str(ours), "whole", leave_out=theirs)
-    assert [photo.name for photo in dataset.part("train")] == names[1:]
+    assert [photo.name for photo in dataset.split("train")] == names[1:]
     assert "1 training photographs left out: like a validation or test photograph" in dataset.notes[-1]

@@ -17,7 +17,7 @@ def test_classes_of_the_same_name_or_wordnet_id_are_joined(tmp_path: Path) -> No
     second = noise_folder(tmp_path / "b=c", {"n02085620-Chihuahua": 10, "water lily": 10, "tulip": 10}, 2)
     dataset = load_dataset([str(first), str(second)])
     assert dataset.class_names == ("Water_Lily", "n02085620", "rose", "tulip")
-    totals = {name: sum(parts.values()) for name, parts in dataset.counts().items()}
+    totals = {name: sum(splits.values()) for name, splits in dataset.counts().items()}
     assert totals == {"Water_Lily": 20, "n02085620": 20, "rose": 10, "tulip": 10}
     described = dataset.describe()
     assert [row["data"] for row in described["sources"]] == [str(first), str(second)]
@@ -27,12 +27,12 @@ def test_classes_of_the_same_name_or_wordnet_id_are_joined(tmp_path: Path) -> No
 def test_a_copy_that_another_source_holds_back_is_not_trained_on(tmp_path: Path) -> None:
     first = noise_folder(tmp_path / "a", {"red": 10, "blue": 10}, 1)
     second = noise_folder(tmp_path / "b", {"red": 10, "blue": 10}, 2)
-    held_out = load_dataset(str(second)).part("test")[0]
+    held_out = load_dataset(str(second)).split("test")[0]
     with Image.open(held_out.source) as image:
         image.resize((61, 47)).save(first / held_out.name.split("/")[0] / "copy.jpg", quality=60)
     dataset = load_dataset([str(first), str(second)])
-    copies = [photo for photos in dataset.parts.values() for photo in photos if "copy" in photo.name]
-    assert all(photo not in dataset.part("train") for photo in copies)
+    copies = [photo for photos in dataset.splits.values() for photo in photos if "copy" in photo.name]
+    assert all(photo not in dataset.split("train") for photo in copies)
 
 
 def test_what_a_bundle_records_brings_the_same_photographs_back(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_classes_with_wanted_names_stay_out_of_the_others(tmp_path: Path) -> Non
     wanted = noise_folder(tmp_path / "flowers", {"sunflowers": 10, "daisy": 10}, 1)
     other = noise_folder(tmp_path / "things", {"sunflower": 10, "lotus": 10, "cup": 10}, 2)
     dataset = load_dataset(str(wanted), other=[str(other)], other_without=["Lotus"])
-    kept = {photo.name.split("/")[0] for photo in dataset.part("train") if photo.label == dataset.other}
+    kept = {photo.name.split("/")[0] for photo in dataset.split("train") if photo.label == dataset.other}
     assert kept == {"cup"}
     assert any(note.endswith("left out of '_other' by name: lotus, sunflower") for note in dataset.notes)
     with pytest.raises(UserError, match="have no class 'lily'. They have: cup, lotus, sunflower"):
@@ -66,7 +66,7 @@ def test_others_that_look_like_a_wanted_photograph_stay_out(tmp_path: Path) -> N
     with Image.open(wanted / "red" / "002.jpg") as image:
         image.resize((61, 47)).save(other / "copy.jpg", quality=60)
     dataset = load_dataset(str(wanted), other=[str(other)])
-    assert "copy.jpg" not in {p.name for photos in dataset.parts.values() for p in photos}
+    assert "copy.jpg" not in {p.name for photos in dataset.splits.values() for p in photos}
     assert f"{other}: 1 photographs left out of '_other': like one of a class" in dataset.notes
 
 

@@ -68,7 +68,7 @@ def test_a_flower_gets_an_answer_from_every_runtime(
     tmp_path: Path,
 ) -> None:
     flower = tmp_path / "flower.jpg"
-    flower.write_bytes(tf_flowers.part("test")[0].source)
+    flower.write_bytes(tf_flowers.split("test")[0].source)
     page = browser.new_page(viewport={"width": 1366, "height": 768})
     page.goto(url)
     page.set_input_files(PHOTO, flower)
@@ -139,7 +139,7 @@ def test_this_device_answers_as_the_server(
 ) -> None:
     page = browser.new_page()
     frame = panel_of(page, url)
-    photos = tf_flowers.part("test")[:60]
+    photos = tf_flowers.split("test")[:60]
     expected = [load_classifier(shipped.folder, "float32").probabilities(photo.source) for photo in photos]
     answers = [frame.evaluate(ASK, base64.b64encode(photo.source).decode()) for photo in photos]
     same = sum(
@@ -210,7 +210,7 @@ def test_the_evidence_is_the_bundles_report(
     page.goto(url)
     page.get_by_role("tab", name="Evidence").click()
     report = page.frame_locator("#evidence iframe")
-    accuracy = shipped.manifest.metrics["test"]["runtimes"]["keras"]["accuracy"]
+    accuracy = shipped.manifest.metrics["test"]["formats"]["keras"]["accuracy"]
     report.get_by_text(f"{accuracy * 100:.2f} %").first.wait_for()
     page.close()
 

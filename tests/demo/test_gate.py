@@ -18,7 +18,7 @@ from tests.demo.visitor import FILE, Visitor
 def index_of(visitor: Visitor, label: str) -> int:
     """Number of the private handler that takes a component with this label."""
     config = visitor.get("config").json()
-    ids = [part["id"] for part in config["components"] if part["props"].get("label", "").startswith(label)]
+    ids = [split["id"] for split in config["components"] if split["props"].get("label", "").startswith(label)]
     private = [
         row for row in config["dependencies"] if row["api_visibility"] == "private" and row["backend_fn"]
     ]
@@ -155,7 +155,7 @@ def test_a_missing_photograph_and_a_missing_function_are_told(visitor: Visitor) 
 
 def test_the_gallery_needs_a_picture_that_is_there(visitor: Visitor) -> None:
     config = visitor.get("config").json()
-    gallery = next(part["id"] for part in config["components"] if part["type"] == "gallery")
+    gallery = next(split["id"] for split in config["components"] if split["type"] == "gallery")
     index = next(row["id"] for row in config["dependencies"] if row["targets"] == [[gallery, "select"]])
     wrong = [{"url": "/examples/none.jpg"}, {"url": "/etc/hostname"}, {"url": 1}, {}, "a", None]
     for data in [{}, *({"index": 0, "value": {"image": image}} for image in wrong)]:

@@ -128,8 +128,8 @@ def test_photographs_are_fetched_only_on_ones_own_machine(comparison: Comparison
 @contextmanager
 def half_sent(url: str, size: int = 2**20) -> Iterator[socket.socket]:
     """An upload of which only the first half comes; the connection is dropped at the end of the block."""
-    parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port)) as connection:
+    splits = urlsplit(url)
+    with socket.create_connection((splits.hostname, splits.port)) as connection:
         head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
         connection.sendall(
             b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; "

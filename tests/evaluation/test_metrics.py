@@ -31,11 +31,11 @@ def test_labels_are_matched_by_name_not_by_order(small_bundle: Bundle, photo_fol
     dataset = load_dataset(str(photo_folder))
     result = evaluate(classifier, dataset, "test")
     turned = {
-        "test": tuple(type(p)(p.name, 2 - p.label, p.source) for p in dataset.part("test")),
+        "test": tuple(type(p)(p.name, 2 - p.label, p.source) for p in dataset.split("test")),
     }
     other = PhotoDataset("turned", "default", dataset.class_names[::-1], turned)
     assert np.array_equal(evaluate(classifier, other, "test").labels, result.labels)
-    foreign = PhotoDataset("foreign", "default", ("blue", "purple", "red"), dataset.parts)
+    foreign = PhotoDataset("foreign", "default", ("blue", "purple", "red"), dataset.splits)
     with pytest.raises(UserError, match="does not know: purple"):
         evaluate(classifier, foreign, "test")
 

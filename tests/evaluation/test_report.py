@@ -36,23 +36,23 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
     rows = ["epoch,accuracy,loss,val_accuracy,val_loss,image_size", "0,.5,1,.6,.9,64", "1,.6,.9,.7,.8,128"]
     (folder / "history.csv").write_text("\n".join(rows))
-    printed = run("evaluate", folder, "--part", "validation", "--runtime", "float32", "--record")
-    assert "95 % interval" in printed and "part validation" in printed
+    printed = run("evaluate", folder, "--split", "validation", "--format", "float32", "--record")
+    assert "95 % interval" in printed and "split validation" in printed
     recorded = json.loads((folder / "bundle.json").read_text())["metrics"]["validation"]
     report = json.loads((folder / "report" / "report.json").read_text())
-    assert recorded == report["figures"] and recorded["runtimes"]["float32"]["photos"] == 3
+    assert recorded == report["figures"] and recorded["formats"]["float32"]["photos"] == 3
     calibration, original = report["calibration"], small_bundle.manifest.calibration
-    for when in ("before", "after"):  # on the part that it was fitted on, the bundle's own figures
+    for when in ("before", "after"):  # on the split that it was fitted on, the bundle's own figures
         error = original["expected_calibration_error"][when]
         assert calibration[when]["expected_calibration_error"] == pytest.approx(error, abs=1e-4)
     assert set(report["robustness"]["accuracy"]) == set(DISTORTIONS)
-    assert report["robustness"]["accuracy"]["as it is"] == recorded["runtimes"]["float32"]["accuracy"]
+    assert report["robustness"]["accuracy"]["as it is"] == recorded["formats"]["float32"]["accuracy"]
     page = (folder / "report" / "index.html").read_text()
     assert page.count("<svg") == 4  # confusion, reliability, robustness, training
     assert "<strong>0 of them were trained on, and\n3 were used to choose something" in page
     for name in (*small_bundle.manifest.class_names, *DISTORTIONS, *unknown_pictures()):
         assert name in page
-    wrong = round(3 * (1 - recorded["runtimes"]["float32"]["accuracy"]))
+    wrong = round(3 * (1 - recorded["formats"]["float32"]["accuracy"]))
     assert len(report["mistakes"]) == wrong == page.count("<img")
     for mistake in report["mistakes"]:
         with Image.open(folder / "report" / "photographs" / f"{mistake['position']}.jpg") as image:
@@ -63,15 +63,15 @@ def test_all_variants_are_compared_and_written_down(small_bundle: Bundle, tmp_pa
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
     embedded = read_manifest(folder / FORMATS["int8"].file)
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- variants -->\nold\n<!-- end of variants -->\nafter\n")
-    printed = run("evaluate", folder, "--part", "validation", "--all-variants", "--readme", readme)
+    readme.write_text("before\n<!-- formats -->\nold\n<!-- end of formats -->\nafter\n")
+    printed = run("evaluate", folder, "--split", "validation", "--all-formats", "--readme", readme)
     figures = json.loads((folder / "bundle.json").read_text())["metrics"]["validation"]
-    rows = figures["variants"]["rows"]
-    assert list(rows) == list(FORMATS) == list(figures["runtimes"])
-    assert rows["keras"]["agreement"]["largest_difference"] == 0
-    assert rows["float32"]["agreement"]["same_top1"] == 1
+    rows = figures["comparison"]["rows"]
+    assert list(rows) == list(FORMATS) == list(figures["formats"])
+    assert rows["keras"]["parity"]["largest_difference"] == 0
+    assert rows["float32"]["parity"]["same_top1"] == 1
     text = readme.read_text()
-    assert text.startswith("before\n<!-- variants -->\n| weights") and text.endswith("-->\nafter\n")
+    assert text.startswith("before\n<!-- formats -->\n| weights") and text.endswith("-->\nafter\n")
     page = (folder / "report" / "index.html").read_text()
     for name, fmt in FORMATS.items():
         line = next(line for line in text.splitlines() if line.startswith(f"| {fmt.title} |"))
@@ -80,7 +80,7 @@ def test_all_variants_are_compared_and_written_down(small_bundle: Bundle, tmp_pa
     assert read_manifest(folder / FORMATS["int8"].file) == embedded and "metrics" not in embedded
     plain = tmp_path / "plain.md"
     plain.write_text("no place")
-    result = CliRunner().invoke(app, ["evaluate", str(folder), "--all-variants", "--readme", str(plain)])
+    result = CliRunner().invoke(app, ["evaluate", str(folder), "--all-formats", "--readme", str(plain)])
     assert result.exit_code == 2 and "has no place for the table" in result.stderr
 
 
@@ -93,15 +93,15 @@ def test_odd_class_names_and_many_classes_make_a_page() -> None:
 
 def test_evaluation_says_what_the_bundle_has_seen(small_bundle: Bundle, photo_folder: Path) -> None:
     def seen(*arguments: object) -> dict[str, int]:
-        return json.loads(run("evaluate", small_bundle.folder, "--runtime", "float32", "--json", *arguments))[
-            "seen"
+        return json.loads(run("evaluate", small_bundle.folder, "--format", "float32", "--json", *arguments))[
+            "provenance"
         ]
 
-    assert seen("--part", "test") == {"trained_on": 0, "chosen_by": 0}
-    assert seen("--part", "validation") == {"trained_on": 0, "chosen_by": 3}
-    assert seen("--part", "all") == {"trained_on": 24, "chosen_by": 3}
+    assert seen("--split", "test") == {"trained_on": 0, "chosen_by": 0}
+    assert seen("--split", "validation") == {"trained_on": 0, "chosen_by": 3}
+    assert seen("--split", "all") == {"trained_on": 24, "chosen_by": 3}
     warned = CliRunner().invoke(
-        app, ["evaluate", str(small_bundle.folder), "--data", str(photo_folder), "--part", "all"]
+        app, ["evaluate", str(small_bundle.folder), "--data", str(photo_folder), "--split", "all"]
     )
     assert "24 of these photographs were trained on" in warned.stderr
     refused = CliRunner().invoke(
@@ -141,8 +141,8 @@ def test_classes_that_the_bundle_does_not_know(small_bundle: Bundle, tmp_path: P
         load_dataset(str(folder), without=["violet"])
     fewer = load_dataset(str(folder), without=["blue"])
     assert fewer.class_names == ("green", "red") and fewer.describe()["without"] == ["blue"]
-    assert {photo.label for photo in fewer.part("train")} == {0, 1}
-    assert {Path(photo.name).parent.name for photo in fewer.part("test")} == {"green", "red"}
+    assert {photo.label for photo in fewer.split("train")} == {0, 1}
+    assert {Path(photo.name).parent.name for photo in fewer.split("test")} == {"green", "red"}
     (folder / "blue").rename(folder / "violet")
     figures = json.loads(run("unknown", small_bundle.folder, "--data", folder, "--json"))["unknown"]
     assert set(figures) == {"violet"} and 0 <= figures["violet"]["auroc"] <= 1
@@ -178,7 +178,7 @@ def hostile_report() -> dict[str, Any]:
     """The shipped bundle's report with markup in every text, and in the names of classes and values."""
     report = json.loads((SHIPPED / "report" / "report.json").read_text())
     spoilt = {**spoiled(report), "main": report["main"], "history": report["history"]}
-    main = spoilt["figures"]["runtimes"][report["main"]]
+    main = spoilt["figures"]["formats"][report["main"]]
     for section, key in (
         (main, "per_class"),
         (spoilt["bundle"], "recipe"),
@@ -203,7 +203,7 @@ def test_a_report_runs_nothing_and_loads_nothing() -> None:
     assert [attributes["src"] for _, attributes in elements if "src" in attributes] == mistakes
     policies = [a["content"] for tag, a in elements if tag == "meta" and a.get("http-equiv")]
     (policy,) = policies
-    assert dict(part.split(" ", 1) for part in policy.split("; ")) == {
+    assert dict(split.split(" ", 1) for split in policy.split("; ")) == {
         "default-src": "'none'",
         "style-src": "'unsafe-inline'",
         "img-src": "'self' data:",

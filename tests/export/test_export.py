@@ -13,7 +13,7 @@ from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import evaluate
-from mobilevit_core.evaluation.parity import Agreement
+from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.export import tflite as conversion
 from mobilevit_core.export.export import (
     Pictures,
@@ -51,16 +51,16 @@ def test_files_are_plain(name: str, shipped: Bundle) -> None:
 def test_answers_on_the_test_photographs(shipped: Bundle, tf_flowers: PhotoDataset) -> None:
     """The figures in bundle.json are what the weights do, and all formats agree as promised."""
     results = {name: evaluate(load_classifier(shipped.folder, name), tf_flowers, "test") for name in FORMATS}
-    recorded = shipped.manifest.metrics["test"]["runtimes"]
+    recorded = shipped.manifest.metrics["test"]["formats"]
     for name, result in results.items():
         # Half a photograph of slack: another processor may round a tie differently.
         assert result.accuracy == pytest.approx(recorded[name]["accuracy"], abs=0.5 / 367)
         low, high = result.interval
         assert 0.8 <= result.accuracy and low < result.accuracy < high
     for name in tflite_formats():
-        agreement = Agreement.between(results["keras"].probabilities, results[name].probabilities)
-        assert agreement.pictures == 367
-        agreement.require(name)
+        parity = Parity.between(results["keras"].probabilities, results[name].probabilities)
+        assert parity.pictures == 367
+        parity.require(name)
     assert results["float32"].accuracy == results["keras"].accuracy
 
 
@@ -80,23 +80,23 @@ def test_a_file_under_its_floor_is_refused(
     right = {name: small_bundle.weights(name).read_bytes() for name in tflite_formats()}
     monkeypatch.setattr("mobilevit_core.export.export.convert", lambda *_: {**right, **wrong})
     pictures = Pictures.drawn(64)
-    agreements, refused = write_tflite_formats(model, tmp_path, ("a", "b", "c"), pictures)
+    parities, refused = write_tflite_formats(model, tmp_path, ("a", "b", "c"), pictures)
     assert re.match(
         r"dynamic_int8 is refused: on 100 pictures .* have Keras's answer \(floor 98.5%\)", refused[0]
     )
-    assert {path.name for path in tmp_path.iterdir()} == {FORMATS[name].file for name in agreements}
-    assert "dynamic_int8" not in agreements and {"float32", "float16"} <= set(agreements)
+    assert {path.name for path in tmp_path.iterdir()} == {FORMATS[name].file for name in parities}
+    assert "dynamic_int8" not in parities and {"float32", "float16"} <= set(parities)
 
 
 def test_agreement_counts_and_measures() -> None:
     first = np.array([[0.6, 0.4], [0.2, 0.8], [0.5, 0.5], [0.9, 0.1]])
     second = np.array([[0.7, 0.3], [0.6, 0.4], [0.5, 0.5], [0.9, 0.1]])
-    agreement = Agreement.between(first, second)
-    assert agreement.same_top1 == 0.75
-    assert agreement.largest_difference == pytest.approx(0.4)
+    parity = Parity.between(first, second)
+    assert parity.same_top1 == 0.75
+    assert parity.largest_difference == pytest.approx(0.4)
     broken = np.full((4, 2), np.nan)
     with pytest.raises(UserError, match="float32 is refused"):
-        Agreement.between(broken, broken).require("float32")
+        Parity.between(broken, broken).require("float32")
 
 
 def test_every_format_is_converted_by_one_of_the_tables() -> None:

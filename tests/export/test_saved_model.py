@@ -88,7 +88,7 @@ def test_labels_and_manifest_come_along(served: Path, shipped: Bundle) -> None:
 @pytest.mark.photographs
 def test_answers_are_those_of_predict(served: Path, shipped: Bundle, tf_flowers: PhotoDataset) -> None:
     signature = tf.saved_model.load(str(served)).signatures["photographs"]
-    photos = [photo.source for photo in tf_flowers.part("validation")[:60]]
+    photos = [photo.source for photo in tf_flowers.split("validation")[:60]]
     answers = signature(image_bytes=tf.constant(photos))["probabilities"].numpy()
     classifier = load_classifier(shipped.folder, "keras")
     expected = np.stack([classifier.probabilities(photo) for photo in photos])

@@ -79,7 +79,7 @@ def test_examples_are_written_with_their_photographers(tf_flowers: PhotoDataset,
     assert written == present_examples(tmp_path / "examples") and len(written) == 10
     first = {name: 0 for name in tf_flowers.class_names}
     expected = set()
-    for photo in tf_flowers.part("test"):
+    for photo in tf_flowers.split("test"):
         name = tf_flowers.class_names[photo.label]
         first[name] += 1
         if first[name] <= 2:

@@ -53,15 +53,15 @@ def dying_at(function: Callable[..., Any], call: int, after: bool = False) -> Ca
 
 def arrange_death(moment: str) -> None:
     """Replaces what is called at the moment by something that kills the process."""
-    averaging, facts = trainer.AverageWeights, trainer.AddEpochFacts
+    ema_callbacks, facts = trainer.UpdateEMA, trainer.AddEpochFacts
     if moment == "run half begun":
         run_folder.write_json = dying_at(run_folder.write_json, 1)
     elif moment == "first epoch":
-        averaging.on_train_batch_end = dying_at(averaging.on_train_batch_end, 2)
+        ema_callbacks.on_train_batch_end = dying_at(ema_callbacks.on_train_batch_end, 2)
     elif moment == "training":  # in the first epoch that this process finishes, and the one after
-        averaging.on_train_batch_end = dying_at(averaging.on_train_batch_end, 5)
+        ema_callbacks.on_train_batch_end = dying_at(ema_callbacks.on_train_batch_end, 5)
     elif moment == "validation":  # averages are in the network
-        averaging.on_test_begin = dying_at(averaging.on_test_begin, 1, after=True)
+        ema_callbacks.on_test_begin = dying_at(ema_callbacks.on_test_begin, 1, after=True)
     elif moment == "checkpoint half written":
         np.savez = dying_at(np.savez, 1, after=True)
     elif moment == "checkpoint written, history not":

@@ -40,7 +40,7 @@ def network(shipped: Bundle) -> Network:
     model = create_mobilevit(num_classes=5, image_size=64)
     start = StartingWeights(shipped)
     start.copy_to(model, shipped.manifest.class_names)
-    return Network(model, ResizeRule(64), "paper", "xxs", start.describe(), tuple(start.seen))
+    return Network(model, ResizeRule(64), "paper", "xxs", start.describe(), tuple(start.provenance))
 
 
 @pytest.fixture(scope="module")
@@ -173,12 +173,12 @@ def test_the_bundle_answers_like_the_model(written: Bundle, fitted: FittedHead, 
     manifest = open_bundle(written.folder).manifest
     assert manifest.formats == shipped.manifest.formats
     assert manifest.start["data"] == shipped.manifest.data
-    assert manifest.metrics["cross-validation"]["runtimes"]["keras"]["accuracy"] == fitted.accuracy
+    assert manifest.metrics["cross-validation"]["formats"]["keras"]["accuracy"] == fitted.accuracy
     assert manifest.rejection.photos == 24
     photo = pictures(1, first=990)["green"][0]
     answer = load_classifier(written.folder, "float32").probabilities(photo)
     assert np.allclose(answer, fitted.probabilities(photo), atol=1e-4)
-    assert len(written.seen.train) == 24 + len(shipped.seen.train)
+    assert len(written.provenance.train) == 24 + len(shipped.provenance.train)
 
 
 def test_the_command_line_trains_a_head(photo_folder: Path, written: Bundle, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_the_command_line_trains_a_head(photo_folder: Path, written: Bundle, tmp
     assert "by cross-validation on 27 photographs" in result.output
     bundle = open_bundle(tmp_path / "run" / "bundle")
     dataset = load_dataset(str(photo_folder))
-    assert bundle.seen.among(dataset.part("test")) == {"trained_on": 0, "chosen_by": 0}
+    assert bundle.provenance.among(dataset.split("test")) == {"trained_on": 0, "chosen_by": 0}
     assert evaluate(load_classifier(bundle.folder), dataset, "test").accuracy == 1
     again = CliRunner().invoke(app, [*run, "--weights", str(written.folder)])
     assert again.exit_code == 0

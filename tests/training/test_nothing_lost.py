@@ -58,7 +58,7 @@ def test_killed_at_any_moment_a_run_ends_as_if_nothing_had_happened(tmp_path: Pa
     for name in ("model_float32.tflite", "model_int8.tflite"):
         assert _tensors(whole.bundle / name) == _tensors(killed.bundle / name)
     assert {path.name for path in killed.path.iterdir()} == {path.name for path in whole.path.iterdir()}
-    assert not list(killed.path.rglob("*part*"))
+    assert not list(killed.path.rglob("*split*"))
 
 
 def _tensors(path: Path) -> list[bytes]:
@@ -193,7 +193,7 @@ def test_a_signal_ends_the_run_with_a_sentence(
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(trainer.AverageWeights, "on_train_batch_end", at_the_next_step)
+    monkeypatch.setattr(trainer.UpdateEMA, "on_train_batch_end", at_the_next_step)
     monkeypatch.setattr(cli, "load_dataset", lambda *arguments, **named: load_dataset(str(photos)))
     command = ["train", "--data", str(photos), "--run", str(run.path)]
     for value in ("image_size=64", "stages=64:3", "batch_size=8", "warmup_epochs=0.5"):
@@ -212,7 +212,7 @@ def test_stopped_before_the_first_epoch_and_after_the_last(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.AverageWeights, "on_train_batch_end", interrupt)
+        patch.setattr(trainer.UpdateEMA, "on_train_batch_end", interrupt)
         with pytest.raises(Stopped, match="No epoch was finished; the same command starts again"):
             train(photos, tmp_path / "run")
     with monkeypatch.context() as patch:
@@ -254,7 +254,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(
         kept = "2 of 3 epochs are kept" if where == "checkpoint" else "The training is finished"
         with pytest.raises(UserError, match=f"there: No space left on device. {kept}"):
             train(photos, run.path)
-    assert not list(run.path.rglob("*part*")) and not run.bundle.exists() and not run.cache.exists()
+    assert not list(run.path.rglob("*split*")) and not run.bundle.exists() and not run.cache.exists()
     train(photos, run.path)
     assert epochs(run) == ["0", "1", "2"]
 
@@ -330,13 +330,13 @@ def test_photographs_that_are_gone_changed_or_new_are_named_and_a_bundle_can_sti
     draw_photo((9, 9, 200), 1234).save(moved / "blue" / "new.jpg")
     with pytest.raises(UserError) as caught:
         train(moved, own.path)
-    for part in (
+    for split in (
         f"gone ({lost['name']} of validation",
         changed["name"],
         "blue/new.jpg",
         f"finish {own.path}",
     ):
-        assert part in str(caught.value)
+        assert split in str(caught.value)
     bundle, refused = finish.finish_run(own)
     assert bundle.folder == own.path / "bundle-epoch-2" and not refused
     notes = " ".join(capsys.readouterr().err.split())
@@ -344,7 +344,7 @@ def test_photographs_that_are_gone_changed_or_new_are_named_and_a_bundle_can_sti
     assert bundle.manifest.calibration["fitted_on"].startswith("2 photographs")
     assert bundle.manifest.data["photos"] == {"train": 24, "validation": 3, "test": 3}
     assert bundle.manifest.recipe["stages"] == [[64, 2]]
-    assert bundle.seen.among(load_dataset(str(photos)).part("train"))["trained_on"] == 24
+    assert bundle.provenance.among(load_dataset(str(photos)).split("train"))["trained_on"] == 24
     with pytest.raises(UserError, match="exists already"):
         finish.finish_run(own)
 

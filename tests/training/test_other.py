@@ -27,7 +27,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos = draw_folder(folder / "photos", 20)
     noise_folder(photos, {f"{OTHER}/clouds": 30})
     more = noise_folder(folder / "more", {"": 20, "reds": 5}, 7)
-    values = ["stages=64:2", "batch_size=8", "mix=0", "average_decay=0.9", "warmup_epochs=0.5"]
+    values = ["stages=64:2", "batch_size=8", "mix=0", "ema_decay=0.9", "warmup_epochs=0.5"]
     settings = [word for value in values for word in ("--set", value)]
     result = run(
         "train",
@@ -52,7 +52,7 @@ def test_the_bundle_knows_which_class_it_is(trained: Path) -> None:
     assert (manifest.other_class, manifest.other, manifest.rejection.other) == (OTHER, 3, 3)
     sources = [(Path(row["data"]).name, row["other"], row["weight"]) for row in manifest.data["sources"]]
     assert sources == [("photos", False, 1.0), (OTHER, True, 1.0), ("more", True, 2.0)]
-    figures = manifest.metrics["validation"]["runtimes"]["float32"]
+    figures = manifest.metrics["validation"]["formats"]["float32"]
     assert set(figures["per_class"]) == {"blue", "green", "red"}
     assert figures["photos"] == 6 and figures["other"]["photos"] == 5
     assert np.shape(figures["confusion"]) == (4, 4)
@@ -71,11 +71,11 @@ def test_prediction_says_it_in_words(trained: Path, monkeypatch: pytest.MonkeyPa
 
 def test_evaluation_finds_the_same_photographs_again(trained: Path) -> None:
     bundle = trained / "run" / "bundle"
-    result = run("evaluate", bundle, "--runtime", "float32", "--json")
+    result = run("evaluate", bundle, "--format", "float32", "--json")
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
-    assert figures["seen"] == {"trained_on": 0, "chosen_by": 0}
-    assert figures["runtimes"]["float32"]["other"]["photos"] == 5
+    assert figures["provenance"] == {"trained_on": 0, "chosen_by": 0}
+    assert figures["formats"]["float32"]["other"]["photos"] == 5
 
 
 def test_a_rejected_photograph_is_a_mistake() -> None:

@@ -21,7 +21,7 @@ def draws(sampling: Sampling, epochs: int = 1) -> list[np.ndarray]:
 
 
 def shares(dataset: PhotoDataset, drawn: np.ndarray) -> dict[str, float]:
-    names = [dataset.class_names[dataset.part("train")[index].label] for index in drawn]
+    names = [dataset.class_names[dataset.split("train")[index].label] for index in drawn]
     return {name: count / len(drawn) for name, count in Counter(names).items()}
 
 
@@ -50,7 +50,7 @@ def test_weights_of_sources(tmp_path: Path) -> None:
     data = [str(noise_folder(tmp_path / name, {"blue": 20, "red": 20}, i)) for i, name in enumerate("ab")]
     dataset = load_dataset(data, weights={data[1]: 3.0})
     counts = Counter(
-        dataset.part("train")[i].origin for i in np.concatenate(draws(Sampling.of(dataset, RECIPE), 10))
+        dataset.split("train")[i].origin for i in np.concatenate(draws(Sampling.of(dataset, RECIPE), 10))
     )
     assert counts == {data[0]: 160, data[1]: 480}
 
@@ -59,7 +59,7 @@ def test_every_batch_has_its_share_of_other_things(tmp_path: Path) -> None:
     wanted = str(noise_folder(tmp_path / "w", {"blue": 40, "red": 40}, 1))
     many, few = (str(noise_folder(tmp_path / n, {"": c}, c)) for n, c in (("many", 300), ("few", 20)))
     dataset = load_dataset(wanted, other=[many, few])
-    photos, sampling = dataset.part("train"), Sampling.of(dataset, RECIPE)
+    photos, sampling = dataset.split("train"), Sampling.of(dataset, RECIPE)
     assert sampling.epoch_photos == round(64 / 0.7)
     drawn = draws(sampling, 8)
     for epoch in drawn:

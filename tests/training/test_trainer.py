@@ -103,7 +103,7 @@ def test_the_best_epoch_is_kept(photo_folder: Path, tmp_path: Path, monkeypatch:
 def test_batches_follow_from_seed_and_epoch_alone(
     photo_folder: Path, small_recipe: Recipe, tmp_path: Path
 ) -> None:
-    photos = load_dataset(str(photo_folder)).part("train")
+    photos = load_dataset(str(photo_folder)).split("train")
     cache = PhotoCache(photos, 96, tmp_path)
     steps = steps_per_epoch(len(photos), small_recipe.batch_size)
 
@@ -124,7 +124,7 @@ def test_every_photograph_is_seen_once_an_epoch_with_its_own_label(
     photo_folder: Path, tmp_path: Path
 ) -> None:
     """With the augmentation turned off, what comes out is what lies in the folder."""
-    photos = load_dataset(str(photo_folder)).part("train")
+    photos = load_dataset(str(photo_folder)).split("train")
     cache = PhotoCache(photos, 96, tmp_path)
     recipe = make_recipe("default", {"mix": "0", "color": "0", "batch_size": "24", "crop_scale": "1"})
     images, labels = next(iter(training_batches(photos, cache, 3, 64, recipe, 0)))
@@ -135,7 +135,7 @@ def test_every_photograph_is_seen_once_an_epoch_with_its_own_label(
 
 
 def test_the_cache_gives_the_same_from_memory_and_from_files(photo_folder: Path, tmp_path: Path) -> None:
-    photos = load_dataset(str(photo_folder)).part("train")[:6]
+    photos = load_dataset(str(photo_folder)).split("train")[:6]
     in_memory = PhotoCache(photos, 1000, tmp_path / "none")
     mixed = PhotoCache(photos, 1000, tmp_path / "files", budget=3 * 90 * 70 * 3)
     assert not (tmp_path / "none").exists()
@@ -200,19 +200,19 @@ def test_impossible_values_are_named(overrides: dict[str, str], message: str) ->
 def test_drawn_photographs_are_learned_from_the_command_line(tmp_path: Path) -> None:
     """Training, averaging, export, evaluation and prediction together: three colours are told apart."""
     folder, run = draw_folder(tmp_path / "photos", 20), tmp_path / "run"
-    values = ["stages=64:25", "batch_size=8", "mix=0", "color=0", "crop_scale=0.6", "average_decay=0.9"]
+    values = ["stages=64:25", "batch_size=8", "mix=0", "color=0", "crop_scale=0.6", "ema_decay=0.9"]
     command = ["train", "--data", str(folder), "--run", str(run), "--json"]
     command += [word for value in values for word in ("--set", value)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     made = json.loads(result.stdout)
     assert list(made["files"]) == list(FORMATS) and made["recipe"]["image_size"] == 64
-    assert set(made["metrics"]["validation"]["runtimes"]) == set(FORMATS)
+    assert set(made["metrics"]["validation"]["formats"]) == set(FORMATS)
     assert [row["epoch"] for row in RunFolder(run).rows()] == [str(epoch) for epoch in range(25)]
 
     dataset, classifier = load_dataset(str(folder)), load_classifier(run / "bundle", "float32")
-    answers = [classifier.predict(photo.source)[0][0] for photo in dataset.part("test")]
-    expected = [dataset.class_names[photo.label] for photo in dataset.part("test")]
+    answers = [classifier.predict(photo.source)[0][0] for photo in dataset.split("test")]
+    expected = [dataset.class_names[photo.label] for photo in dataset.split("test")]
     assert np.mean([a == e for a, e in zip(answers, expected, strict=True)]) >= 5 / 6
 
     before = (run / "bundle" / "model.keras").stat().st_mtime_ns

@@ -63,10 +63,10 @@ def test_the_new_bundle_says_what_its_weights_have_seen(
         f"started from a training on 24 photographs of {small_bundle.manifest.data['name']} (3 classes)"
     ]
     theirs = load_dataset(small_bundle.manifest.data["name"])
-    for photos in (dataset.part("train"), theirs.part("train")):
-        assert bundle.seen.among(photos) == {"trained_on": len(photos), "chosen_by": 0}
-    assert bundle.seen.among(theirs.part("test")) == {"trained_on": 0, "chosen_by": 0}
-    assert bundle.seen.among(dataset.part("validation")) == {"trained_on": 0, "chosen_by": 3}
+    for photos in (dataset.split("train"), theirs.split("train")):
+        assert bundle.provenance.among(photos) == {"trained_on": len(photos), "chosen_by": 0}
+    assert bundle.provenance.among(theirs.split("test")) == {"trained_on": 0, "chosen_by": 0}
+    assert bundle.provenance.among(dataset.split("validation")) == {"trained_on": 0, "chosen_by": 3}
     with pytest.raises(
         UserError, match="--weights: it was given when"
     ):  # the same folder without the starting weights

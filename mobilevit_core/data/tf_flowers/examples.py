@@ -1,4 +1,4 @@
-"""Photographs to try the model with: the first two of each class of tf_flowers' test part, not picked.
+"""Photographs to try the model with: the first two of each class of tf_flowers' test split, not picked.
 
 They are not stored here. `write_examples` takes them from the data set, by digest, and writes who took them.
 """
@@ -65,7 +65,7 @@ def write_examples(folder: Path) -> list[Path]:
     """
     _check_source()
     wanted = {example.sha256: example for example in examples()}
-    found = {photo.sha256: photo for photo in load_dataset(DATA).part("test") if photo.sha256 in wanted}
+    found = {photo.sha256: photo for photo in load_dataset(DATA).split("test") if photo.sha256 in wanted}
     missing = [example.file for digest, example in wanted.items() if digest not in found]
     if missing:
         raise UserError(f"{DATA} lacks the photographs {', '.join(missing)}; was it prepared from elsewhere?")
