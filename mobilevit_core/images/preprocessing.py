@@ -74,10 +74,14 @@ def prepare(photo: PhotoSource, rule: ResizeRule, name: str | None = None) -> Pr
     Raises:
         UserError: as `read_photo`.
     """
-    image = read_image(photo, name)
+    return prepared(read_image(photo, name), rule)
+
+
+def prepared(image: Image.Image, rule: ResizeRule) -> Prepared:
+    """As `prepare`, for what `read_image` returns: its EXIF, if it still has one, is not asked again."""
     size = _shrunk_size(*image.size, SHOWN_SIDE, SHOWN_LONGER_SIDE)
     shown = image.resize(size, Image.Resampling.BILINEAR) if size != image.size else image
-    return Prepared(preprocess(image, rule), np.asarray(shown))
+    return Prepared(to_tensor(image, rule), np.asarray(shown))
 
 
 def preprocess(photo: PhotoSource, rule: ResizeRule, name: str | None = None) -> np.ndarray:
@@ -94,7 +98,11 @@ def preprocess(photo: PhotoSource, rule: ResizeRule, name: str | None = None) ->
     Raises:
         UserError: as `read_photo`.
     """
-    image = read_image(photo, name)
+    return to_tensor(read_image(photo, name), rule)
+
+
+def to_tensor(image: Image.Image, rule: ResizeRule) -> np.ndarray:
+    """As `preprocess`, for what `read_image` returns: its EXIF, if it still has one, is not asked again."""
     side, box = rule.image_size, crop_box(image.width, image.height, rule)
     return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box), np.float32)
 

@@ -87,6 +87,6 @@ def read(source: str | bytes, rule: Any, name: str, shown: bool, quick: bool) ->
         return None
     image = reading.decode(picture, name)
     if not shown:
-        return preprocessing.preprocess(image, rule).astype(np.uint8), None
-    prepared = preprocessing.prepare(image, rule)
+        return preprocessing.to_tensor(image, rule).astype(np.uint8), None
+    prepared = preprocessing.prepared(image, rule)
     return prepared.tensor.astype(np.uint8), prepared.shown

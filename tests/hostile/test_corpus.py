@@ -15,7 +15,7 @@ from mobilevit_core.cli import app
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.isolated import IsolatedReader
 from mobilevit_core.images.photo_file import read_file
-from mobilevit_core.images.preprocessing import ResizeRule, preprocess
+from mobilevit_core.images.preprocessing import ResizeRule, prepare, preprocess
 from mobilevit_core.images.reading import read_photo
 from tests.hostile.corpus import ANSWERED, EITHER, REFUSED, Entry, corpus, good, write
 
@@ -60,6 +60,11 @@ def test_isolated_reading_is_the_same_bit_for_bit(reader: IsolatedReader) -> Non
     for entry in LIGHT[::3]:
         try:
             expected = preprocess(entry.content, RULE, entry.name)
+            # Turned upright once, and not again by what is left of its EXIF.
+            assert np.array_equal(expected, preprocess(read_photo(entry.content), RULE))
+            prepared = prepare(entry.content, RULE, entry.name)
+            assert np.array_equal(prepared.tensor, expected)
+            assert np.array_equal(reader.prepare(entry.content, RULE, entry.name).shown, prepared.shown)
         except UserError as error:
             with pytest.raises(UserError) as told:
                 reader.preprocess(entry.content, RULE, entry.name)
