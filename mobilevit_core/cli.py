@@ -463,7 +463,7 @@ def export(
     if to.exists():
         raise UserError(f"{to} exists already. Name a new folder with --to.")
 
-    from mobilevit_core.export.export import export_again, export_saved_model
+    from mobilevit_core.conversion.export import export_again, export_saved_model
 
     if saved_model:
         export_saved_model(opened, to)

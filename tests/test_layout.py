@@ -17,7 +17,7 @@ ORDER = [
     "bundle",
     "inference",
     "evaluation",
-    "export",
+    "conversion",
     "training",
     "cli",
 ]

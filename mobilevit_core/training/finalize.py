@@ -18,7 +18,7 @@ from mobilevit_core.evaluation.calibration import (
     fold_temperature,
     with_temperature,
 )
-from mobilevit_core.export.export import CHECK_PHOTOS, Pictures, tensors, write_exported
+from mobilevit_core.conversion.export import CHECK_PHOTOS, Pictures, tensors, write_exported
 from mobilevit_core.images.preprocessing import ResizeRule
 from mobilevit_core.training.recipes import Recipe
 

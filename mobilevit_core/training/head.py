@@ -36,7 +36,7 @@ from mobilevit_core.evaluation.calibration import (
     with_temperature,
 )
 from mobilevit_core.evaluation.metrics import Evaluation
-from mobilevit_core.export.export import CALIBRATION_PHOTOS, CHECK_PHOTOS, Pictures, write_exported
+from mobilevit_core.conversion.export import CALIBRATION_PHOTOS, CHECK_PHOTOS, Pictures, write_exported
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.models.released_weights import HEAD

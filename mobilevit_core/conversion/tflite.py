@@ -15,7 +15,7 @@ from ai_edge_quantizer.qtyping import TFLOperationName
 from ai_edge_quantizer.quantizer import Quantizer
 
 from mobilevit_core.bundle.weight_formats import tflite_formats
-from mobilevit_core.export.saved_model import save_saved_model
+from mobilevit_core.conversion.saved_model import save_saved_model
 
 # What the full integer format leaves in float32: their results have too wide a range for eight bits, and
 # XNNPACK has no integer kernels for most of them.
