@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
+from mobilevit_core.conversion.export import CALIBRATION_PHOTOS, CHECK_PHOTOS, Pictures, write_exported
 from mobilevit_core.data.class_names import check_class_names
 from mobilevit_core.data.dataset import NONE_OF_THESE, PhotoDataset
 from mobilevit_core.data.loading import load_dataset
@@ -36,7 +37,6 @@ from mobilevit_core.evaluation.calibration import (
     with_temperature,
 )
 from mobilevit_core.evaluation.metrics import Evaluation
-from mobilevit_core.conversion.export import CALIBRATION_PHOTOS, CHECK_PHOTOS, Pictures, write_exported
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.models.released_weights import HEAD

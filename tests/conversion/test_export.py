@@ -10,10 +10,6 @@ from ai_edge_litert.interpreter import Interpreter
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
-from mobilevit_core.data.dataset import PhotoDataset
-from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.metrics import evaluate
-from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.conversion import tflite as conversion
 from mobilevit_core.conversion.export import (
     Pictures,
@@ -22,6 +18,10 @@ from mobilevit_core.conversion.export import (
     export_saved_model,
     write_tflite_formats,
 )
+from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.inference.runtimes import load_keras
 
 

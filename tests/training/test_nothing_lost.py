@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from mobilevit_core import cli, load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.conversion import export
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import Stopped, UserError
-from mobilevit_core.conversion import export
 from mobilevit_core.training import checkpoints, finish, state, trainer
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
