@@ -10,6 +10,7 @@ ROOT = Path(mobilevit_core.__file__).parent
 ORDER = [
     "errors",
     "files",
+    "messages",
     "tensorflow_setup",
     "images",
     "data",
@@ -19,6 +20,7 @@ ORDER = [
     "evaluation",
     "conversion",
     "training",
+    "commands",
     "cli",
 ]
 

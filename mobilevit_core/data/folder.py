@@ -172,6 +172,12 @@ def _pictures_in(folder: Path) -> list[Path]:
     )
 
 
+def pictures_below(folder: Path) -> list[Path]:
+    """Files below a folder, however deep, that look like photographs by their names; links are followed."""
+    files = _files(folder, _Reading(folder), _identities(folder.resolve().parent))
+    return [path for path in files if path.suffix.lower() in (*SUFFIXES, *HEIC)]
+
+
 def _unwrapped(folder: Path, reading: _Reading) -> Path:
     """Goes into a folder that is only a wrapper, as unpacked archives have it."""
     while not _pictures_in(folder):

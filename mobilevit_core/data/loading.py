@@ -110,16 +110,21 @@ def load_described(
     )
 
 
-def _load_one(data: str, split_scheme: str, seed: int, labelled: bool = True) -> PhotoDataset:
+def check_there(data: str) -> None:
+    """Raises a UserError where a name can be neither a folder or file that is there, nor a data set's."""
     if len(data) > LONGEST_DATA_NAME:
         raise UserError(f"The data set's name {data[:40]!r}... has over {LONGEST_DATA_NAME} characters.")
+    if not Path(data).exists() and not re.fullmatch(TFDS_NAME, data):
+        raise UserError(f"There is no folder {data}.")
+
+
+def _load_one(data: str, split_scheme: str, seed: int, labelled: bool = True) -> PhotoDataset:
+    check_there(data)
     folder = Path(data)
     if folder.is_dir():
         dataset = load_folder(folder, split_scheme, seed, labelled)
     elif folder.exists():
         raise UserError(f"{data} is a file. Give a folder with one subfolder of photographs per class.")
-    elif not re.fullmatch(TFDS_NAME, data):
-        raise UserError(f"There is no folder {data}.")
     else:
         dataset = load_tfds(data, split_scheme)
         source = Source(dataset.name)

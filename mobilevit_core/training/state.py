@@ -8,13 +8,13 @@ import keras
 import numpy as np
 
 from mobilevit_core.errors import UserError
+from mobilevit_core.messages import note
 from mobilevit_core.models.create import create_mobilevit, logits_model
 from mobilevit_core.training import checkpoints
 from mobilevit_core.training.checkpoints import Checkpoint
 from mobilevit_core.training.ema import EMA
 from mobilevit_core.training.flat_adamw import FlatAdamW
 from mobilevit_core.training.fused_model import training_form
-from mobilevit_core.training.progress import note
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder
 
