@@ -33,6 +33,8 @@ EXTRAS = dict.fromkeys(
 # Options that have another name since version 3 of the manifest, for one release.
 FORMER_OPTIONS = {"--part": "--split", "--runtime": "--format", "--all-variants": "--all-formats"}
 
+ORDER = ("train", "finish", "evaluate", "predict", "export", "benchmark", "unknown", "weights", "examples")
+
 console = Console(highlight=False)
 
 
@@ -43,6 +45,10 @@ def result(text: str) -> None:
 
 class Commands(TyperGroup):
     """Turns a UserError of any command into one message and exit code 2."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        """The commands in the order of their use."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
 
     def invoke(self, ctx: typer.Context) -> Any:
         """Runs the command."""

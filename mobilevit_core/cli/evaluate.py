@@ -71,8 +71,8 @@ def print_figures(figures: dict[str, Any]) -> None:
         low, high = row["interval_95"]
         result(
             f"{FORMATS[name].title}: accuracy {row['accuracy']:.2%} (95 % interval {low:.1%} to {high:.1%}) "
-            f"on the {row['photos']} photographs of {figures['data']}, {figures['split']} split, split scheme "
-            f"{figures['split_scheme']}"
+            f"on the {row['photos']} photographs of {figures['data']}, {figures['split']} split, "
+            f"split scheme {figures['split_scheme']}"
         )
         if "other" in row:
             found, count = row["other"]["found"], row["other"]["photos"]

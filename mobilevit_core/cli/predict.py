@@ -20,7 +20,7 @@ def predict(
     bundle: BundleArgument,
     photos: Annotated[
         list[Path],
-        typer.Argument(help='JPEG, PNG or WebP files, folders of them, or patterns ("photos/*.jpg").'),
+        typer.Argument(help='JPEG, PNG or WebP files, folders, or patterns ("photos/*.jpg").'),
     ],
     format: FormatOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many answers per photograph.")] = 5,
@@ -81,6 +81,4 @@ def _finish(count: int, problems: list[UserError], table: Path | None) -> None:
     if problems:
         if count == 1:
             raise problems[0]
-        raise UserError(
-            f"{len(problems):,} of {count:,} photographs could not be read; they are named above."
-        )
+        raise UserError(f"{len(problems):,} of {count:,} photographs can't be read; they are named above.")

@@ -114,19 +114,8 @@ def train(
     """
     names = [*(photographs or []), *(data or [])]
     if add:
-        given = (
-            names,
-            weights,
-            recipe,
-            values,
-            other,
-            other_without,
-            data_weight,
-            teacher,
-            leave_out,
-            without,
-        )
-        _add(add, run, any(given), as_json)
+        about_data = (names, other, other_without, data_weight, leave_out, without)
+        _add(add, run, any((weights, recipe, values, teacher, *about_data)), as_json)
         return
     choice = DataChoice(
         other or (), other_without or (), _weights(data_weight or ()), leave_out, without or ()

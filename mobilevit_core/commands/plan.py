@@ -161,7 +161,7 @@ class Wish:
             return plan
         if findings.shorter_side and findings.shorter_side <= SMALL_PHOTOS:
             recipe = replace(recipe, stages=((SMALL_PHOTOS, recipe.epochs),), image_size=SMALL_PHOTOS)
-            why = f"because half of the photographs have {findings.shorter_side} px or less on their shorter side"
+            why = f"because the shorter side of half of the photographs is {findings.shorter_side} px or less"
         elif len(recipe.stages) > 1:
             why = "low resolution first, because most is learned as well there and several times faster"
         else:

@@ -61,8 +61,8 @@ class Findings:
         told = []
         if self.sides:
             told.append(
-                f"shorter sides: {self.sides[0]} to {self.sides[-1]} px, half of them {self.shorter_side} px or "
-                f"less ({len(self.sides)} photographs measured)"
+                f"shorter sides: {self.sides[0]} to {self.sides[-1]} px, half of them {self.shorter_side} px "
+                f"or less ({len(self.sides)} photographs measured)"
             )
         if self.copies:
             told.append(
