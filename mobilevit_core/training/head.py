@@ -311,7 +311,7 @@ class WithHead:
         self.start.check(recipe)
 
     def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
-        """Gives a fresh model the weights, with their classifier if it is for these classes, or a fitted one."""
+        """Gives a fresh model the weights; their classifier if it is for these classes, else a fitted one."""
         self.start.copy_to(model, class_names)
         if self.start.knows(class_names):
             return

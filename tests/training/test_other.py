@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *settings,
     )
     assert result.exit_code == 0, result.output
-    assert "none of these" in result.stderr and "left out of '_other' by name: reds" in result.stderr
+    assert "none of these" in result.stderr and "left out of 'none of these' by name: reds" in result.stderr
     return folder
 
 
