@@ -196,7 +196,7 @@ def test_a_signal_ends_the_run_with_a_sentence(
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(trainer.UpdateEMA, "on_train_batch_end", at_the_next_step)
     monkeypatch.setattr(train_command, "load_dataset", lambda *arguments, **named: load_dataset(str(photos)))
-    command = ["train", "--data", str(photos), "--run", str(run.path)]
+    command = ["train", "--data", str(photos), "--recipe", "default", "--run", str(run.path)]
     for value in ("image_size=64", "stages=64:3", "batch_size=8", "warmup_epochs=0.5"):
         command += ["--set", value]
     result = CliRunner().invoke(cli.app, command)

@@ -32,8 +32,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = [word for value in values for word in ("--set", value)]
     result = run(
         "train",
-        "--data",
         photos,
+        "--recipe",
+        "default",
         "--other",
         more,
         "--data-weight",
