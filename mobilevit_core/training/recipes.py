@@ -4,7 +4,7 @@ r"""Training recipes: named tables of values. Any value can be overridden on the
     From scratch: AdamW with warm-up and cosine, averaged weights, low resolution first.
     Expected on tf_flowers: 82.8 % on the validation split, 85.8 % (95 % interval 81.9 to 89.0) on the test
     split, seed 0, 51 minutes on two cores of an AMD EPYC. Command:
-    python -m mobilevit_core train --data tf_flowers --run runs/default
+    python -m mobilevit_core train tf_flowers --recipe default --run runs/default
 
 `pretrain`
     Starting weights from a larger set of flowers, 102 kinds, without what looks like a photograph that

@@ -46,9 +46,7 @@ def test_few_photographs_get_a_head_and_many_a_network() -> None:
 
 
 def test_what_is_said_is_done_without_a_reason() -> None:
-    assert plan(dataset(8), recipe="default") == Plan(
-        "default", Wish("default").before_loading().recipe, None
-    )
+    assert plan(dataset(8), recipe="default") == Plan("default", RECIPES["default"], None)
     chosen = plan(dataset(1000), recipe="head", weights=str(SHIPPED))
     assert chosen.is_head and chosen.reasons == ()
     fresh = plan(dataset(8), weights="fresh")
