@@ -70,6 +70,9 @@ WeightsOption = Annotated[
         "the best that is here."
     ),
 ]
+DevicesOption = Annotated[
+    str | None, typer.Option(help="all: train on all accelerators of this machine. Default: one.")
+]
 TeacherOption = Annotated[
     list[Path] | None, typer.Option(help="A bundle of the same classes to learn from; can be repeated.")
 ]
@@ -99,6 +102,7 @@ def train(
     other_without: OtherWithoutOption = None,
     data_weight: DataWeightOption = None,
     teacher: TeacherOption = None,
+    devices: DevicesOption = None,
     leave_out: LeaveOutOption = None,
     without: WithoutOption = None,
     as_json: JsonOption = False,
@@ -115,12 +119,13 @@ def train(
     names = [*(photographs or []), *(data or [])]
     if add:
         about_data = (names, other, other_without, data_weight, leave_out, without)
-        _add(add, run, any((weights, recipe, values, teacher, *about_data)), as_json)
+        _add(add, run, any((weights, recipe, values, teacher, devices, *about_data)), as_json)
         return
     choice = DataChoice(
         other or (), other_without or (), _weights(data_weight or ()), leave_out, without or ()
     )
     overrides = dict(_name_and_value(value) for value in values or [])
+    overrides |= {"devices": devices} if devices else {}
     trained = train_on(
         names or [DEFAULT_DATA],
         run,

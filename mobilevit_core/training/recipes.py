@@ -66,6 +66,7 @@ CHOICES = {
     "crop": ("random_resized", "random_fixed"),
     "keep": ("last", "best"),
     "balance": ("auto", "none", "classes"),
+    "devices": ("one", "all"),
 }
 
 
@@ -106,6 +107,7 @@ class Recipe:
             each of their sources has the same part of it.
         epoch_photos: photographs per epoch; 0 for as many of the classes as the training split has, and
             those of other things on top.
+        devices: "one", or "all" accelerators of the machine, each with its part of every batch.
         keep: "last", or "best" for the epoch with the highest validation accuracy.
         seed: of initial weights, shuffling, augmentation and a folder's split.
     """
@@ -136,6 +138,7 @@ class Recipe:
     balance: str = "auto"
     other_share: float = 0.3
     epoch_photos: int = 0
+    devices: str = "one"
     keep: str = "last"
     seed: int = 0
 
