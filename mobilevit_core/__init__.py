@@ -1,6 +1,6 @@
 """MobileViT from photographs to a phone: train, evaluate, export, measure.
 
-    from mobilevit_core import create_mobilevit, fit_head, load_classifier
+    from mobilevit_core import train, evaluate, export, create_mobilevit, fit_head, load_classifier
 
 All are imported on first use: a program that only runs a .tflite file never imports TensorFlow.
 """
@@ -11,18 +11,24 @@ from typing import TYPE_CHECKING, Any
 from mobilevit_core import tensorflow_setup
 
 if TYPE_CHECKING:
+    from mobilevit_core.commands.evaluate import evaluate
+    from mobilevit_core.commands.export import export
+    from mobilevit_core.commands.train import train
     from mobilevit_core.inference.classifier import load_classifier
     from mobilevit_core.models.create import create_mobilevit
     from mobilevit_core.training.head import fit_head
 
 tensorflow_setup.prepare()  # here, because every entry point passes it before it imports TensorFlow
 
-__all__ = ["create_mobilevit", "fit_head", "load_classifier"]
+__all__ = ["create_mobilevit", "evaluate", "export", "fit_head", "load_classifier", "train"]
 
 HOMES = {
     "create_mobilevit": "models.create",
+    "evaluate": "commands.evaluate",
+    "export": "commands.export",
     "fit_head": "training.head",
     "load_classifier": "inference.classifier",
+    "train": "commands.train",
 }
 
 

@@ -1,10 +1,12 @@
-"""Atomic writing of files and folders, and careful reading of JSON."""
+"""Atomic writing of files and folders, careful reading of JSON, and cells of CSV files."""
 
+import csv
+import io
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 MOST_JSON_BYTES = 64 * 2**20  # a manifest with the confusion matrices of a thousand classes stays under it
 MOST_JSON_LEVELS = 64
 MOST_DIGITS = 40  # of a whole number
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a cell begins that a spreadsheet computes
 
 
 @contextmanager
@@ -148,3 +151,34 @@ def _check_levels(value: Any) -> None:
             return
         level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
     raise ValueError("it has too many levels")
+
+
+def cell(value: Any) -> Any:
+    """A value for a CSV file that no spreadsheet takes for a formula.
+
+    Args:
+        value: text, number or None.
+
+    Returns:
+        The value; text that begins like a formula gets an apostrophe in front.
+    """
+    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
+        return f"'{value}"
+    return value
+
+
+def csv_bytes(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    """A CSV file's content for people and spreadsheets.
+
+    Args:
+        rows: column -> value.
+        columns: in order.
+
+    Returns:
+        UTF-8 with a header; file names that are not UTF-8 keep their bytes.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=columns)
+    writer.writeheader()
+    writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
+    return text.getvalue().encode(errors="surrogateescape")

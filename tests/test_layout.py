@@ -10,6 +10,7 @@ ROOT = Path(mobilevit_core.__file__).parent
 ORDER = [
     "errors",
     "files",
+    "messages",
     "tensorflow_setup",
     "images",
     "data",
@@ -17,8 +18,9 @@ ORDER = [
     "bundle",
     "inference",
     "evaluation",
-    "export",
+    "conversion",
     "training",
+    "commands",
     "cli",
 ]
 

@@ -21,14 +21,14 @@ LINE_SECONDS = 15.0  # between two lines where standard error is not a terminal
 
 
 def in_order(
-    function: Callable[[Item], Result], items: Sequence[Item], title: str, ahead: int = AHEAD
+    function: Callable[[Item], Result], items: Sequence[Item], title: str = "", ahead: int = AHEAD
 ) -> Iterator[Result]:
     """Calls a function for every item in several threads.
 
     Args:
         function: of one item.
         items: in the order of the results.
-        title: what is being done, for the progress display on standard error.
+        title: what is being done, for the progress display on standard error; no display without it.
         ahead: tasks of `CHUNK` items per thread that may be finished before their results are taken.
 
     Yields:
@@ -57,14 +57,14 @@ class _Display:
         self._title, self._total, self._done = title, total, 0
         self._start = time.monotonic()
         self._next_line = self._start + SILENT_SECONDS
-        self._lines = not console.is_terminal
+        self._lines = bool(title) and not console.is_terminal
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=self._lines,
+            disable=self._lines or not title,
             transient=True,
         )
 

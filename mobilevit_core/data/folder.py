@@ -7,25 +7,21 @@ photos/_other/...                                    photographs that show none 
 
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from mobilevit_core.data.bulk import in_order
-from mobilevit_core.data.dataset import (
-    JOINING,
-    NONE_OF_THESE,
-    OTHER_FOLDER,
-    SPLIT_SCHEMES,
-    SPLITS,
-    Facts,
-    LabelledPhoto,
-    PhotoDataset,
-    Skipped,
-    Source,
+from mobilevit_core.data.dataset import JOINING, OTHER_FOLDER, SPLITS, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.gathering import (
+    HEIC,
+    Reading,
+    in_splits,
+    read_all,
+    skipped_notes,
+    some,
+    without_contradictions,
 )
-from mobilevit_core.data.splitting import divide, group_copies
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import SUFFIXES
 
@@ -38,26 +34,7 @@ SPLIT_NAMES = {
 SPLIT_AFFIXES = re.compile(r"^(set|data|images?|photos?|split)+|(set|data|images?|photos?|split|folder)+$")
 SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
 
-HEIC = (".heic", ".heif", ".hif", ".avif")
-OTHER_PICTURES = (".gif", ".bmp", ".tif", ".tiff", ".jp2", ".dng", ".cr2", ".nef", ".arw", ".svg")
-CONVERT_HEIC = (
-    "HEIC photographs, which can't be read here: convert them to JPEG first (on an iPhone: Settings > Camera "
-    "> Formats > Most Compatible; on a Mac: Preview > Export; on Linux: heif-convert)"
-)
 NOWHERE, BACK = "links that lead nowhere", "links that lead back to a folder above them"
-NAMED = 3  # files named in a sentence; the others are only counted
-
-
-@dataclass
-class _Reading:
-    """What comes to light while a folder is read."""
-
-    folder: Path
-    notes: list[str] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-
-    def skip(self, path: Path, reason: str, detail: str = "") -> None:
-        self.skipped.append(Skipped(str(path), reason, detail))
 
 
 def load_folder(folder: Path, split_scheme: str, seed: int, labelled: bool = True) -> PhotoDataset:
@@ -75,7 +52,7 @@ def load_folder(folder: Path, split_scheme: str, seed: int, labelled: bool = Tru
     Raises:
         UserError: the folder is not a data set; the message says what is missing.
     """
-    reading = _Reading(folder)
+    reading = Reading(folder)
     folder = _unwrapped(folder, reading) if labelled else folder
     layout = _split_folders(folder, reading) if labelled else {}
     roots = layout or {"train": folder}
@@ -89,61 +66,13 @@ def load_folder(folder: Path, split_scheme: str, seed: int, labelled: bool = Tru
     beside = folder / OTHER_FOLDER if layout and (folder / OTHER_FOLDER).is_dir() else None
     if beside:
         unread[OTHER_FOLDER] = _labelled(beside, beside, len(class_names), reading)
-    photos = _read(unread, reading)
+    photos = read_all(unread, reading)
     if labelled:
-        photos = _without_contradictions(photos, reading)
+        photos = without_contradictions(photos, reading)
         _check_filled(photos, roots, class_names, reading)
-    dataset = _in_splits(folder, photos, class_names, split_scheme, seed, bool(layout))
-    notes = (*reading.notes, *_skipped_notes(reading.skipped), *dataset.notes)
+    dataset = in_splits(folder, photos, class_names, split_scheme, seed, bool(layout))
+    notes = (*reading.notes, *skipped_notes(reading.skipped), *dataset.notes)
     return replace(dataset, name=str(reading.folder), notes=notes, skipped=tuple(reading.skipped))
-
-
-def _in_splits(
-    folder: Path,
-    photos: dict[str, tuple[LabelledPhoto, ...]],
-    class_names: tuple[str, ...],
-    split_scheme: str,
-    seed: int,
-    laid_out: bool,
-) -> PhotoDataset:
-    """Divides what does not come in splits; nothing that looks alike may stand in two of them."""
-    origin, classes = str(folder), len(class_names)
-    sources, other_class = (Source(origin),), None
-    if any(photo.label == classes for members in photos.values() for photo in members):
-        class_names, other_class = (*class_names, NONE_OF_THESE), NONE_OF_THESE
-        sources += (Source(f"{origin}/{OTHER_FOLDER}", other=True),)
-    photos = {
-        split: tuple(replace(photo, origin=sources[photo.label == classes].data) for photo in members)
-        for split, members in photos.items()
-    }
-    beside = photos.pop(OTHER_FOLDER, ())
-    everything = [photo for members in (*photos.values(), beside) for photo in members]
-    groups = group_copies(everything)
-    if laid_out and split_scheme != JOINING:
-        if "validation" not in photos:
-            photos |= divide(photos.pop("train"), {"train": 90, "validation": 10}, seed, groups)
-        for split, members in (
-            divide(beside, SPLIT_SCHEMES["default"], seed, groups).items() if beside else ()
-        ):
-            photos[split] = (*photos.get(split, ()), *members)
-        train, notes = _without_copies(photos, groups)
-        splits = {**photos, "train": train}
-        return PhotoDataset(
-            origin, "folders", class_names, splits, notes, sources=sources, other_class=other_class
-        )
-    splits = divide(everything, SPLIT_SCHEMES[split_scheme], seed, groups)
-    return PhotoDataset(origin, split_scheme, class_names, splits, sources=sources, other_class=other_class)
-
-
-def _without_copies(
-    splits: dict[str, tuple[LabelledPhoto, ...]], groups: dict[str, int]
-) -> tuple[tuple[LabelledPhoto, ...], tuple[str, ...]]:
-    """The training split without what looks like a photograph of another split, and a note."""
-    held_out = {groups[p.sha256] for split, photos in splits.items() if split != "train" for p in photos}
-    train = tuple(photo for photo in splits["train"] if groups[photo.sha256] not in held_out)
-    dropped = len(splits["train"]) - len(train)
-    note = f"{dropped} training photographs left out: (nearly) the same as one of another split"
-    return train, (note,) if dropped else ()
 
 
 def _is_ignored(name: str) -> bool:
@@ -172,7 +101,13 @@ def _pictures_in(folder: Path) -> list[Path]:
     )
 
 
-def _unwrapped(folder: Path, reading: _Reading) -> Path:
+def pictures_below(folder: Path) -> list[Path]:
+    """Files below a folder, however deep, that look like photographs by their names; links are followed."""
+    files = _files(folder, Reading(folder), _identities(folder.resolve().parent))
+    return [path for path in files if path.suffix.lower() in (*SUFFIXES, *HEIC)]
+
+
+def _unwrapped(folder: Path, reading: Reading) -> Path:
     """Goes into a folder that is only a wrapper, as unpacked archives have it."""
     while not _pictures_in(folder):
         inner = _subfolders(folder)
@@ -184,7 +119,7 @@ def _unwrapped(folder: Path, reading: _Reading) -> Path:
     return folder
 
 
-def _split_of(name: str) -> str | None:
+def split_of(name: str) -> str | None:
     """Which split a folder's name stands for: "Train_Set" and "train2017" for "train"."""
     letters = re.sub(r"[^a-z]", "", name.lower())
     for word in (letters, SPLIT_AFFIXES.sub("", letters)):
@@ -194,12 +129,12 @@ def _split_of(name: str) -> str | None:
     return None
 
 
-def _split_folders(folder: Path, reading: _Reading) -> dict[str, Path]:
+def _split_folders(folder: Path, reading: Reading) -> dict[str, Path]:
     """Split -> folder, where the person has laid the splits out; empty where the folders are classes."""
     found: dict[str, list[Path]] = defaultdict(list)
     others = []
     for path in _subfolders(folder):
-        split = _split_of(path.name)
+        split = split_of(path.name)
         if split:
             found[split].append(path)
         elif path.name != OTHER_FOLDER:
@@ -239,6 +174,12 @@ def _check_split_folders(folder: Path, found: dict[str, list[Path]], others: lis
 
 def _class_names(root: Path) -> tuple[str, ...]:
     names = [path.name for path in _subfolders(root) if path.name != OTHER_FOLDER]
+    loose = len(_pictures_in(root)) if not names else 0
+    if loose:
+        raise UserError(
+            f"{root} holds {loose:,} photographs but no subfolders, so nothing says what they show. Sort "
+            f"them into one subfolder per class, for example {root / 'cat'}/1.jpg and {root / 'dog'}/2.jpg."
+        )
     if len(names) < 2:
         what = f"only one class folder ({names[0]})" if names else "no class folders"
         raise UserError(
@@ -254,7 +195,7 @@ def _loose_classes(folder: Path) -> tuple[str, ...]:
 
 
 def _photos_below(
-    root: Path, class_names: tuple[str, ...], reading: _Reading, labelled: bool
+    root: Path, class_names: tuple[str, ...], reading: Reading, labelled: bool
 ) -> list[LabelledPhoto]:
     """All files of one root with their labels, nothing of them read yet."""
     if labelled:
@@ -277,14 +218,14 @@ def _photos_below(
     return photos
 
 
-def _labelled(folder: Path, root: Path, label: int, reading: _Reading) -> list[LabelledPhoto]:
+def _labelled(folder: Path, root: Path, label: int, reading: Reading) -> list[LabelledPhoto]:
     return [
         LabelledPhoto(path.relative_to(root).as_posix(), label, path)
         for path in _files(folder, reading, _identities(root))
     ]
 
 
-def _note_links(root: Path, reading: _Reading) -> None:
+def _note_links(root: Path, reading: Reading) -> None:
     """Names links right inside a root that lead nowhere or back."""
     for path in sorted(root.iterdir()):
         if not path.is_symlink() or _is_ignored(path.name):
@@ -295,7 +236,7 @@ def _note_links(root: Path, reading: _Reading) -> None:
             reading.skip(path, NOWHERE)
 
 
-def _note_groups(root: Path, class_names: tuple[str, ...], reading: _Reading) -> None:
+def _note_groups(root: Path, class_names: tuple[str, ...], reading: Reading) -> None:
     """Says so where class folders hold folders only: perhaps those are meant as the classes."""
     for name in class_names:
         folder = root / name
@@ -304,12 +245,12 @@ def _note_groups(root: Path, class_names: tuple[str, ...], reading: _Reading) ->
         inner = [path.name for path in _subfolders(folder)]
         if len(inner) > 1:
             reading.notes.append(
-                f"{folder} holds only folders ({_some(inner)}); all of them are one class, {name!r}. If each "
+                f"{folder} holds only folders ({some(inner)}); all of them are one class, {name!r}. If each "
                 f"is meant as a class, give the folders above them: --data {folder}, and so on"
             )
 
 
-def _files(folder: Path, reading: _Reading, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+def _files(folder: Path, reading: Reading, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
     """Files below a folder in order of their names, links followed, hidden and system files left out."""
     identity = _identity(folder)
     if identity in above:
@@ -338,68 +279,11 @@ def _identities(folder: Path) -> tuple[tuple[int, int], ...]:
     return tuple(_identity(each) for each in (path, *path.parents))
 
 
-def _read(unread: dict[str, list[LabelledPhoto]], reading: _Reading) -> dict[str, tuple[LabelledPhoto, ...]]:
-    """Reads every file once: digest, thumbnail, and whether it can be decoded to its end."""
-    everything = [(split, photo) for split, photos in unread.items() for photo in photos]
-    photos = [photo for _, photo in everything]
-    kept: dict[str, list[LabelledPhoto]] = {split: [] for split in unread}
-    results = in_order(_facts_of, photos, f"Reading {reading.folder}")
-    for (split, photo), result in zip(everything, results, strict=True):
-        if isinstance(result, Facts):
-            kept[split].append(replace(photo, facts=result))
-        else:
-            reading.skipped.append(result)
-    return {split: tuple(members) for split, members in kept.items()}
-
-
-def _facts_of(photo: LabelledPhoto) -> Facts | Skipped:
-    path, suffix = photo.source, photo.source.suffix.lower()
-    if suffix in HEIC:
-        return Skipped(str(path), CONVERT_HEIC)
-    if suffix in OTHER_PICTURES:
-        return Skipped(str(path), f"pictures of another format than {', '.join(SUFFIXES)}")
-    if suffix not in SUFFIXES:
-        return Skipped(str(path), "not photographs by their names", suffix or "no suffix")
-    try:
-        return Facts.of(path.read_bytes(), str(path))
-    except OSError as error:
-        return Skipped(str(path), "can't be read", str(error.strerror))
-    except UserError as error:
-        return Skipped(str(path), "damaged, or not a picture inside", str(error))
-
-
-def _without_contradictions(
-    photos: dict[str, tuple[LabelledPhoto, ...]], reading: _Reading
-) -> dict[str, tuple[LabelledPhoto, ...]]:
-    """Leaves out photographs whose very file stands in two classes: nobody knows which is right."""
-    places: dict[str, list[LabelledPhoto]] = defaultdict(list)
-    for members in photos.values():
-        for photo in members:
-            places[photo.sha256].append(photo)
-    contradictory = {
-        digest: same for digest, same in places.items() if len({photo.label for photo in same}) > 1
-    }
-    if not contradictory:
-        return photos
-    pairs = [" = ".join(photo.name for photo in same) for same in contradictory.values()]
-    reading.notes.append(
-        f"{len(contradictory)} photographs stand in two classes and are left out of both: {_some(pairs)}"
-    )
-    for same in contradictory.values():
-        for photo in same:
-            others = ", ".join(other.name for other in same if other is not photo)
-            reading.skip(photo.source, "the same photograph in two classes", others)
-    return {
-        split: tuple(photo for photo in members if photo.sha256 not in contradictory)
-        for split, members in photos.items()
-    }
-
-
 def _check_filled(
     photos: dict[str, tuple[LabelledPhoto, ...]],
     roots: dict[str, Path],
     class_names: tuple[str, ...],
-    reading: _Reading,
+    reading: Reading,
 ) -> None:
     """Every class folder must hold at least one readable photograph."""
     for split, root in roots.items():
@@ -409,21 +293,5 @@ def _check_filled(
                 inside = [s for s in reading.skipped if Path(s.path).is_relative_to(root / name)]
                 raise UserError(
                     f"Class {name!r} has no readable photograph in {root / name}. Add JPEG, PNG or WebP "
-                    "files or remove the folder." + "".join(f"\n  {note}" for note in _skipped_notes(inside))
+                    "files or remove the folder." + "".join(f"\n  {note}" for note in skipped_notes(inside))
                 )
-
-
-def _skipped_notes(skipped: list[Skipped]) -> list[str]:
-    """One sentence: how many files were left out, by reason, some by name."""
-    if not skipped:
-        return []
-    reasons = Counter(file.reason for file in skipped)
-    told = []
-    for reason, count in reasons.most_common():
-        names = [Path(file.path).name for file in skipped if file.reason == reason]
-        told.append(f"{count:,} {reason} ({_some(names)})")
-    return [f"{len(skipped):,} files skipped: {'; '.join(told)}"]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

@@ -1,8 +1,8 @@
 """Where labelled photographs come from, and which of them are not trained on.
 
-Three sources: tf_flowers or any other classification data set of tensorflow-datasets by name, and a
-folder with one subfolder per class; several of them together, too. Photographs are kept as they are stored
-(encoded bytes or a path).
+tf_flowers or any other classification data set of tensorflow-datasets by name, a folder with one subfolder
+per class, a zip file of such a folder, or a CSV file of paths and labels; several of them together, too.
+Photographs are kept as they are stored (encoded bytes or a path).
 """
 
 import csv
@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mobilevit_core.data.archive import load_zip
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
 from mobilevit_core.data.dataset import (
@@ -25,6 +26,7 @@ from mobilevit_core.data.dataset import (
     Source,
 )
 from mobilevit_core.data.folder import load_folder
+from mobilevit_core.data.listing import load_listing
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
 from mobilevit_core.data.tfds import TFDS_NAME, load_tfds
 from mobilevit_core.data.union import add_other, merge, with_training_split, with_weights
@@ -57,8 +59,8 @@ def load_dataset(
     left out of training.
 
     Args:
-        data: a folder, or a name such as "tf_flowers"; several are joined, classes of the same name (or
-            WordNet id) become one.
+        data: a folder, zip or CSV file, or a name such as "tf_flowers"; several are joined, classes of the
+            same name (or WordNet id) become one.
         split_scheme: a key of `SPLIT_SCHEMES`.
         seed: decides the split of a folder that has none of its own.
         leave_out: a data set whose validation and test split must not be trained on, not even as a near
@@ -131,16 +133,28 @@ def load_photographs(data: str) -> tuple[LabelledPhoto, ...]:
     return _load_one(data, JOINING, 0, labelled=False).split(ALL)
 
 
-def _load_one(data: str, split_scheme: str, seed: int, labelled: bool = True) -> PhotoDataset:
+def check_there(data: str) -> None:
+    """Raises a UserError where a name can be neither a folder or file that is there, nor a data set's."""
     if len(data) > LONGEST_DATA_NAME:
         raise UserError(f"The data set's name {data[:40]!r}... has over {LONGEST_DATA_NAME} characters.")
+    if not Path(data).exists() and not re.fullmatch(TFDS_NAME, data):
+        raise UserError(f"There is no folder {data}.")
+
+
+def _load_one(data: str, split_scheme: str, seed: int, labelled: bool = True) -> PhotoDataset:
+    check_there(data)
     folder = Path(data)
     if folder.is_dir():
         dataset = load_folder(folder, split_scheme, seed, labelled)
+    elif folder.suffix.lower() == ".zip" and folder.is_file():
+        dataset = load_zip(folder, split_scheme, seed, labelled)
+    elif folder.suffix.lower() == ".csv" and folder.is_file() and labelled:
+        dataset = load_listing(folder, split_scheme, seed)
     elif folder.exists():
-        raise UserError(f"{data} is a file. Give a folder with one subfolder of photographs per class.")
-    elif not re.fullmatch(TFDS_NAME, data):
-        raise UserError(f"There is no folder {data}.")
+        raise UserError(
+            f"{data} is a file. Give a folder with one subfolder of photographs per class, a zip file of "
+            "such a folder, or a CSV file with the columns path and label."
+        )
     else:
         dataset = load_tfds(data, split_scheme)
         source = Source(dataset.name)

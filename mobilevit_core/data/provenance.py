@@ -35,8 +35,13 @@ class Provenance:
             frozenset(photo.sha256[:DIGITS] for photo in dataset.splits.get(split, ()))
             for split in RECORDED_SPLITS
         )
-        train, validation = own
-        for provenance in before:
+        return cls.joined([cls(*own), *before])
+
+    @classmethod
+    def joined(cls, several: Iterable["Provenance"]) -> "Provenance":
+        """What all of them together have seen; nothing for none."""
+        train, validation = frozenset(), frozenset()
+        for provenance in several:
             train, validation = train | provenance.train, validation | provenance.validation
         return cls(train, validation)
 

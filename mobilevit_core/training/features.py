@@ -23,7 +23,7 @@ from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.models.released_weights import HEAD, is_released, open_weights
-from mobilevit_core.training.transfer import ReleasedStart, StartingWeights
+from mobilevit_core.training.transfer import ReleasedStart, StartingWeights, packaged
 
 BATCH = 32  # photographs in memory at once
 
@@ -76,16 +76,18 @@ def open_network(weights: Bundle | str | os.PathLike[str], variant: str = "xxs")
     """Opens the weights that the features come from.
 
     Args:
-        weights: a bundle or its folder, or released weights: "imagenet", "hf://OWNER/NAME" or a safetensors
-            file.
+        weights: a bundle or its folder, "general", or released weights: "imagenet", "hf://OWNER/NAME" or a
+            safetensors file.
         variant: what "imagenet" means.
 
     Raises:
         UserError: there are no such weights.
     """
-    if not isinstance(weights, Bundle) and is_released(os.fspath(weights)):
-        released = open_weights(os.fspath(weights), variant)
-        model = create_mobilevit(released.variant, None, released.rule.image_size, weights=os.fspath(weights))
+    if not isinstance(weights, Bundle):
+        weights = packaged(os.fspath(weights))
+    if isinstance(weights, str) and is_released(weights):
+        released = open_weights(weights, variant)
+        model = create_mobilevit(released.variant, None, released.rule.image_size, weights=weights)
         origin = ReleasedStart(released).describe()
         return Network(model, released.rule, "paper", released.variant, origin)
     bundle = weights if isinstance(weights, Bundle) else open_bundle(weights)

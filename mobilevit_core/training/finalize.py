@@ -10,6 +10,7 @@ import numpy as np
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
+from mobilevit_core.conversion.export import CHECK_PHOTOS, Pictures, tensors, write_exported
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.evaluation.calibration import (
@@ -18,7 +19,6 @@ from mobilevit_core.evaluation.calibration import (
     fold_temperature,
     with_temperature,
 )
-from mobilevit_core.export.export import CHECK_PHOTOS, Pictures, tensors, write_exported
 from mobilevit_core.images.preprocessing import ResizeRule
 from mobilevit_core.training.recipes import Recipe
 

@@ -11,9 +11,9 @@ from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDatas
 from mobilevit_core.data.loading import load_described
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
+from mobilevit_core.messages import note
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.training.finalize import bundle_model
-from mobilevit_core.training.progress import note
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder, first_epochs
 from mobilevit_core.training.state import TrainingState, tell_damaged

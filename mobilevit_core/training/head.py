@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from sklearn.preprocessing import StandardScaler
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
+from mobilevit_core.conversion.export import CALIBRATION_PHOTOS, CHECK_PHOTOS, Pictures, write_exported
 from mobilevit_core.data.class_names import check_class_names
-from mobilevit_core.data.dataset import NONE_OF_THESE, PhotoDataset
+from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.data.provenance import DIGITS, RECORDED_SPLITS, Provenance
 from mobilevit_core.errors import UserError
@@ -36,12 +39,14 @@ from mobilevit_core.evaluation.calibration import (
     with_temperature,
 )
 from mobilevit_core.evaluation.metrics import Evaluation
-from mobilevit_core.export.export import CALIBRATION_PHOTOS, CHECK_PHOTOS, Pictures, write_exported
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import PhotoSource
+from mobilevit_core.messages import note
 from mobilevit_core.models.released_weights import HEAD
 from mobilevit_core.training.features import Example, FeatureCache, Network, Progress, open_network
+from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder
+from mobilevit_core.training.transfer import Start
 
 RECIPE = "head"
 CROSS_VALIDATION = "cross-validation"  # in the manifest's metrics, beside the names of splits
@@ -49,6 +54,7 @@ FOLDS = 5
 FEWEST = 3  # photographs per class: with fewer, nothing is left to choose the strength by
 INNER_FOLDS = 3  # for the strength, inside of the photographs that a classifier is fitted on
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C
+MOST_FIRST = 2000  # photographs that a classifier is fitted on before the network is trained
 TOLERANCE = 1e-3  # ten times scikit-learn's: a third of the time, the same loss on others to 0.001
 
 Photos = str | os.PathLike[str] | PhotoDataset | Mapping[str, Sequence[PhotoSource]]
@@ -199,6 +205,7 @@ def fit_head(
     examples, notes = _distinct(examples)
     data = {**data, "notes": [*data["notes"], *notes]}
     labels = np.array([example.label for example in examples])
+    other = len(class_names) - 1 if class_names[-1] == NONE_OF_THESE else None
     folds = _folds(class_names, labels)
     features = cache.features(network, examples, progress)
     head = _regression(folds, seed)
@@ -217,13 +224,28 @@ def fit_head(
         network=network,
         data=data,
         examples=examples,
-        evaluation=Evaluation(class_names, labels, with_temperature(before, temperature)),
+        evaluation=Evaluation(class_names, labels, with_temperature(before, temperature), other),
         strength=float(np.ravel(head[-1].C_)[0]),
         temperature=temperature,
         seconds=time.perf_counter() - start,
         seed=seed,
-        provenance=_joined(own, network.provenance),
+        provenance=Provenance.joined([own, *network.provenance]),
     )
+
+
+@dataclass(frozen=True)
+class HeadRun:
+    """A finished run of the recipe head.
+
+    Attributes:
+        bundle: the artefact.
+        refused: a sentence for every weight format that was refused.
+        fitted: the head with its answers by cross-validation.
+    """
+
+    bundle: Bundle
+    refused: list[str]
+    fitted: FittedHead
 
 
 def train_head(
@@ -232,10 +254,11 @@ def train_head(
     run: RunFolder,
     seed: int = 0,
     progress: Progress | None = None,
-) -> tuple[Bundle, list[str]]:
+) -> HeadRun:
     """What `train --recipe head` does: fits the classifier and writes the bundle into a run folder.
 
-    A run that has its bundle already is left as it is.
+    A bundle that is there already stays; the features of its photographs are kept in the run folder, so that
+    the same call gives the answers by cross-validation again within seconds.
 
     Args:
         dataset: its training and validation photographs are used, its test photographs are not.
@@ -245,7 +268,7 @@ def train_head(
         progress: see `fit_head`.
 
     Returns:
-        The bundle, and one sentence for every weight format that was refused.
+        The bundle and the head.
 
     Raises:
         UserError: as `fit_head`, or the folder holds another run.
@@ -253,10 +276,61 @@ def train_head(
     recipe, provenance = _recipe(dataset.split_scheme, seed), Provenance.by_training(dataset)
     with run.locked():
         run.claim(dataset, recipe, {"start": network.origin}, provenance)
-        if run.bundle.exists():
-            return open_bundle(run.bundle), []
+        write_findings(run.path, dataset)
         fitted = fit_head(dataset, network, cache=run.path / "features", seed=seed, progress=progress)
-        return fitted.write_bundle(run.bundle)
+        if run.bundle.exists():
+            return HeadRun(open_bundle(run.bundle), [], fitted)
+        return HeadRun(*fitted.write_bundle(run.bundle), fitted)
+
+
+@dataclass(frozen=True)
+class WithHead:
+    """Starting weights whose classifier is fitted to the photographs before the training begins.
+
+    Args:
+        start: the weights.
+        photos: the training photographs; `MOST_FIRST` of them are looked at, the same number of each class.
+        rule: how a photograph becomes the model's input.
+    """
+
+    start: Start
+    photos: Sequence[LabelledPhoto]
+    rule: ResizeRule
+
+    @property
+    def provenance(self) -> list[Provenance]:
+        """Of the weights."""
+        return self.start.provenance
+
+    def describe(self) -> dict[str, Any]:
+        """Of the weights: the fitted classifier is part of the training."""
+        return self.start.describe()
+
+    def check(self, recipe: Recipe) -> None:
+        """Raises a UserError unless these are weights of the recipe's network."""
+        self.start.check(recipe)
+
+    def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
+        """Gives a fresh model the weights; their classifier if it is for these classes, else a fitted one."""
+        self.start.copy_to(model, class_names)
+        if self.start.knows(class_names):
+            return
+        examples = _first_examples(self.photos, len(class_names))
+        note(f"first a classifier on these weights: {len(examples)} training photographs are looked at.")
+        network = Network(model, self.rule, "", "", {"weights_sha256": ""})
+        features = FeatureCache().features(network, examples)
+        labels = np.array([example.label for example in examples])
+        head = _regression(_folds(class_names, labels), 0)
+        head.fit(features, labels)
+        kernel, bias = _dense_weights(head)
+        model.get_layer(HEAD).set_weights([kernel, bias])
+
+
+def _first_examples(photos: Sequence[LabelledPhoto], classes: int) -> tuple[Example, ...]:
+    """Photographs of every class in turns, without repetitions and contradictions, `MOST_FIRST` at most."""
+    examples = [Example(photo.source, photo.label, photo.sha256, photo.name) for photo in photos]
+    distinct, _ = _distinct(examples)
+    return tuple(islice(_in_turns(distinct, classes), MOST_FIRST))
 
 
 def _recipe(split_scheme: str, seed: int) -> dict[str, Any]:
@@ -324,13 +398,6 @@ def _distinct(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[st
 
 def _digests(examples: Sequence[Example]) -> frozenset[str]:
     return frozenset(example.digest[:DIGITS] for example in examples)
-
-
-def _joined(own: Provenance, before: Sequence[Provenance]) -> Provenance:
-    train, validation = own.train, own.validation
-    for provenance in before:
-        train, validation = train | provenance.train, validation | provenance.validation
-    return Provenance(train, validation)
 
 
 def _folds(class_names: Sequence[str], labels: np.ndarray) -> int:

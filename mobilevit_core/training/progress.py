@@ -1,15 +1,14 @@
 """A live progress bar over a whole training run, and one line an epoch for log files."""
 
 import sys
+import time
+from collections.abc import Sequence
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-
-def note(text: str) -> None:
-    """Prints a sentence that does not stop the run, on standard error."""
-    Console(stderr=True, highlight=False).print(f"Note: {text}", markup=False, soft_wrap=True)
+from mobilevit_core.messages import say
 
 
 class TrainingProgress(keras.callbacks.Callback):
@@ -70,3 +69,51 @@ class TrainingProgress(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Takes the bar away."""
         self._bar.stop()
+
+
+class EstimateTime(keras.callbacks.Callback):
+    """Measures the first steps of a process and says once how long the training takes on this machine.
+
+    The time of a step is taken to grow with the number of pixels; validation is left out.
+
+    Args:
+        sizes: image size of every epoch of the run, pixels.
+        steps: of one epoch.
+    """
+
+    UNTIMED, TIMED = 2, 5  # steps; the first ones build the graph
+
+    def __init__(self, sizes: Sequence[int], steps: int) -> None:
+        super().__init__()
+        self._sizes, self._steps = sizes, steps
+        self._seen, self._seconds, self._done = 0, 0.0, False
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Notes the epoch, and takes the clock from validation."""
+        self._epoch, self._last = epoch, time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Measures a step, reading of its photographs included."""
+        now = time.perf_counter()
+        self._seen += 1
+        if self._seen > self.UNTIMED:
+            self._seconds += now - self._last
+        self._last = now
+        if self._seen == self.UNTIMED + self.TIMED and not self._done:
+            self._done = True
+            say(self._sentence(self._seconds / self.TIMED, batch + 1))
+
+    def _sentence(self, step: float, done: int) -> str:
+        size = self._sizes[self._epoch]
+        epochs = sum((each / size) ** 2 for each in self._sizes[self._epoch :])
+        left = (epochs * self._steps - done) * step
+        return (
+            f"Time: about {_duration(left)} for this training on this machine (a step takes {step:.2f} s, "
+            f"measured on {self.TIMED}); fewer epochs take less, for example --set stages=128:4,192:8"
+        )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

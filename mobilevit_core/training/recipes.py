@@ -4,7 +4,7 @@ r"""Training recipes: named tables of values. Any value can be overridden on the
     From scratch: AdamW with warm-up and cosine, EMA of the weights, low resolution first.
     Expected on tf_flowers: 82.8 % on the validation split, 85.8 % (95 % interval 81.9 to 89.0) on the test
     split, seed 0, 51 minutes on two cores of an AMD EPYC. Command:
-    python -m mobilevit_core train --data tf_flowers --run runs/default
+    python -m mobilevit_core train tf_flowers --recipe default --run runs/default
 
 `pretrain`
     Starting weights from a larger set of flowers, 102 kinds, without what looks like a photograph that
@@ -66,6 +66,7 @@ CHOICES = {
     "crop": ("random_resized", "random_fixed"),
     "keep": ("last", "best"),
     "balance": ("auto", "none", "classes"),
+    "devices": ("one", "all"),
 }
 
 
@@ -107,6 +108,7 @@ class Recipe:
             each of their sources has the same part of it.
         epoch_photos: photographs per epoch; 0 for as many of the classes as the training split has, and
             those of other things on top.
+        devices: "one", or "all" accelerators of the machine, each with its part of every batch.
         keep: "last", or "best" for the epoch with the highest validation accuracy.
         seed: of initial weights, shuffling, augmentation and a folder's split.
     """
@@ -137,6 +139,7 @@ class Recipe:
     balance: str = "auto"
     other_share: float = 0.3
     epoch_photos: int = 0
+    devices: str = "one"
     keep: str = "last"
     seed: int = 0
 

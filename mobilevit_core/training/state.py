@@ -8,13 +8,14 @@ import keras
 import numpy as np
 
 from mobilevit_core.errors import UserError
+from mobilevit_core.messages import note
 from mobilevit_core.models.create import create_mobilevit, logits_model
 from mobilevit_core.training import checkpoints
 from mobilevit_core.training.checkpoints import Checkpoint
+from mobilevit_core.training.devices import inside, open_strategy, synchronized
 from mobilevit_core.training.ema import EMA
 from mobilevit_core.training.flat_adamw import FlatAdamW
 from mobilevit_core.training.fused_model import training_form
-from mobilevit_core.training.progress import note
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder
 
@@ -42,18 +43,21 @@ class TrainingState:
     def __init__(
         self, model: keras.Model, image_size: int, recipe: Recipe, steps: int, checkpoint: Checkpoint | None
     ) -> None:
-        plain = create_mobilevit(recipe.variant, model.output_shape[-1], image_size, recipe.architecture)
-        plain.set_weights(model.get_weights())
-        self.trained = training_form(logits_model(plain))
-        self.trained.compile(
-            optimizer=make_optimizer(recipe, steps),
-            loss=keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=recipe.label_smoothing
-            ),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-            jit_compile=False,  # XLA is several times slower on CPU
-        )
-        self.trained.optimizer.build(self.trained.trainable_variables)
+        strategy = open_strategy(recipe.devices)
+        with inside(strategy):
+            plain = create_mobilevit(recipe.variant, model.output_shape[-1], image_size, recipe.architecture)
+            plain.set_weights(model.get_weights())
+            form = synchronized if strategy else training_form
+            self.trained = form(logits_model(plain))
+            self.trained.compile(
+                optimizer=make_optimizer(recipe, steps, flat=strategy is None),
+                loss=keras.losses.CategoricalCrossentropy(
+                    from_logits=True, label_smoothing=recipe.label_smoothing
+                ),
+                metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+                jit_compile=False,  # XLA is several times slower on CPU
+            )
+            self.trained.optimizer.build(self.trained.trainable_variables)
         self.ema = EMA(self.trained, recipe.ema_decay) if recipe.ema_decay else None
         self._recipe = recipe
         self._best: list[np.ndarray] = []
@@ -148,12 +152,18 @@ def learning_rate(recipe: Recipe, steps: int) -> Any:
     )
 
 
-def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+def make_optimizer(recipe: Recipe, steps: int, flat: bool = True) -> keras.optimizers.Optimizer:
     """The recipe's optimizer with its schedule; nothing is decayed but kernels.
 
     Args:
         recipe: optimizer, schedule, decay, clipping.
         steps: of a training epoch.
+        flat: False for Keras's own form of it, which works on several devices.
     """
     decay = recipe.weight_decay if recipe.optimizer == "adamw" else 0.0
-    return FlatAdamW(learning_rate(recipe, steps), decay, recipe.clip_norm)
+    rate = learning_rate(recipe, steps)
+    if flat:
+        return FlatAdamW(rate, decay, recipe.clip_norm)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=decay, global_clipnorm=recipe.clip_norm or None)
+    optimizer.exclude_from_weight_decay(var_names=list(FlatAdamW.NOT_DECAYED))
+    return optimizer

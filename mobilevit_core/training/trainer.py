@@ -13,10 +13,11 @@ import keras
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.provenance import Provenance
-from mobilevit_core.data.summary import write_skipped
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
+from mobilevit_core.messages import note
 from mobilevit_core.models.create import check_variant, create_mobilevit
 from mobilevit_core.training.callbacks import AddEpochFacts, SaveEpoch, UpdateEMA
 from mobilevit_core.training.distillation import Teachers
@@ -29,9 +30,9 @@ from mobilevit_core.training.input_pipeline import (
     validation_batches,
 )
 from mobilevit_core.training.interruption import ending_clearly
-from mobilevit_core.training.progress import TrainingProgress, note
+from mobilevit_core.training.progress import EstimateTime, TrainingProgress
 from mobilevit_core.training.recipes import Recipe
-from mobilevit_core.training.run_folder import RunFolder
+from mobilevit_core.training.run_folder import RunFolder, sizes_by_epoch
 from mobilevit_core.training.sampling import Sampling
 from mobilevit_core.training.state import TrainingState, learning_rate, tell_damaged
 from mobilevit_core.training.transfer import Start
@@ -80,7 +81,7 @@ def train_bundle(
     provenance = Provenance.by_training(dataset, before)
     with run.locked(), ending_clearly(run, recipe.epochs):
         run.claim(dataset, recipe.to_json(), origin, provenance)
-        write_skipped(run.path, dataset)
+        write_findings(run.path, dataset)
         refused: list[str] = []
         bundle = _finished(run, recipe)
         if bundle is None:
@@ -167,6 +168,7 @@ def _train_stages(
 ) -> TrainingState:
     """Trains what is left of every stage; returns the state at the end."""
     cache, end = None, 0
+    estimate = EstimateTime(sizes_by_epoch(recipe.stages), _steps(dataset, recipe))
     for image_size, epochs in recipe.stages:
         end += epochs
         if state.epoch >= end:
@@ -177,7 +179,7 @@ def _train_stages(
             print(cache.describe(), file=sys.stderr, flush=True)
         if state.trained.input_shape[1] != image_size:
             state = TrainingState(model, image_size, recipe, _steps(dataset, recipe), state.checkpoint())
-        _train_stage(state, end, dataset, cache, recipe, run, teachers)
+        _train_stage(state, end, dataset, cache, recipe, run, teachers, estimate)
     return state
 
 
@@ -189,6 +191,7 @@ def _train_stage(
     recipe: Recipe,
     run: RunFolder,
     teachers: Teachers | None,
+    estimate: EstimateTime,
 ) -> None:
     """Trains one stage up to the epoch `end`."""
     photos, validation, classes = (
@@ -202,7 +205,7 @@ def _train_stage(
     batches = training_batches(photos, cache, classes, image_size, recipe, state.epoch, sampling)
     if teachers:
         batches = teachers.blend(batches, image_size, recipe.distillation_weight)
-    callbacks = _callbacks(state, recipe, _steps(dataset, recipe), run)
+    callbacks = [*_callbacks(state, recipe, _steps(dataset, recipe), run), estimate]
     try:
         state.trained.fit(
             batches,

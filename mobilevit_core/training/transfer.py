@@ -8,11 +8,19 @@ from typing import Any, Protocol
 import keras
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.files import MANIFEST
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.models.released_weights import HEAD, ReleasedWeights, is_released, open_weights
 from mobilevit_core.training.recipes import Recipe
+
+ROOT = Path(__file__).parents[1]
+GENERAL = "general"  # for --weights: the weights that come with the package
+GENERAL_FOLDER = ROOT / "weights" / GENERAL
+FLOWERS = ROOT.parent / "demo" / "weights"  # beside the package in a checkout, not in an installation
+# What a training starts from by itself: the first of these that is there and has the wanted network.
+DEFAULT_START = {GENERAL: GENERAL_FOLDER, "flowers": FLOWERS}
 
 
 class Start(Protocol):
@@ -28,21 +36,56 @@ class Start(Protocol):
     def check(self, recipe: Recipe) -> None:
         """Raises a UserError unless these are weights of the recipe's network."""
 
+    def knows(self, class_names: tuple[str, ...]) -> bool:
+        """Whether its own classifier is for these classes, and so is used."""
+
     def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
         """Gives a fresh model of the same network these weights."""
+
+
+def packaged(source: str) -> str:
+    """The folder of "general", the weights that come with the package; anything else as it is.
+
+    Raises:
+        UserError: they are not installed.
+    """
+    if source != GENERAL:
+        return source
+    if not (GENERAL_FOLDER / MANIFEST).is_file():
+        raise UserError(
+            f"The general weights are not installed: there is no bundle in {GENERAL_FOLDER}. Start from "
+            "--weights imagenet, from a bundle such as --weights demo/weights, or from --weights fresh."
+        )
+    return str(GENERAL_FOLDER)
+
+
+def default_start(architecture: str, variant: str) -> str | Path | None:
+    """What a training of this network starts from by itself.
+
+    Returns:
+        `GENERAL`, the folder of the flower weights, or None where neither is there or both are of another
+        network.
+    """
+    for name, folder in DEFAULT_START.items():
+        if (folder / MANIFEST).is_file():
+            manifest = open_bundle(folder).manifest
+            if (manifest.architecture, manifest.variant) == (architecture, variant):
+                return name if name == GENERAL else folder
+    return None
 
 
 def open_start(source: str, variant: str) -> Start:
     """Opens what `--weights` names.
 
     Args:
-        source: a bundle's folder, or what `released_weights.open_weights` takes: "imagenet",
+        source: a bundle's folder, "general", or what `released_weights.open_weights` takes: "imagenet",
             "hf://OWNER/NAME" or a safetensors file.
         variant: of the network to be trained; decides which weights "imagenet" are.
 
     Raises:
         UserError: there is nothing of that kind, or it can't be read or downloaded.
     """
+    source = packaged(source)
     if is_released(source):
         return ReleasedStart(open_weights(source, variant))
     return StartingWeights(open_bundle(Path(source)))
@@ -75,6 +118,10 @@ class ReleasedStart:
                 f"{self.weights.source} holds the variant {self.weights.variant}, the recipe trains "
                 f"{recipe.variant}. Add --set variant={self.weights.variant}"
             )
+
+    def knows(self, class_names: tuple[str, ...]) -> bool:
+        """Never: the released classes have no names."""
+        return False
 
     def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
         """Gives a fresh model of the same variant all weights but the classifier's.
@@ -124,6 +171,10 @@ class StartingWeights:
             )
         self.bundle.weights("keras")
 
+    def knows(self, class_names: tuple[str, ...]) -> bool:
+        """Whether the bundle has these classes, in any order."""
+        return set(self.bundle.manifest.class_names) == set(class_names)
+
     def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
         """Gives a fresh model of the same network the bundle's weights.
 
@@ -135,8 +186,8 @@ class StartingWeights:
         theirs = self.bundle.manifest.class_names
         for layer in load_keras(self.bundle.weights("keras")).layers:
             weights = layer.get_weights()
-            if layer.name == HEAD and set(theirs) == set(class_names):
+            if layer.name == HEAD and self.knows(class_names):
                 order = [theirs.index(name) for name in class_names]
                 weights = [weight[..., order] for weight in weights]
-            if weights and (layer.name != HEAD or set(theirs) == set(class_names)):
+            if weights and (layer.name != HEAD or self.knows(class_names)):
                 model.get_layer(layer.name).set_weights(weights)

@@ -42,8 +42,8 @@ def make_files(folder: Path, size: int) -> None:
     import tensorflow as tf
     import torch
 
-    from mobilevit_core.export.export import drawn_pictures
-    from mobilevit_core.export.tflite import convert
+    from mobilevit_core.conversion.export import drawn_pictures
+    from mobilevit_core.conversion.tflite import convert
     from mobilevit_core.models.create import create_mobilevit
     from tests.models.hf_reference import copy_weights, reference
 

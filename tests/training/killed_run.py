@@ -18,8 +18,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from mobilevit_core.conversion import export
 from mobilevit_core.data.loading import load_dataset
-from mobilevit_core.export import export
 from mobilevit_core.training import finalize, run_folder, state, trainer
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder

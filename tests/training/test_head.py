@@ -1,5 +1,6 @@
 """A new classifier on the features of existing weights."""
 
+import io
 from pathlib import Path
 
 import keras
@@ -11,10 +12,11 @@ from typer.testing import CliRunner
 import mobilevit_core
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.cli import app
+from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import evaluate
-from mobilevit_core.images.preprocessing import ResizeRule
+from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.classifier import load_classifier
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.training import features as features_module
@@ -182,20 +184,50 @@ def test_the_bundle_answers_like_the_model(written: Bundle, fitted: FittedHead, 
 
 
 def test_the_command_line_trains_a_head(photo_folder: Path, written: Bundle, tmp_path: Path) -> None:
-    run = ["train", "--recipe", "head", "--data", str(photo_folder), "--run", str(tmp_path / "run")]
-    result = CliRunner().invoke(app, [*run, "--weights", str(written.folder)])
+    run = ["train", "--recipe", "head", str(photo_folder), "--run", str(tmp_path / "run")]
+    run += ["--weights", str(written.folder), "--set", "split_scheme=default"]
+    result = CliRunner().invoke(app, run)
     assert result.exit_code == 0, result.output
-    assert "by cross-validation on 27 photographs" in result.output
+    assert "by cross-validation on 27 photographs" in result.stdout
     bundle = open_bundle(tmp_path / "run" / "bundle")
     dataset = load_dataset(str(photo_folder))
     assert bundle.provenance.among(dataset.split("test")) == {"trained_on": 0, "chosen_by": 0}
     assert evaluate(load_classifier(bundle.folder), dataset, "test").accuracy == 1
-    again = CliRunner().invoke(app, [*run, "--weights", str(written.folder)])
-    assert again.exit_code == 0
+    again = CliRunner().invoke(app, run)
+    assert again.exit_code == 0 and again.stdout == result.stdout
     for extra, message in (
-        ([], "needs --weights"),
-        (["--weights", str(written.folder), "--set", "batch_size=3"], "no value 'batch_size'"),
+        (["--teacher", str(written.folder)], "takes no --teacher"),
+        (["--set", "batch_size=3"], "no value 'batch_size'"),
     ):
         refused = CliRunner().invoke(app, [*run, *extra])
         assert refused.exit_code == 2
         assert message in refused.output
+
+
+def test_a_classifier_is_fitted_before_the_network_is_trained(
+    network: Network, shipped: Bundle, tmp_path: Path
+) -> None:
+    """The model that a training starts from answers new classes, and keeps a classifier of the same ones."""
+    photos = [
+        LabelledPhoto(f"{name}/{number}", label, png(photo))
+        for label, (name, members) in enumerate(pictures(8).items())
+        for number, photo in enumerate(members)
+    ]
+    start = head.WithHead(StartingWeights(shipped), photos, network.rule)
+    assert start.describe() == StartingWeights(shipped).describe()
+    model = create_mobilevit(num_classes=3, image_size=64)
+    start.copy_to(model, NAMES)
+    images = np.stack([photo for members in pictures(10, first=900).values() for photo in members])
+    inputs = np.stack([preprocess(image, network.rule) for image in images])
+    answers = model.predict(inputs, verbose=0).argmax(axis=1)
+    assert np.mean(answers == np.repeat(range(3), 10)) >= 0.9
+    same = create_mobilevit(num_classes=5, image_size=64)
+    start.copy_to(same, shipped.manifest.class_names)
+    expected = keras.models.load_model(shipped.weights("keras"), compile=False).get_layer("logits")
+    assert np.array_equal(same.get_layer("logits").kernel, expected.kernel)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -32,8 +32,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = [word for value in values for word in ("--set", value)]
     result = run(
         "train",
-        "--data",
         photos,
+        "--recipe",
+        "default",
         "--other",
         more,
         "--data-weight",
@@ -43,7 +44,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *settings,
     )
     assert result.exit_code == 0, result.output
-    assert "none of these" in result.stderr and "left out of '_other' by name: reds" in result.stderr
+    assert "none of these" in result.stderr and "left out of 'none of these' by name: reds" in result.stderr
     return folder
 
 

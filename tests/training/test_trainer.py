@@ -201,7 +201,7 @@ def test_drawn_photographs_are_learned_from_the_command_line(tmp_path: Path) -> 
     """Training, averaging, export, evaluation and prediction together: three colours are told apart."""
     folder, run = draw_folder(tmp_path / "photos", 20), tmp_path / "run"
     values = ["stages=64:25", "batch_size=8", "mix=0", "color=0", "crop_scale=0.6", "ema_decay=0.9"]
-    command = ["train", "--data", str(folder), "--run", str(run), "--json"]
+    command = ["train", str(folder), "--recipe", "default", "--run", str(run), "--json"]
     command += [word for value in values for word in ("--set", value)]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output

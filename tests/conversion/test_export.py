@@ -10,18 +10,18 @@ from ai_edge_litert.interpreter import Interpreter
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
-from mobilevit_core.data.dataset import PhotoDataset
-from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.metrics import evaluate
-from mobilevit_core.evaluation.parity import Parity
-from mobilevit_core.export import tflite as conversion
-from mobilevit_core.export.export import (
+from mobilevit_core.conversion import tflite as conversion
+from mobilevit_core.conversion.export import (
     Pictures,
     drawn_pictures,
     export_again,
     export_saved_model,
     write_tflite_formats,
 )
+from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.inference.runtimes import load_keras
 
 
@@ -78,7 +78,7 @@ def test_a_file_under_its_floor_is_refused(
         patch.setattr(conversion, "QUANTIZER", {})
         wrong = conversion.convert(other, None)
     right = {name: small_bundle.weights(name).read_bytes() for name in tflite_formats()}
-    monkeypatch.setattr("mobilevit_core.export.export.convert", lambda *_: {**right, **wrong})
+    monkeypatch.setattr("mobilevit_core.conversion.export.convert", lambda *_: {**right, **wrong})
     pictures = Pictures.drawn(64)
     parities, refused = write_tflite_formats(model, tmp_path, ("a", "b", "c"), pictures)
     assert re.match(

@@ -11,8 +11,8 @@ from PIL import Image
 
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.conversion.export import export_saved_model
 from mobilevit_core.data.dataset import PhotoDataset
-from mobilevit_core.export.export import export_saved_model
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.tf_preprocessing import photo_to_image
 from tests.drawing import draw_photo

@@ -16,12 +16,12 @@ from mobilevit_core.bundle.files import HISTORY, LABELS, MANIFEST
 from mobilevit_core.bundle.manifest import Manifest, write_manifest
 from mobilevit_core.bundle.tflite_metadata import attach, describe
 from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.conversion.saved_model import EXTRA, save_saved_model
+from mobilevit_core.conversion.tflite import convert
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.parity import Parity
-from mobilevit_core.export.saved_model import EXTRA, save_saved_model
-from mobilevit_core.export.tflite import convert
 from mobilevit_core.files import replacing, write_bytes
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.runtimes import LiteRTRuntime, default_threads, load_keras

@@ -1,0 +1,92 @@
+"""The application: turns mistakes of people into one message and exit code 2.
+
+Results go to standard output, all else to standard error.
+"""
+
+import signal
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from mobilevit_core import messages
+from mobilevit_core.errors import UserError
+
+# Modules that the light installation lacks -> the extra that brings them.
+EXTRAS = dict.fromkeys(
+    (
+        "ai_edge_quantizer",
+        "filelock",
+        "huggingface_hub",
+        "jinja2",
+        "keras",
+        "matplotlib",
+        "safetensors",
+        "scipy",
+        "sklearn",
+        "tensorflow",
+        "tensorflow_datasets",
+    ),
+    "train",
+)
+# Options that have another name since version 3 of the manifest, for one release.
+FORMER_OPTIONS = {"--part": "--split", "--runtime": "--format", "--all-variants": "--all-formats"}
+
+ORDER = ("train", "finish", "evaluate", "predict", "export", "benchmark", "unknown", "weights", "examples")
+
+console = Console(highlight=False)
+
+
+def result(text: str) -> None:
+    """Prints a line of a result."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+class Commands(TyperGroup):
+    """Turns a UserError of any command into one message and exit code 2."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        """The commands in the order of their use."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise _failed(str(error)) from None
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise _failed(f"{error.filename}: {error.strerror}") from None
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            raise _failed(
+                f"{ctx.invoked_subcommand} needs {error.name}, which is not installed. In the folder of this "
+                f"project: pip install '.[{extra}]'"
+            ) from None
+        except KeyboardInterrupt as stop:
+            messages.say(str(stop) or "Stopped.")
+            raise typer.Exit(getattr(stop, "exit_code", 128 + signal.SIGINT)) from None
+        except Exception as error:
+            former = getattr(error, "option_name", None)  # of an unknown option
+            if former not in FORMER_OPTIONS:
+                raise
+            raise _failed(f"{former} is called {FORMER_OPTIONS[former]} now.") from None
+
+
+def _failed(message: str) -> typer.Exit:
+    messages.console().print(f"Error: {message}", style="red", markup=False, soft_wrap=True)
+    return typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="MobileViT from photographs to a phone.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)

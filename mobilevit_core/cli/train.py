@@ -1,0 +1,208 @@
+"""The commands that train: train, finish."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilevit_core import messages
+from mobilevit_core.cli.app import app, result
+from mobilevit_core.cli.evaluate import print_classes
+from mobilevit_core.cli.options import DataHelp, JsonOption
+from mobilevit_core.commands.add import add as add_photographs
+from mobilevit_core.commands.plan import HEAD
+from mobilevit_core.commands.train import DEFAULT_DATA, DataChoice, Trained
+from mobilevit_core.commands.train import train as train_on
+from mobilevit_core.errors import UserError
+from mobilevit_core.training.recipes import RECIPES
+
+DataArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help=f"{DataHelp} Several: the union, same classes joined. Default: {DEFAULT_DATA}."),
+]
+DataOption = Annotated[list[str] | None, typer.Option(help="The same as DATA; can be repeated.")]
+OtherOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Photographs that show none of the classes, a folder or a data set of tensorflow-datasets; "
+        "they become the class 'none of these', like a subfolder _other of the data. Can be repeated."
+    ),
+]
+OtherWithoutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A class to leave out of --other; those with the name of a wanted class are left out anyway. "
+        "Can be repeated."
+    ),
+]
+DataWeightOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="SOURCE=NUMBER: how often photographs of a source of DATA or --other are drawn, compared "
+        "with the others. Can be repeated."
+    ),
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(help=f"One of: {', '.join((*RECIPES, HEAD))}. Default: chosen by the photographs."),
+]
+RunOption = Annotated[
+    Path | None, typer.Option(help="Run folder; the same one goes on. Default: runs/NAME, after the data.")
+]
+AddOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="More photographs for the finished run of --run: trains again from its bundle into a new run "
+        "folder and lists gains and regressions. Can be repeated."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a value of the recipe, NAME=VALUE; can be repeated."),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What to start from: a bundle of any classes, general (comes with this package), imagenet (the "
+        "authors' weights), a safetensors file of timm or transformers, hf://OWNER/NAME, or fresh. Default: "
+        "the best that is here."
+    ),
+]
+DevicesOption = Annotated[
+    str | None, typer.Option(help="all: train on all accelerators of this machine. Default: one.")
+]
+TeacherOption = Annotated[
+    list[Path] | None, typer.Option(help="A bundle of the same classes to learn from; can be repeated.")
+]
+LeaveOutOption = Annotated[
+    str | None,
+    typer.Option(
+        help="A data set whose validation and test photographs, and copies of them, must not be trained on; "
+        "for pretraining."
+    ),
+]
+WithoutOption = Annotated[
+    list[str] | None,
+    typer.Option(help="A class to leave out, to test the model on the unknown; can be repeated."),
+]
+
+
+@app.command()
+def train(
+    photographs: DataArgument = None,
+    data: DataOption = None,
+    run: RunOption = None,
+    weights: WeightsOption = None,
+    recipe: RecipeOption = None,
+    values: SetOption = None,
+    add: AddOption = None,
+    other: OtherOption = None,
+    other_without: OtherWithoutOption = None,
+    data_weight: DataWeightOption = None,
+    teacher: TeacherOption = None,
+    devices: DevicesOption = None,
+    leave_out: LeaveOutOption = None,
+    without: WithoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a MobileViT on your photographs, export it, and measure it.
+
+    Everything that is not said is chosen and explained. Stopped at any time, the same command goes on after
+    the last finished epoch.
+
+    Example: python -m mobilevit_core train my_photos
+
+    More photographs for a finished run: train --add more_photos --run runs/my_photos
+    """
+    names = [*(photographs or []), *(data or [])]
+    if add:
+        about_data = (names, other, other_without, data_weight, leave_out, without)
+        _add(add, run, any((weights, recipe, values, teacher, devices, *about_data)), as_json)
+        return
+    choice = DataChoice(
+        other or (), other_without or (), _weights(data_weight or ()), leave_out, without or ()
+    )
+    overrides = dict(_name_and_value(value) for value in values or [])
+    overrides |= {"devices": devices} if devices else {}
+    trained = train_on(
+        names or [DEFAULT_DATA],
+        run,
+        recipe=recipe,
+        weights=weights,
+        values=overrides,
+        teachers=teacher or (),
+        choice=choice,
+    )
+    _print_trained(trained, as_json)
+
+
+def _add(more: Sequence[str], run: Path | None, has_other_options: bool, as_json: bool) -> None:
+    if run is None:
+        raise UserError("--add needs the run to add photographs to: --run runs/my_photos")
+    if has_other_options:
+        raise UserError("--add trains as the run of --run was trained. Leave out all other options.")
+    added = add_photographs(run, more)
+    _print_trained(added.trained, as_json)
+    if not as_json:
+        result(added.summary)
+        result(f"One by one: {added.table}")
+
+
+def _print_trained(trained: Trained, as_json: bool) -> None:
+    for sentence in trained.refused:
+        messages.warn(sentence)
+    bundle = trained.bundle
+    if as_json:
+        print(json.dumps({"bundle": str(bundle.folder), **bundle.manifest.to_json()}))
+        return
+    figures = trained.result
+    low, high = figures["interval_95"]
+    where = f"by {trained.split}" if trained.split == "cross-validation" else f"on the {trained.split} split,"
+    result(f"Bundle: {bundle.folder}")
+    result(
+        f"Accuracy: {figures['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) {where} on "
+        f"{figures['photos']} photographs".replace("split, on", "split of")
+    )
+    print_classes(figures)
+    result(f"Report: {trained.report}")
+    result(f"Show it in the demo: python app.py --bundle {bundle.folder}")
+
+
+@app.command()
+def finish(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run, for example runs/mine.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle. Default: inside the run folder.")
+    ] = None,
+) -> None:
+    """Make a bundle from a run's newest checkpoint, even before its end or with photographs missing."""
+    from mobilevit_core.training.finish import finish_run
+    from mobilevit_core.training.run_folder import RunFolder
+
+    bundle, refused = finish_run(RunFolder(run), to)
+    for sentence in refused:
+        messages.warn(sentence)
+    result(f"Bundle: {bundle.folder}")
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"--set {text}: write NAME=VALUE, for example --set batch_size=16.")
+    return name.strip(), value.strip()
+
+
+def _weights(texts: Sequence[str]) -> dict[str, float]:
+    """Source -> weight of SOURCE=NUMBER texts; a path may have "=" in it."""
+    weights = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            raise UserError(
+                f"--data-weight {text}: write SOURCE=NUMBER, for example --data-weight my_photos=2."
+            ) from None
+    return weights

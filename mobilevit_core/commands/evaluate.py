@@ -1,0 +1,200 @@
+"""`evaluate` and `unknown`: how good a bundle is on photographs."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mobilevit_core import messages
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.data.dataset import ALL, SPLIT_SCHEMES, SPLITS, PhotoDataset
+from mobilevit_core.data.loading import load_dataset, load_described
+from mobilevit_core.errors import UserError
+
+EVALUATED_SPLITS = (*SPLITS, ALL)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation found.
+
+    Attributes:
+        figures: data, split and, under "formats", accuracy, its 95 % interval, precision and recall per class
+            and the confusion matrix of every weight format; as `bundle.json` records them.
+        report: the page that was written, None without `record`.
+    """
+
+    figures: dict[str, Any]
+    report: Path | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Of the first weight format."""
+        return next(iter(self.figures["formats"].values()))["accuracy"]
+
+
+def evaluate(
+    bundle: str | os.PathLike[str] | Bundle,
+    data: str | None = None,
+    split: str = "test",
+    *,
+    split_scheme: str | None = None,
+    format: str | None = None,
+    record: bool = False,
+    all_formats: bool = False,
+) -> Evaluated:
+    """Measures a bundle on one split of a data set.
+
+    Args:
+        bundle: its folder, or an opened one.
+        data: a folder, zip or CSV file, or a name in tensorflow-datasets; by default what it was trained on.
+        split: "train", "validation", "test" or "all".
+        split_scheme: how the splits are made; by default as in the bundle's training.
+        format: the weight format to measure; by default each that the bundle has.
+        record: store the figures in `bundle.json` and a page in the bundle's `report/`.
+        all_formats: also compare parity, size, latency, load time and memory of all formats; records.
+
+    Returns:
+        The figures.
+
+    Raises:
+        UserError: no such bundle, data, split or format, or options that contradict each other.
+    """
+    record = record or all_formats
+    _check(split, format, record, all_formats, other_data=bool(data or split_scheme))
+    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    names = [format] if format else opened.expected
+    for name in names:
+        opened.weights(name)
+    manifest = opened.manifest
+    recipe = {**manifest.recipe, "split_scheme": split_scheme or manifest.recipe["split_scheme"]}
+    dataset = load_as(data or manifest.data, recipe)
+    if not manifest.other_class:
+        dataset = dataset.without_other()
+    from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
+
+    evaluations = evaluate_formats(opened, dataset, split, names)
+    figures = figures_of(evaluations, dataset, split, opened.provenance)
+    if all_formats:
+        from mobilevit_core.evaluation.format_comparison import compare_formats
+
+        messages.say("Measuring latency and memory of every weight format ...")
+        figures["comparison"] = compare_formats(opened, evaluations)
+    warn_of_provenance(figures)
+    page = record_report(opened, dataset, split, evaluations, figures) if record else None
+    return Evaluated(figures, page)
+
+
+def _check(split: str, format: str | None, record: bool, all_formats: bool, other_data: bool) -> None:
+    """Raises a UserError where the options contradict each other."""
+    if split in SPLIT_SCHEMES:
+        raise UserError(f"{split} is a split scheme, not a split: --split-scheme {split}")
+    if split not in EVALUATED_SPLITS:
+        raise UserError(f"Unknown split {split!r}. There are: {', '.join(EVALUATED_SPLITS)}.")
+    if all_formats and format:
+        raise UserError("--all-formats compares all of them. Leave out --format.")
+    if record and other_data:
+        raise UserError(
+            "--record stores what the bundle does on its own data. Leave out --data and --split-scheme, "
+            "or print the figures for other data with --json."
+        )
+
+
+def record_report(
+    bundle: Bundle,
+    dataset: PhotoDataset,
+    split: str,
+    evaluations: dict[str, Any],
+    figures: dict[str, Any],
+) -> Path:
+    """Writes the report into a bundle and the figures into its manifest.
+
+    Args:
+        bundle: an opened bundle.
+        dataset: what the evaluations were made on.
+        split: of the evaluations.
+        evaluations: weight format -> `metrics.Evaluation`.
+        figures: `metrics.figures_of` these.
+
+    Returns:
+        The page.
+    """
+    from mobilevit_core.evaluation.report import write_report
+
+    messages.say("Measuring robustness and pictures of something else for the report ...")
+    page = write_report(bundle, dataset, split, evaluations, figures)
+    bundle.record_metrics(split, figures)
+    return page
+
+
+def unknown(
+    bundle: str | os.PathLike[str], data: str, split: str = "test", format: str | None = None
+) -> tuple[PhotoDataset, dict[str, dict[str, float]]]:
+    """How well photographs of classes that a bundle does not know are told from those that it knows.
+
+    Args:
+        bundle: its folder.
+        data: a data set with classes that the bundle knows, and others.
+        split: of the data set.
+        format: the weight format to ask.
+
+    Returns:
+        The data set, and unknown class -> figures of `metrics.separation`.
+
+    Raises:
+        UserError: as `evaluate`, or the bundle has no rule for unknown pictures.
+    """
+    recipe = open_bundle(bundle).manifest.recipe
+    from mobilevit_core.evaluation.metrics import unknown_classes
+    from mobilevit_core.inference.classifier import load_classifier
+
+    dataset = load_as(data, recipe)
+    return dataset, unknown_classes(load_classifier(bundle, format), dataset, split)
+
+
+def load_as(data: str | Mapping[str, Any], recipe: Mapping[str, Any]) -> PhotoDataset:
+    """Loads a data set by name, or the one that a bundle describes, as a recipe says; prints its notes."""
+    keep_suspects = recipe.get("suspects") != "drop"
+    if isinstance(data, str):
+        dataset = load_dataset(data, recipe["split_scheme"], recipe["seed"], keep_suspects=keep_suspects)
+    else:
+        dataset = load_described(data, recipe["split_scheme"], recipe["seed"], keep_suspects)
+    messages.notes(dataset.notes)
+    return dataset
+
+
+def warn_of_provenance(figures: Mapping[str, Any]) -> None:
+    """Says so where the bundle has seen photographs that it is evaluated on."""
+    provenance, split = figures["provenance"], figures["split"]
+    if provenance is None:
+        text = "the bundle does not tell which photographs it was trained on; these may be among them."
+    elif provenance["trained_on"] and split != "train":
+        trained_on = provenance["trained_on"]
+        text = f"{trained_on} of these photographs were trained on; the accuracy flatters the bundle."
+    elif provenance["chosen_by"] and split not in ("train", "validation"):
+        text = f"something was chosen by {provenance['chosen_by']} of these photographs (temperature, epoch)."
+    else:
+        return
+    messages.warn(text)
+
+
+def table_of(figures: Mapping[str, Any]) -> str:
+    """The table of `all_formats`, as Markdown."""
+    from mobilevit_core.evaluation.format_comparison import markdown
+
+    return markdown(figures)
+
+
+def write_table(readme: Path, figures: Mapping[str, Any]) -> None:
+    """Writes the table of `all_formats` between the two markers of a Markdown file."""
+    from mobilevit_core.evaluation.format_comparison import write_between
+
+    write_between(readme, table_of(figures))
+
+
+def check_table(readme: Path) -> None:
+    """Raises a UserError unless a Markdown file has a place for the table."""
+    from mobilevit_core.evaluation.format_comparison import check_markers
+
+    check_markers(readme)

@@ -1,0 +1,61 @@
+"""`export`: a bundle's Keras weights in other formats."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.commands.evaluate import load_as
+from mobilevit_core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        folder: where.
+        bundle: the new bundle, None for a SavedModel.
+        refused: a sentence for every format that did not answer like Keras, and so was not written.
+    """
+
+    folder: Path
+    bundle: Bundle | None = None
+    refused: tuple[str, ...] = ()
+
+
+def export(
+    bundle: str | os.PathLike[str] | Bundle,
+    to: str | os.PathLike[str],
+    *,
+    data: str | None = None,
+    saved_model: bool = False,
+) -> Exported:
+    """Converts a bundle's Keras weights again.
+
+    Args:
+        bundle: its folder, or an opened one.
+        to: folder to write; must not exist.
+        data: photographs to compare the files on and to find the scales of int8 with; without them, drawn
+            pictures are compared, and there is no int8.
+        saved_model: write a SavedModel instead of a bundle with TFLite files.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: no such bundle, it lacks Keras weights, or the folder exists.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    folder = Path(to)
+    opened.weights("keras")
+    if folder.exists():
+        raise UserError(f"{folder} exists already. Name a new folder with --to.")
+    from mobilevit_core.conversion.export import export_again, export_saved_model
+
+    if saved_model:
+        export_saved_model(opened, folder)
+        return Exported(folder)
+    dataset = load_as(data, opened.manifest.recipe) if data else None
+    written, refused = export_again(opened, folder, dataset)
+    return Exported(folder, written, tuple(refused))

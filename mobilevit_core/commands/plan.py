@@ -1,0 +1,177 @@
+"""What a training starts from and how it trains, where the person does not say: chosen, with the reasons."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mobilevit_core.data.dataset import SPLIT_SCHEMES, PhotoDataset
+from mobilevit_core.data.findings import Findings
+from mobilevit_core.errors import UserError
+from mobilevit_core.training.recipes import RECIPES, Recipe, make_recipe
+
+HEAD = "head"  # a new classifier on the features of other weights, in seconds
+FINETUNE, FROM_SCRATCH = "finetune", "default"
+FRESH = "fresh"  # for --weights: no starting weights
+# Training photographs per class on average, from which the whole network is trained and not only the head.
+HEAD_BELOW = 40
+# Test photographs, under which accuracy comes from cross-validation on all photographs instead.
+ENOUGH_TEST = 50
+SMALL_PHOTOS = 128  # pixels of the median shorter side, up to which a higher resolution adds nothing
+HEAD_VALUES = ("seed", "split_scheme", "suspects", "variant")  # of a recipe, that the head takes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a training is done.
+
+    Attributes:
+        name: "head" or a key of `RECIPES`.
+        recipe: its values; of a head's only `HEAD_VALUES` count.
+        start: what `--weights` takes, None for fresh weights.
+        reasons: a line for each choice that was made for the person.
+    """
+
+    name: str
+    recipe: Recipe
+    start: str | None
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def is_head(self) -> bool:
+        """Whether only the classifier is trained."""
+        return self.name == HEAD
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the person says about a training; None and empty for what is to be chosen.
+
+    Attributes:
+        recipe: "head" or a key of `RECIPES`.
+        weights: what to start from.
+        values: of the recipe, as text.
+        has_teacher: whether teachers are given, which a head has no use for.
+    """
+
+    recipe: str | None = None
+    weights: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    has_teacher: bool = False
+
+    def __post_init__(self) -> None:
+        if self.recipe not in (None, HEAD, *RECIPES):
+            raise UserError(f"Unknown recipe {self.recipe!r}. There are: {', '.join((*RECIPES, HEAD))}.")
+        if self.recipe != HEAD:
+            return
+        others = sorted(set(self.values) - set(HEAD_VALUES))
+        if others:
+            raise UserError(f"The recipe head has no value {others[0]!r}. It has: {', '.join(HEAD_VALUES)}.")
+        if self.has_teacher:
+            raise UserError("The recipe head takes no --teacher. Leave it out, or add --recipe finetune.")
+
+    def before_loading(self) -> Plan:
+        """What can be said before the photographs are known: the start, and how they are split.
+
+        Raises:
+            UserError: a value that the recipe can't hold, or starting weights that are not there.
+        """
+        start, reason = self._start()
+        name = self.recipe or (FINETUNE if start else FROM_SCRATCH)
+        if name == HEAD and not start:
+            raise UserError(
+                "The recipe head needs weights whose features it uses, and there are none here: add "
+                "--weights imagenet, or a bundle such as --weights demo/weights."
+            )
+        base = FINETUNE if name == HEAD else name
+        values = dict(self.values)
+        if name == HEAD:
+            values = {"suspects": "keep", **values}
+        return Plan(name, make_recipe(base, values), start, (reason,) if reason else ())
+
+    def with_photographs(self, plan: Plan, dataset: PhotoDataset, findings: Findings) -> Plan:
+        """The plan after a look at the photographs."""
+        if self.recipe is None:
+            plan = self._with_recipe(plan, dataset)
+        if plan.is_head:
+            return self._with_test_split(plan, dataset)
+        return self._with_sizes(plan, findings)
+
+    def _start(self) -> tuple[str | None, str | None]:
+        """What to start from, and why, where that was chosen."""
+        from mobilevit_core.training.transfer import FLOWERS, GENERAL, default_start  # imports Keras
+
+        if self.weights == FRESH:
+            return None, None
+        if self.weights:
+            return self.weights, None
+        if self.recipe not in (None, HEAD, FINETUNE):
+            return None, None  # these recipes train from scratch
+        source = default_start(self.values.get("architecture", "paper"), self.values.get("variant", "xxs"))
+        if source == GENERAL:
+            return source, (
+                "start: the general weights of this package, because they know everyday things already "
+                "(--weights fresh starts from nothing)"
+            )
+        if source == FLOWERS:
+            return os.fspath(source), (
+                f"start: the flower weights in {_short(FLOWERS)}, because no general weights are installed; "
+                "for photographs of other things, --weights imagenet is better"
+            )
+        return None, "start: fresh weights, because none for this network are installed here"
+
+    def _with_recipe(self, plan: Plan, dataset: PhotoDataset) -> Plan:
+        average = len(dataset.split("train")) / len(dataset.class_names)
+        some = f"{average:.0f} training photographs per class on average"
+        if plan.start is None:
+            reason = f"recipe: {plan.name}, the whole network from scratch: {some}"
+            return replace(plan, reasons=(*plan.reasons, reason))
+        trains_network = self.has_teacher or set(self.values) - set(HEAD_VALUES)
+        if average < HEAD_BELOW and not trains_network:
+            reason = (
+                f"recipe: head, a new classifier on these weights, because there are {some}; from "
+                f"{HEAD_BELOW} on, the whole network is trained (--recipe finetune does it anyway)"
+            )
+            values = {"suspects": "keep", **self.values}
+            recipe = make_recipe(FINETUNE, values)
+            return Plan(HEAD, recipe, plan.start, (*plan.reasons, reason))
+        why = (
+            "because you set values of the training" if average < HEAD_BELOW else f"because there are {some}"
+        )
+        reason = f"recipe: finetune, first a new classifier, then the whole network, {why}"
+        return replace(plan, reasons=(*plan.reasons, reason))
+
+    def _with_test_split(self, plan: Plan, dataset: PhotoDataset) -> Plan:
+        """Holds no test photographs back where they would be too few to tell anything."""
+        test = len(dataset.splits.get("test", ()))
+        divided_here = dataset.split_scheme in SPLIT_SCHEMES and dataset.split_scheme != "whole"
+        if test >= ENOUGH_TEST or not divided_here or "split_scheme" in self.values:
+            return plan
+        reason = (
+            f"accuracy: by cross-validation on all photographs, because a test split would have only {test} "
+            "(--set split_scheme=default holds them back)"
+        )
+        recipe = replace(plan.recipe, split_scheme="whole")
+        return replace(plan, recipe=recipe, reasons=(*plan.reasons, reason))
+
+    def _with_sizes(self, plan: Plan, findings: Findings) -> Plan:
+        recipe = plan.recipe
+        chosen_here = self.recipe is None and not {"stages", "image_size"} & set(self.values)
+        if not chosen_here:
+            return plan
+        if findings.shorter_side and findings.shorter_side <= SMALL_PHOTOS:
+            recipe = replace(recipe, stages=((SMALL_PHOTOS, recipe.epochs),), image_size=SMALL_PHOTOS)
+            why = f"because the shorter side of half of the photographs is {findings.shorter_side} px or less"
+        elif len(recipe.stages) > 1:
+            why = "low resolution first, because most is learned as well there and several times faster"
+        else:
+            why = "as in the recipe"
+        steps = ", then ".join(f"{epochs} epochs at {size} px" for size, epochs in recipe.stages)
+        reason = f"sizes: {steps}, {why}"
+        return replace(plan, recipe=recipe, reasons=(*plan.reasons, reason))
+
+
+def _short(path: Path) -> str:
+    """A path relative to the working folder, where it is below it."""
+    working = Path.cwd()
+    return os.fspath(path.relative_to(working) if path.is_relative_to(working) else path)

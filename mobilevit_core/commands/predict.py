@@ -1,0 +1,112 @@
+"""`predict`: answers for photographs, folders of them and glob patterns, as they come."""
+
+import csv
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from mobilevit_core.data.bulk import in_order
+from mobilevit_core.data.folder import pictures_below
+from mobilevit_core.errors import UserError
+from mobilevit_core.files import cell
+from mobilevit_core.inference.answer import Answer
+from mobilevit_core.inference.classifier import Classifier
+
+
+def find_photos(places: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """The photographs that are meant.
+
+    Args:
+        places: files, folders (everything in them that looks like a photograph by its name, however deep)
+            and glob patterns such as "photos/*.jpg" or "photos/**/*.png".
+
+    Returns:
+        Files, in the order given, those of a folder or pattern by name; each once. A file that is named is
+        among them even if it does not exist.
+
+    Raises:
+        UserError: nothing is found in a folder or by a pattern.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        found |= dict.fromkeys(_found(Path(place)))
+    return list(found)
+
+
+def _found(place: Path) -> list[Path]:
+    if place.is_dir():
+        inside = pictures_below(place)
+        if not inside:
+            raise UserError(f"The folder {place} holds no photographs (JPEG, PNG or WebP).")
+        return inside
+    if place.exists() or not glob.has_magic(str(place)):
+        return [place]
+    matching = sorted(Path(path) for path in glob.glob(str(place), recursive=True))
+    if not matching:
+        raise UserError(f"No file matches {place}.")
+    inner = (pictures_below(path) if path.is_dir() else [path] for path in matching)
+    return [path for paths in inner for path in paths]
+
+
+def predictions(classifier: Classifier, photos: Sequence[Path]) -> Iterator[tuple[Path, Answer | UserError]]:
+    """Answers for many photographs; several are read at a time, memory is bounded.
+
+    Args:
+        classifier: a loaded bundle.
+        photos: files.
+
+    Yields:
+        Each photograph with its answer, or with the error where it can't be read.
+    """
+
+    def read(photo: Path) -> np.ndarray | UserError:
+        try:
+            return classifier.tensor(photo)
+        except UserError as error:
+            return error
+
+    for photo, tensor in zip(photos, in_order(read, photos), strict=True):
+        yield photo, tensor if isinstance(tensor, UserError) else classifier.answer(tensor)
+
+
+class AnswerTable:
+    """A CSV file with a row per photograph, each written at once.
+
+    Args:
+        path: replaced if it is there.
+        top: classes per row.
+    """
+
+    def __init__(self, path: Path, top: int) -> None:
+        self._top = top
+        self._file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+        self._writer = csv.writer(self._file)
+        others = [f"{name}_{place}" for place in range(2, top + 1) for name in ("label", "score")]
+        self._write(["photograph", "label", "score", "unknown", "format", "error", *others])
+
+    def __enter__(self) -> "AnswerTable":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, photo: Path, answer: Answer | UserError) -> None:
+        """Writes a photograph's row."""
+        if isinstance(answer, UserError):
+            self._write([str(photo), "", "", "", "", str(answer)])
+            return
+        (label, score), *others = answer.top(self._top)
+        rest = [value for pair in others for value in (pair[0], f"{pair[1]:.6f}")]
+        unknown = str(answer.unknown).lower()
+        self._write([str(photo), label, f"{score:.6f}", unknown, answer.format, "", *rest])
+
+    def _write(self, values: list[Any]) -> None:
+        self._writer.writerow([cell(value) for value in values])
+        self._file.flush()

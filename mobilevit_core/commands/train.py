@@ -1,0 +1,304 @@
+"""`train`: from a folder of photographs to a measured bundle."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.progress import Progress
+
+from mobilevit_core import messages
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
+from mobilevit_core.commands.evaluate import record_report
+from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, Plan, Wish
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.findings import CONTACT_SHEET, Findings
+from mobilevit_core.data.loading import check_enough, check_there, load_dataset
+from mobilevit_core.data.provenance import Provenance
+from mobilevit_core.data.summary import SKIPPED_LIST, counts_table
+from mobilevit_core.training.recipes import Recipe, balance_notes
+
+if TYPE_CHECKING:
+    from mobilevit_core.evaluation.metrics import Evaluation
+    from mobilevit_core.training.run_folder import RunFolder
+    from mobilevit_core.training.transfer import Start
+
+RUNS = Path("runs")
+DEFAULT_DATA = "tf_flowers"
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """Which photographs are used beside the named ones, and which are not.
+
+    Attributes:
+        other: folders or data sets whose photographs show none of the classes.
+        other_without: classes of these that are left out.
+        weights: source -> how often its photographs are drawn for training.
+        leave_out: a data set whose validation and test photographs must not be trained on.
+        without: classes to leave out.
+    """
+
+    other: Sequence[str] = ()
+    other_without: Sequence[str] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    leave_out: str | None = None
+    without: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        bundle: the artefact.
+        figures: what was measured on `split`, as `evaluate` gives it.
+        split: "test", "validation", or "cross-validation" where all photographs were trained on.
+        report: the page with plots and mistakes.
+        refused: a sentence for every weight format that was refused.
+        dataset: the photographs.
+    """
+
+    bundle: Bundle
+    figures: dict[str, Any]
+    split: str
+    report: Path
+    refused: tuple[str, ...]
+    dataset: PhotoDataset = field(repr=False)
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The figures of the first weight format: accuracy, interval_95, photos, per_class ..."""
+        return next(iter(self.figures["formats"].values()))
+
+
+def train(
+    data: str | os.PathLike[str] | Sequence[str],
+    run: str | os.PathLike[str] | None = None,
+    *,
+    recipe: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    values: Mapping[str, Any] | None = None,
+    teachers: Sequence[str | os.PathLike[str]] = (),
+    choice: DataChoice | None = None,
+) -> Trained:
+    """Trains on photographs, exports, evaluates and writes the report.
+
+    Everything that is not said is chosen and explained on standard error. Stopped at any time, the same call
+    goes on after the last finished epoch; finished, it returns what is there.
+
+    Args:
+        data: a folder with one subfolder per class, a zip or CSV file, a name in tensorflow-datasets, or
+            several of them.
+        run: folder of the run; by default below `runs`, named after the data.
+        recipe: "head" or a key of `recipes.RECIPES`.
+        weights: what to start from: a bundle's folder, "general", "imagenet", a safetensors file,
+            "hf://OWNER/NAME", or "fresh".
+        values: of the recipe, to override.
+        teachers: bundles of the same classes to learn from.
+        choice: more about the photographs.
+
+    Returns:
+        The bundle and its figures.
+
+    Raises:
+        UserError: photographs, weights, values or the run folder do not allow a training.
+        Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch.
+    """
+    names = [os.fspath(data)] if isinstance(data, str | os.PathLike) else [os.fspath(name) for name in data]
+    choice = choice or DataChoice()
+    texts = {key: str(value) for key, value in (values or {}).items()}
+    wish = Wish(recipe, os.fspath(weights) if weights else None, texts, bool(teachers))
+    for name in (*names, *choice.other):
+        check_there(name)
+    plan = wish.before_loading()
+    opened = _open(plan, [open_bundle(path) for path in teachers])
+    dataset = _load(names, choice, plan.recipe)
+    findings = Findings.of(dataset)
+    before, plan = plan, wish.with_photographs(plan, dataset, findings)
+    if plan.recipe.split_scheme != before.recipe.split_scheme:
+        dataset = _load(names, choice, plan.recipe)
+    folder = Path(run) if run else RUNS / (recipe or _name_of(names[0]))
+    _tell(dataset, findings, plan, folder)
+    return opened.train(plan, dataset, folder)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Starting weights and teachers, checked before any photograph is read."""
+
+    start: "Start | None"
+    teachers: Sequence[Bundle]
+
+    def train(self, plan: Plan, dataset: PhotoDataset, folder: Path) -> Trained:
+        """Does what the plan says."""
+        from mobilevit_core.training.run_folder import RunFolder
+
+        run = RunFolder(folder)
+        if plan.is_head:
+            return _train_head(plan, dataset, run)
+        return _train_network(plan, dataset, run, self.start, self.teachers)
+
+
+def _open(plan: Plan, teachers: Sequence[Bundle]) -> _Opened:
+    from mobilevit_core.training.transfer import open_start
+
+    start = open_start(plan.start, plan.recipe.variant) if plan.start else None
+    if start:
+        start.check(plan.recipe)
+    return _Opened(start, teachers)
+
+
+def _load(names: Sequence[str], choice: DataChoice, recipe: Recipe) -> PhotoDataset:
+    return load_dataset(
+        names,
+        recipe.split_scheme,
+        recipe.seed,
+        leave_out=load_dataset(choice.leave_out) if choice.leave_out else None,
+        without=choice.without,
+        keep_suspects=recipe.suspects != "drop",
+        other=choice.other,
+        other_without=choice.other_without,
+        weights=choice.weights,
+    )
+
+
+def _name_of(data: str) -> str:
+    """What a run is called by default: a folder's or file's name, or the data set's."""
+    path = Path(data)
+    name = path.stem if path.is_file() else (path.resolve().name if path.is_dir() else data)
+    return name.replace("/", "-").replace(":", "-") or "run"
+
+
+def _tell(dataset: PhotoDataset, findings: Findings, plan: Plan, folder: Path) -> None:
+    """Says what was found and chosen, before the training begins."""
+    messages.notes(dataset.notes)
+    warnings = [*check_enough(dataset), *(() if plan.is_head else balance_notes(dataset, plan.recipe))]
+    if dataset.skipped:
+        messages.note(f"all skipped files are listed in {folder / SKIPPED_LIST}")
+    messages.show(counts_table(dataset))
+    for sentence in findings.sentences():
+        messages.say(f"Found: {sentence}")
+    messages.say(f"Contact sheet: {folder / CONTACT_SHEET}")
+    for reason in plan.reasons:
+        messages.say(f"Chosen {reason}")
+    for warning in warnings:
+        messages.warn(f"{warning}.")
+
+
+def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder") -> Trained:
+    from mobilevit_core.training.features import open_network
+    from mobilevit_core.training.head import CROSS_VALIDATION, train_head
+
+    network = open_network(plan.start, plan.recipe.variant)
+    with Progress(console=messages.console(), transient=True) as bar:
+        task = bar.add_task("Looking at the photographs", total=None)
+        done = train_head(
+            dataset,
+            network,
+            run,
+            plan.recipe.seed,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    fitted = done.fitted
+    photos = _photos_of(dataset, [example.digest for example in fitted.examples])
+    if len(dataset.splits.get("test", ())) >= ENOUGH_TEST:
+        split, crossed = "test", None
+    else:  # every photograph answered by a classifier that never saw it
+        split, crossed = CROSS_VALIDATION, fitted.evaluation
+        dataset = replace(dataset, splits={**dataset.splits, split: photos})
+    if not _is_measured(done.bundle, split):
+        _tell_suspects(run, photos, dataset.class_names, fitted.evaluation.probabilities)
+    return _measured(done.bundle, done.refused, dataset, run, split, crossed, fitted.network.provenance)
+
+
+def _train_network(
+    plan: Plan,
+    dataset: PhotoDataset,
+    run: "RunFolder",
+    start: "Start | None",
+    teacher_bundles: Sequence[Bundle],
+) -> Trained:
+    from mobilevit_core.training.distillation import Teachers
+    from mobilevit_core.training.head import WithHead
+    from mobilevit_core.training.label_noise import answers_to, some_of
+    from mobilevit_core.training.trainer import train_bundle
+
+    recipe = plan.recipe
+    if start and plan.name == FINETUNE:
+        start = WithHead(start, dataset.split("train"), recipe.rule)
+    teachers = Teachers(teacher_bundles, dataset.class_names) if teacher_bundles else None
+    bundle, refused = train_bundle(dataset, recipe, run, start, teachers)
+    split = "test" if dataset.splits.get("test") else "validation"
+    if not _is_measured(bundle, split):
+        photos = some_of(dataset.split("train"))
+        _tell_suspects(run, photos, dataset.class_names, answers_to(bundle, photos))
+    return _measured(bundle, refused, dataset, run, split)
+
+
+def _photos_of(dataset: PhotoDataset, digests: Sequence[str]) -> tuple[LabelledPhoto, ...]:
+    """The photographs of some digests, in their order."""
+    by_digest = {photo.sha256: photo for photos in dataset.splits.values() for photo in photos}
+    return tuple(by_digest[digest] for digest in digests)
+
+
+def _tell_suspects(
+    run: "RunFolder", photos: Sequence[LabelledPhoto], class_names: Sequence[str], probabilities: np.ndarray
+) -> None:
+    from mobilevit_core.training.label_noise import SHEET, TABLE, write_suspects
+
+    count = write_suspects(run.path, photos, class_names, probabilities)
+    if count:
+        messages.say(
+            f"Labels to check: the model sees another class in {count} of {len(photos)} training "
+            f"photographs; the clearest are in {run.path / SHEET} and {run.path / TABLE}"
+        )
+
+
+def _page(bundle: Bundle) -> Path:
+    return bundle.folder / REPORT / REPORT_PAGE
+
+
+def _is_measured(bundle: Bundle, split: str) -> bool:
+    return split in bundle.manifest.metrics and _page(bundle).is_file()
+
+
+def _measured(
+    bundle: Bundle,
+    refused: Sequence[str],
+    dataset: PhotoDataset,
+    run: "RunFolder",
+    split: str,
+    crossed: "Evaluation | None" = None,
+    before: Sequence[Provenance] = (),
+) -> Trained:
+    """Evaluates a bundle and writes the report, unless both are there.
+
+    Args:
+        bundle: the new bundle.
+        refused: sentences about its formats.
+        dataset: its photographs.
+        run: its folder.
+        split: to measure on.
+        crossed: the answers by cross-validation, where those are the figures.
+        before: with `crossed`, what the network had seen before.
+    """
+    if _is_measured(bundle, split):
+        figures = bundle.manifest.metrics[split]
+        return Trained(bundle, figures, split, _page(bundle), tuple(refused), dataset)
+    from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
+    from mobilevit_core.training.answers import write_answers
+
+    if crossed:
+        evaluations, provenance = {"keras": crossed}, Provenance.joined(before)
+    else:
+        messages.say(f"Measuring accuracy on the {split} split ...")
+        evaluations = evaluate_formats(bundle, dataset, split, bundle.expected)
+        provenance = bundle.provenance
+    figures = figures_of(evaluations, dataset, split, provenance)
+    write_answers(run.path, split, dataset.split(split), next(iter(evaluations.values())))
+    page = record_report(bundle, dataset, split, evaluations, figures)
+    return Trained(bundle, figures, split, page, tuple(refused), dataset)

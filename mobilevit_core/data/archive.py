@@ -1,0 +1,137 @@
+"""A zip file of a folder with photographs: unpacked once into a cache, and never out of it.
+
+The cache is the folder MOBILEVIT_CACHE, or `mobilevit` in the user's cache folder. An archive that grows
+beyond all reason, leads out of its folder, holds links or is encrypted is refused before anything is written.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from mobilevit_core.data.dataset import PhotoDataset, Source
+from mobilevit_core.data.folder import load_folder
+from mobilevit_core.errors import UserError
+from mobilevit_core.files import replacing
+
+CACHE = "MOBILEVIT_CACHE"
+MOST_FILES = 1_000_000
+MOST_GROWTH = 20  # times the archive's size; photographs hardly shrink, so more is no archive of photographs
+SMALL = 100 * 2**20  # bytes, under which any growth is harmless
+SPARE = 2**30  # bytes of the disk that stay free
+CHUNK = 2**20
+
+
+def load_zip(path: Path, split_scheme: str, seed: int, labelled: bool = True) -> PhotoDataset:
+    """Unpacks a zip file, unless it is unpacked already, and reads it as a folder.
+
+    Args:
+        path: the zip file.
+        split_scheme: as `load_folder`.
+        seed: as `load_folder`.
+        labelled: as `load_folder`.
+
+    Raises:
+        UserError: the archive is damaged or refused, or what it holds is not a data set.
+    """
+    folder = unpacked(path)
+    dataset = load_folder(folder, split_scheme, seed, labelled)
+    new = {
+        source.data: f"{path}/{Path(source.data).name}" if source.other else str(path)
+        for source in dataset.sources
+    }
+    splits = {
+        split: tuple(replace(photo, origin=new.get(photo.origin, str(path))) for photo in photos)
+        for split, photos in dataset.splits.items()
+    }
+    sources = tuple(Source(new[source.data], source.weight, source.other) for source in dataset.sources)
+    notes = tuple(note.replace(str(folder), str(path)) for note in dataset.notes)
+    return replace(dataset, name=str(path), splits=splits, sources=sources, notes=notes)
+
+
+def unpacked(path: Path) -> Path:
+    """The folder that a zip file is unpacked into; done once per content.
+
+    Raises:
+        UserError: the archive is damaged or refused, or the disk is too small.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with zipfile.ZipFile(path) as archive:
+            members = _members(archive, path)
+            folder = _cache() / digest[:32]
+            if not folder.is_dir():
+                _unpack(archive, members, folder, path)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise UserError(f"{path} is damaged, or not a zip file: {error}.") from error
+    return folder
+
+
+def _cache() -> Path:
+    if os.environ.get(CACHE):
+        return Path(os.environ[CACHE]) / "unpacked"
+    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "mobilevit" / "unpacked"
+
+
+def _members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
+    """The files of an archive, hidden and system ones left out; raises a UserError for what is refused."""
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) > MOST_FILES:
+        raise UserError(f"{path} has {len(members):,} files; at most {MOST_FILES:,} are unpacked.")
+    for member in members:
+        _check_member(member, path)
+    names = [member.filename for member in members]
+    if len(set(names)) < len(names):
+        raise UserError(f"{path} has two files of the same name, so it is not unpacked.")
+    size, packed = sum(member.file_size for member in members), path.stat().st_size
+    if size > SMALL and size > MOST_GROWTH * packed:
+        raise UserError(
+            f"{path} would grow from {packed / 1e6:,.0f} MB to {size / 1e6:,.0f} MB. Photographs hardly "
+            "shrink in a zip file, so it is not unpacked. If it is right, unpack it yourself."
+        )
+    return [m for m in members if "__MACOSX" not in m.filename.split("/")]
+
+
+def _check_member(member: zipfile.ZipInfo, path: Path) -> None:
+    name = member.filename
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    outside = ".." in parts or name.startswith(("/", "\\")) or PureWindowsPath(name).drive or "\0" in name
+    if outside:
+        raise UserError(f"{path} is not unpacked: {name[:80]!r} would be written outside of its folder.")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise UserError(f"{path} is not unpacked: {name[:80]!r} is a link.")
+    if member.flag_bits & 1:
+        raise UserError(f"{path} is encrypted. Unpack it yourself and name the folder.")
+
+
+def _unpack(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], folder: Path, path: Path) -> None:
+    size = sum(member.file_size for member in members)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder.parent).free - SPARE
+    if size > free:
+        raise UserError(
+            f"{path} needs {size / 1e6:,.0f} MB in {folder.parent}, where {max(free, 0) / 1e6:,.0f} MB can "
+            f"be used. Free some, or name a folder on another disk: {CACHE}=/path/to/folder"
+        )
+    with replacing(folder) as beside:
+        beside.mkdir()
+        for member in members:
+            _write(archive, member, beside / member.filename)
+
+
+def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    """Writes one file; never more than the archive says that it has."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    left = member.file_size
+    with archive.open(member) as source, target.open("xb") as file:
+        while chunk := source.read(CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise zipfile.BadZipFile(f"{member.filename[:80]!r} is larger than the archive says")
+            file.write(chunk)

@@ -1,0 +1,180 @@
+"""A look at a data set before training: sizes, copies, imbalance, a contact sheet."""
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from mobilevit_core.data.bulk import in_order
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.splitting import group_copies
+from mobilevit_core.data.summary import write_skipped
+from mobilevit_core.errors import UserError
+from mobilevit_core.files import replacing
+from mobilevit_core.images.containers import take_apart
+from mobilevit_core.images.reading import read_encoded, read_photo
+
+CONTACT_SHEET = "contact_sheet.jpg"
+MEASURED = 300  # photographs whose size is read
+MOST_COMPARED = 20_000  # photographs, above which copies are not counted
+SHEET_CLASSES, SHEET_PHOTOS, SHEET_SIDE = 20, 8, 112  # rows, columns, pixels per picture
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a look at a data set shows.
+
+    Attributes:
+        sides: shorter sides of some photographs, pixels, ascending.
+        copies: photographs within a class that are (nearly) the same as another one of it.
+        across: pairs of names: photographs in different classes that are nearly the same.
+        unevenness: the largest class over the smallest, in training photographs.
+    """
+
+    sides: tuple[int, ...]
+    copies: int
+    across: tuple[tuple[str, str], ...]
+    unevenness: float
+
+    @classmethod
+    def of(cls, dataset: PhotoDataset) -> "Findings":
+        """Looks at a data set whose photographs have been read already; at others only for the sizes."""
+        photos = [photo for members in dataset.splits.values() for photo in members]
+        counts = Counter(p.label for p in dataset.splits.get("train", ()) if p.label != dataset.other)
+        uneven = max(counts.values(), default=0) / max(min(counts.values(), default=1), 1)
+        copies, across = 0, ()
+        if len(photos) <= MOST_COMPARED and all(photo.facts for photo in photos):
+            copies, across = _copies(photos)
+        return cls(tuple(sorted(_sides(photos))), copies, across, uneven)
+
+    @property
+    def shorter_side(self) -> int | None:
+        """The median of the shorter sides, pixels; None for no photographs."""
+        return int(statistics.median(self.sides)) if self.sides else None
+
+    def sentences(self) -> list[str]:
+        """What there is to say, a sentence each."""
+        told = []
+        if self.sides:
+            told.append(
+                f"shorter sides: {self.sides[0]} to {self.sides[-1]} px, half of them {self.shorter_side} px "
+                f"or less ({len(self.sides)} photographs measured)"
+            )
+        if self.copies:
+            told.append(
+                f"{self.copies} photographs are (nearly) the same as another one of their class; copies stay "
+                "in one split"
+            )
+        if self.across:
+            pairs = ", ".join(" = ".join(pair) for pair in self.across[:NAMED])
+            more = ", ..." if len(self.across) > NAMED else ""
+            told.append(f"nearly the same photograph in two classes, please check: {pairs}{more}")
+        if self.unevenness > 1.5:
+            told.append(f"the largest class has {self.unevenness:.1f} times the photographs of the smallest")
+        return told
+
+
+def _sides(photos: Sequence[LabelledPhoto]) -> list[int]:
+    step = max(len(photos) // MEASURED, 1)
+    return [side for side in in_order(_side, photos[::step]) if side]
+
+
+def _side(photo: LabelledPhoto) -> int:
+    try:
+        picture = take_apart(*read_encoded(photo.source, photo.name))
+    except UserError:  # gone since it was listed; who needs it says so
+        return 0
+    return min(picture.width, picture.height)
+
+
+def _copies(photos: Sequence[LabelledPhoto]) -> tuple[int, tuple[tuple[str, str], ...]]:
+    """How many photographs repeat one of their class, and pairs that stand in two."""
+    groups = group_copies(photos)
+    members: dict[int, list[LabelledPhoto]] = defaultdict(list)
+    for photo in photos:
+        members[groups[photo.sha256]].append(photo)
+    copies, across = 0, []
+    for group in members.values():
+        first: dict[int, LabelledPhoto] = {}
+        for photo in group:
+            copies += photo.label in first
+            first.setdefault(photo.label, photo)
+        one, *others = first.values()
+        across += [(one.name, other.name) for other in others]
+    return copies, tuple(across)
+
+
+def write_findings(folder: Path, dataset: PhotoDataset) -> None:
+    """Writes the contact sheet and the list of skipped files into a run folder.
+
+    A sheet that is there already stays.
+    """
+    write_skipped(folder, dataset)
+    if not (folder / CONTACT_SHEET).exists():
+        rows = _rows_by_class(dataset)
+        draw_sheet(folder / CONTACT_SHEET, rows)
+
+
+def _rows_by_class(dataset: PhotoDataset) -> dict[str, list[tuple[LabelledPhoto, str]]]:
+    """Class and number of photographs -> some of them, evenly through the class."""
+    photos = [photo for members in dataset.splits.values() for photo in members]
+    by_label: dict[int, list[LabelledPhoto]] = defaultdict(list)
+    for photo in photos:
+        by_label[photo.label].append(photo)
+    rows = {}
+    for label, name in list(enumerate(dataset.class_names))[:SHEET_CLASSES]:
+        members = by_label[label]
+        step = max(len(members) / SHEET_PHOTOS, 1)
+        chosen = [members[int(k * step)] for k in range(min(SHEET_PHOTOS, len(members)))]
+        rows[f"{name} ({len(members):,})"] = [(photo, "") for photo in chosen]
+    return rows
+
+
+def draw_sheet(path: Path, rows: Mapping[str, Sequence[tuple[LabelledPhoto, str]]]) -> None:
+    """Draws photographs in rows.
+
+    Args:
+        path: of the JPEG file; replaced.
+        rows: heading -> photographs, each with a caption, which may be empty.
+    """
+    font, line = ImageFont.load_default(13), 18
+    captioned = any(caption for row in rows.values() for _, caption in row)
+    height = SHEET_SIDE + line * (1 + 2 * captioned) + 6
+    width = max(len(row) for row in rows.values()) if rows else 1
+    sheet = Image.new("RGB", (max(width, 4) * (SHEET_SIDE + 6) + 6, max(len(rows), 1) * height + 6), "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, (heading, row) in enumerate(rows.items()):
+        top = 6 + number * height
+        pen.text((6, top), _printable(heading), "black", font)
+        for column, (photo, caption) in enumerate(row):
+            left = 6 + column * (SHEET_SIDE + 6)
+            _paste(sheet, photo, (left, top + line))
+            for index, text in enumerate(caption.split("\n") if caption else ()):
+                place = (left, top + line + SHEET_SIDE + index * line)
+                pen.text(place, _fitting(_printable(text), pen, font), "black", font)
+    with replacing(path) as beside:
+        sheet.save(beside, "JPEG", quality=85)
+
+
+def _paste(sheet: Image.Image, photo: LabelledPhoto, place: tuple[int, int]) -> None:
+    try:
+        image = Image.fromarray(read_photo(photo.source, photo.name))
+    except UserError:  # gone since it was listed: its place stays white
+        return
+    image.thumbnail((SHEET_SIDE, SHEET_SIDE))
+    sheet.paste(image, place)
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
+def _fitting(text: str, pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont) -> str:
+    """The text, cut to the width of a picture."""
+    while len(text) > 1 and pen.textlength(text, font) > SHEET_SIDE:
+        text = f"{text[:-2]}…"
+    return text

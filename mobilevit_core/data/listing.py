@@ -1,0 +1,120 @@
+"""A CSV file of paths and labels, with the photographs below its folder.
+
+    path,label
+    images/001.jpg,cat
+    images/002.jpg,dog
+
+A third column, `split`, may say train, validation or test for every row.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.folder import split_of
+from mobilevit_core.data.gathering import (
+    Reading,
+    in_splits,
+    read_all,
+    skipped_notes,
+    without_contradictions,
+)
+from mobilevit_core.errors import UserError
+
+# What the columns may be called, in any case.
+COLUMNS = {
+    "path": ("path", "file", "filename", "file_name", "filepath", "image", "photo", "photograph"),
+    "label": ("label", "class", "class_name", "category"),
+    "split": ("split", "set", "subset"),
+}
+MOST_BYTES = 2**30
+LAYOUT = "The first line must name the columns: path,label (and split, if you like)."
+
+
+def load_listing(path: Path, split_scheme: str, seed: int) -> PhotoDataset:
+    """Reads a CSV file of photographs.
+
+    Args:
+        path: the CSV file; paths in it are relative to its folder, and may not lead out of it.
+        split_scheme: a key of `SPLIT_SCHEMES`, where there is no column `split`; "whole" joins the splits.
+        seed: decides who goes into which split.
+
+    Raises:
+        UserError: a column is missing, a row is incomplete or leads out of the folder, or there are fewer
+            than two classes; the message names the line.
+    """
+    reading = Reading(path)
+    rows = _rows(path)
+    names = sorted({label for _, label, _ in rows} - {OTHER_FOLDER, NONE_OF_THESE})
+    if len(names) < 2:
+        raise UserError(f"{path} has {len(names)} classes. A classifier needs at least two.")
+    numbers = {name: label for label, name in enumerate(names)} | {
+        OTHER_FOLDER: len(names),
+        NONE_OF_THESE: len(names),
+    }
+    unread: dict[str, list[LabelledPhoto]] = {}
+    for file, label, split in rows:
+        name = file.relative_to(path.parent).as_posix() if file.is_relative_to(path.parent) else str(file)
+        photo = LabelledPhoto(name, numbers[label], file)
+        unread.setdefault(split or "train", []).append(photo)
+    laid_out = any(split for _, _, split in rows)
+    if laid_out and not unread.get("train"):
+        raise UserError(f"{path} has no row of the split train.")
+    photos = without_contradictions(read_all(unread, reading), reading)
+    dataset = in_splits(path, photos, tuple(names), split_scheme, seed, laid_out)
+    notes = (*reading.notes, *skipped_notes(reading.skipped), *dataset.notes)
+    return replace(dataset, notes=notes, skipped=tuple(reading.skipped))
+
+
+def _rows(path: Path) -> list[tuple[Path, str, str]]:
+    """File, label and split ("" for none) of every row."""
+    if path.stat().st_size > MOST_BYTES:
+        raise UserError(f"{path} is larger than {MOST_BYTES // 2**20} MB.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file, strict=True)
+            columns = _columns(path, list(table.fieldnames or ()))
+            rows = [_row(path, line, columns, table.line_num) for line in table if any(line.values())]
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text. Save it as CSV UTF-8.") from None
+    except csv.Error as error:
+        raise UserError(f"{path} is not a CSV file: {error}.") from None
+    if not rows:
+        raise UserError(f"{path} has no rows. {LAYOUT}")
+    return rows
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, str]:
+    """What is meant -> the column's name in the file."""
+    found = {
+        meant: column
+        for meant, names in COLUMNS.items()
+        for column in header
+        if column and column.strip().lower() in names
+    }
+    for meant in ("path", "label"):
+        if meant not in found:
+            has = ", ".join(str(column) for column in header[:8]) or "nothing"
+            raise UserError(f"{path} has no column {meant}; its first line is: {has}. {LAYOUT}")
+    return found
+
+
+def _row(
+    path: Path, line: Mapping[str, str | None], columns: Mapping[str, str], number: int
+) -> tuple[Path, str, str]:
+    values = {meant: (line.get(column) or "").strip() for meant, column in columns.items()}
+    for meant in ("path", "label"):
+        if not values[meant]:
+            raise UserError(f"{path}, line {number}: there is no {meant}.")
+    file = path.parent / values["path"]
+    if "\0" in values["path"] or not file.resolve().is_relative_to(path.parent.resolve()):
+        raise UserError(
+            f"{path}, line {number}: {values['path'][:80]} lies outside of {path.parent}. Move the CSV file "
+            "into a folder above all photographs."
+        )
+    split = values.get("split", "")
+    if split and not split_of(split):
+        raise UserError(f"{path}, line {number}: {split!r} is not a split: train, validation or test is.")
+    return file, values["label"], split_of(split) or ""

@@ -1,0 +1,81 @@
+"""Training photographs whose label the model disagrees with most: often they are in the wrong folder."""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.data.bulk import in_order
+from mobilevit_core.data.dataset import LabelledPhoto
+from mobilevit_core.data.findings import SHEET_PHOTOS, draw_sheet
+from mobilevit_core.files import csv_bytes, write_bytes
+from mobilevit_core.images.preprocessing import preprocess
+from mobilevit_core.inference.runtimes import load_keras
+
+TABLE, SHEET = "suspect_labels.csv", "suspect_labels.jpg"
+COLUMNS = ("photograph", "class", "answer", "probability_of_class", "probability_of_answer")
+MOST_ROWS = 200  # in the table
+MOST_DRAWN = 40  # on the sheet
+MOST_LOOKED = 5000  # photographs that a trained network is asked about
+BATCH = 32
+
+
+def answers_to(bundle: Bundle, photos: Sequence[LabelledPhoto]) -> np.ndarray:
+    """The Keras model's probabilities for many photographs, batch by batch: float32 (photos, classes)."""
+    model, rule = load_keras(bundle.weights("keras")), bundle.manifest.rule
+    images = in_order(
+        lambda photo: preprocess(photo.source, rule, photo.name), photos, "Looking at the labels"
+    )
+    batch, answers = np.zeros((BATCH, rule.image_size, rule.image_size, 3), np.float32), []
+    for start in range(0, len(photos), BATCH):
+        count = min(BATCH, len(photos) - start)
+        batch[:count] = np.stack(list(islice(images, count)))
+        answers.append(model.predict_on_batch(batch)[:count])
+    return np.concatenate(answers)
+
+
+def some_of(photos: Sequence[LabelledPhoto]) -> Sequence[LabelledPhoto]:
+    """At most `MOST_LOOKED` photographs, evenly."""
+    return photos[:: -(-len(photos) // MOST_LOOKED)] if photos else photos
+
+
+def write_suspects(
+    folder: Path, photos: Sequence[LabelledPhoto], class_names: Sequence[str], probabilities: np.ndarray
+) -> int:
+    """Writes `suspect_labels.csv` and `suspect_labels.jpg` into a run folder; nothing if nothing is suspect.
+
+    Args:
+        folder: of the run.
+        photos: with the labels that they were trained with.
+        class_names: in the order of the probabilities.
+        probabilities: the model's, best of a model that was not trained on the photograph: (photos, classes).
+
+    Returns:
+        How many photographs the model gives another class than their folder does.
+    """
+    labels = np.array([photo.label for photo in photos])
+    own = probabilities[np.arange(len(labels)), labels]
+    disagreeing = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    order = disagreeing[np.argsort(own[disagreeing], kind="stable")]
+    if not len(order):
+        return 0
+    rows = [
+        {
+            "photograph": photos[index].name,
+            "class": class_names[labels[index]],
+            "answer": class_names[probabilities[index].argmax()],
+            "probability_of_class": f"{own[index]:.4f}",
+            "probability_of_answer": f"{probabilities[index].max():.4f}",
+        }
+        for index in order[:MOST_ROWS]
+    ]
+    write_bytes(folder / TABLE, csv_bytes(rows, COLUMNS))
+    drawn = [
+        (photos[index], f"is {row['class']}?\nmodel: {row['answer']}")
+        for index, row in zip(order[:MOST_DRAWN], rows, strict=False)
+    ]
+    starts = range(0, len(drawn), SHEET_PHOTOS)
+    draw_sheet(folder / SHEET, {f"from place {s + 1}": drawn[s : s + SHEET_PHOTOS] for s in starts})
+    return len(order)

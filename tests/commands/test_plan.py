@@ -1,0 +1,97 @@
+"""What is chosen where the person does not say."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from mobilevit_core.commands.plan import ENOUGH_TEST, HEAD_BELOW, Plan, Wish
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.findings import Findings
+from mobilevit_core.errors import UserError
+from mobilevit_core.training import transfer
+from mobilevit_core.training.recipes import RECIPES
+from tests.conftest import SHIPPED
+
+LARGE = Findings((480,), 0, (), 1)
+
+
+@pytest.fixture(autouse=True)
+def flowers_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No general weights, the flowers are there."""
+    monkeypatch.setattr(transfer, "GENERAL_FOLDER", tmp_path / "none")
+    monkeypatch.setattr(transfer, "DEFAULT_START", {"general": tmp_path / "none", "flowers": SHIPPED})
+
+
+def dataset(train: int, test: int = ENOUGH_TEST, scheme: str = "default") -> PhotoDataset:
+    splits = {
+        name: tuple(LabelledPhoto(f"{name}{n}", n % 2, b"") for n in range(count))
+        for name, count in (("train", train), ("validation", 4), ("test", test))
+    }
+    return PhotoDataset("drawn", scheme, ("a", "b"), splits)
+
+
+def plan(photos: PhotoDataset, findings: Findings = LARGE, **wish: object) -> Plan:
+    wished = Wish(**wish)
+    return wished.with_photographs(wished.before_loading(), photos, findings)
+
+
+def test_few_photographs_get_a_head_and_many_a_network() -> None:
+    few, many = (plan(dataset(2 * HEAD_BELOW + shift)) for shift in (-2, 0))
+    assert few.is_head and few.recipe.suspects == "keep"
+    assert not many.is_head and many.name == "finetune"
+    assert few.start == many.start == str(SHIPPED)
+    assert any("recipe: head" in reason and f"{HEAD_BELOW}" in reason for reason in few.reasons)
+    assert [reason.partition(":")[0] for reason in many.reasons] == ["start", "recipe", "sizes"]
+
+
+def test_what_is_said_is_done_without_a_reason() -> None:
+    assert plan(dataset(8), recipe="default") == Plan("default", RECIPES["default"], None)
+    chosen = plan(dataset(1000), recipe="head", weights=str(SHIPPED))
+    assert chosen.is_head and chosen.reasons == ()
+    fresh = plan(dataset(8), weights="fresh")
+    assert (fresh.name, fresh.start) == ("default", None)
+
+
+@pytest.mark.parametrize(
+    "wish", [{"values": {"stages": "64:2"}}, {"has_teacher": True}, {"values": {"batch_size": "8"}}]
+)
+def test_values_of_a_training_mean_a_training(wish: Mapping[str, object]) -> None:
+    assert plan(dataset(8), **wish).name == "finetune"
+
+
+def test_too_few_test_photographs_are_not_held_back() -> None:
+    assert plan(dataset(20, ENOUGH_TEST - 1)).recipe.split_scheme == "whole"
+    assert plan(dataset(20, ENOUGH_TEST)).recipe.split_scheme == "default"
+    assert plan(dataset(20, 2, "folders")).recipe.split_scheme == "default"  # the person's own test split
+    kept = plan(dataset(20, 2), values={"split_scheme": "default"})
+    assert kept.is_head and kept.recipe.split_scheme == "default"
+    assert plan(dataset(2000, 2)).recipe.split_scheme == "default"  # a network needs validation
+
+
+def test_small_photographs_are_not_enlarged() -> None:
+    small = plan(dataset(2000), Findings((60, 100, 120), 0, (), 1)).recipe
+    assert small.stages == ((128, 28),) and small.image_size == 128
+    assert plan(dataset(2000), Findings((60,), 0, (), 1), values={"stages": "192:1"}).recipe.image_size == 192
+
+
+def test_the_best_start_that_is_here_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "DEFAULT_START", {"general": SHIPPED, "flowers": SHIPPED})
+    assert plan(dataset(8)).start == "general"
+    assert plan(dataset(8), values={"variant": "s"}).start is None  # the weights here are xxs
+    monkeypatch.setattr(transfer, "DEFAULT_START", {})
+    assert (plan(dataset(8)).name, plan(dataset(8)).start) == ("default", None)
+    with pytest.raises(UserError, match="--weights imagenet"):
+        plan(dataset(8), recipe="head")
+
+
+def test_general_weights_that_are_not_here_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="general weights are not installed.*--weights fresh"):
+        transfer.open_start("general", "xxs")
+    monkeypatch.setattr(transfer, "GENERAL_FOLDER", SHIPPED)
+    assert transfer.open_start("general", "xxs").bundle.folder == SHIPPED
+
+
+def test_an_unknown_recipe_is_told() -> None:
+    with pytest.raises(UserError, match="Unknown recipe 'best'.*head"):
+        Wish("best")

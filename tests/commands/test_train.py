@@ -1,0 +1,106 @@
+"""From a folder to a measured bundle with one call, and more photographs for it."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import mobilevit_core
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.cli import app
+from mobilevit_core.commands.add import add
+from mobilevit_core.commands.train import Trained
+from mobilevit_core.data.findings import CONTACT_SHEET
+from mobilevit_core.errors import UserError
+from mobilevit_core.training import head
+from tests.drawing import COLORS, draw_folder, draw_photo
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_folder(tmp_path_factory.mktemp("train") / "my photos", 8)
+
+
+@pytest.fixture(scope="module")
+def trained(photos: Path, small_bundle: Bundle) -> Trained:
+    return mobilevit_core.train(photos, photos.parent / "run", weights=small_bundle.folder)
+
+
+def test_one_call_trains_measures_and_reports(trained: Trained, photos: Path) -> None:
+    assert trained.bundle.manifest.recipe["name"] == "head"  # by itself: there are few photographs
+    assert trained.split == "cross-validation" and trained.result["photos"] == 24
+    low, high = trained.result["interval_95"]
+    assert low < trained.result["accuracy"] <= high
+    assert trained.figures["provenance"] == {"trained_on": 0, "chosen_by": 0}
+    assert trained.report.is_file() and (photos.parent / "run" / CONTACT_SHEET).is_file()
+    with (photos.parent / "run" / "answers.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 24
+    report = json.loads(trained.report.with_name("report.json").read_text())
+    assert report["figures"]["split"] == "cross-validation" and report["main"] == "keras"
+
+
+def test_a_finished_run_is_told_again(
+    trained: Trained, photos: Path, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head.FittedHead, "write_bundle", None)
+    folder, before = photos.parent / "run", trained.report.stat().st_mtime_ns
+    result = run("train", photos, "--run", folder, "--weights", small_bundle.folder)
+    assert result.exit_code == 0, result.output
+    assert trained.report.stat().st_mtime_ns == before
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"Bundle: {folder / 'bundle'}"
+    assert "by cross-validation on 24 photographs" in lines[1] and "95 % interval" in lines[1]
+    assert lines[-1] == f"Show it in the demo: python app.py --bundle {folder / 'bundle'}"
+    said = result.stderr.replace("\n", " ")
+    for words in ("blue", "shorter sides: 70 to 70 px", "Contact sheet:", "Chosen recipe: head", "--recipe"):
+        assert words in said
+
+
+def test_python_evaluates_and_exports(trained: Trained, photos: Path, tmp_path: Path) -> None:
+    evaluated = mobilevit_core.evaluate(trained.bundle, str(photos), "all", format="float32")
+    assert evaluated.accuracy >= 0.9 and evaluated.report is None
+    assert evaluated.figures["provenance"]["trained_on"] > 0
+    exported = mobilevit_core.export(trained.bundle.folder, tmp_path / "saved", saved_model=True)
+    assert exported.bundle is None and (tmp_path / "saved" / "saved_model.pb").is_file()
+    with pytest.raises(UserError, match="exists already"):
+        mobilevit_core.export(trained.bundle, tmp_path)
+    with pytest.raises(UserError, match="no bundle folder"):
+        mobilevit_core.evaluate(tmp_path / "none")
+
+
+def test_more_photographs_give_a_new_run_and_what_changed(trained: Trained, photos: Path) -> None:
+    folder, more = photos.parent / "run", photos.parent / "more"
+    for number, (name, color) in enumerate(COLORS.items()):
+        (more / name).mkdir(parents=True)
+        for index in range(6):
+            draw_photo(color, 5000 + 100 * number + index).save(more / name / f"new{index}.jpg")
+    result = run("train", "--add", more, "--run", folder)
+    assert result.exit_code == 0, result.output
+    assert f"Bundle: {photos.parent / 'run-2' / 'bundle'}" in result.stdout
+    assert "on 42 photographs that neither was trained on" in result.stdout
+    with (photos.parent / "run-2" / "changes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["change"] for row in rows} <= {"gained", "lost"}
+    summary = add(folder, [str(more)]).summary  # the same call: the run that is there
+    assert summary in result.stdout and not (photos.parent / "run-3").exists()
+    with pytest.raises(UserError, match="is part of .* already"):
+        add(folder, [str(photos)])
+
+
+def test_mistakes_are_told_before_anything_is_written(tmp_path: Path, photos: Path) -> None:
+    for words, message in (
+        (("train", tmp_path / "none"), "There is no folder"),
+        (("train", photos, "--weights", "general-x"), "no bundle folder"),
+        (("train", "--add", photos), "--add needs the run"),
+        (("train", "--add", photos, "--run", tmp_path / "none"), "is not a training run"),
+        (("train", "--add", photos, "--run", tmp_path, "--recipe", "head"), "Leave out all other options"),
+    ):
+        result = run(*words)
+        assert result.exit_code == 2 and message in result.stderr.replace("\n", " "), result.output
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,184 @@
+"""Data in a zip or CSV file, and what is refused."""
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mobilevit_core.data import archive
+from mobilevit_core.data.loading import load_dataset, load_described
+from mobilevit_core.errors import UserError
+from tests.drawing import draw_folder, noise_folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(archive.CACHE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def zipped(folder: Path, path: Path, inside: str = "") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for photo in sorted(folder.rglob("*.jpg")):
+            file.write(photo, inside + photo.relative_to(folder).as_posix())
+        file.writestr("__MACOSX/red/._00.jpg", b"x")
+    return path
+
+
+def test_a_zip_is_the_folder_in_it(photo_folder: Path, tmp_path: Path, cache: Path) -> None:
+    path = zipped(photo_folder, tmp_path / "my photos.zip", "wrapper/")
+    dataset, expected = load_dataset(str(path)), load_dataset(str(photo_folder))
+    assert dataset.name == str(path) and dataset.class_names == expected.class_names
+    digests = [
+        {split: sorted(photo.sha256 for photo in photos) for split, photos in each.splits.items()}
+        for each in (dataset, expected)
+    ]
+    assert digests[0] == digests[1]
+    (unpacked,) = (cache / "unpacked").iterdir()
+    before = unpacked.stat().st_mtime_ns
+    again = load_described(dataset.describe(), "default", 0)
+    assert again.describe()["digest"] == dataset.describe()["digest"]
+    assert unpacked.stat().st_mtime_ns == before  # not unpacked a second time
+
+
+def test_a_zip_with_other_things_is_found_again(photo_folder: Path, tmp_path: Path) -> None:
+    path = zipped(photo_folder, tmp_path / "photos.zip")
+    more = noise_folder(tmp_path / "more", {"_other": 12})
+    with zipfile.ZipFile(path, "a") as file:
+        for photo in sorted(more.rglob("*.jpg")):
+            file.write(photo, f"_other/{photo.name}")
+    dataset = load_dataset(str(path))
+    assert [source.data for source in dataset.sources] == [str(path), f"{path}/_other"]
+    again = load_described(dataset.describe(), "default", 0)
+    assert again.describe() == dataset.describe()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../outside.jpg", "outside of its folder"),
+        ("red/../../outside.jpg", "outside of its folder"),
+        ("/etc/outside.jpg", "outside of its folder"),
+        ("..\\outside.jpg", "outside of its folder"),
+        ("C:\\outside.jpg", "outside of its folder"),
+    ],
+)
+def test_nothing_leads_out_of_an_archive(name: str, message: str, tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "bad.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(zipfile.ZipInfo("red/00.jpg"), b"x")
+        info = zipfile.ZipInfo("placeholder")
+        info.filename = name
+        file.writestr(info, b"x")
+    with pytest.raises(UserError, match=message):
+        load_dataset(str(path))
+    assert not cache.exists() and not (tmp_path / "outside.jpg").exists()
+
+
+def test_a_bomb_is_refused_before_anything_is_written(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in ("red/1.jpg", "blue/1.jpg"):
+            file.writestr(name, bytes(60 * 2**20))
+    assert path.stat().st_size < 2**20
+    with pytest.raises(UserError, match="Photographs hardly shrink"):
+        load_dataset(str(path))
+    assert not cache.exists()
+
+
+def test_a_file_that_is_larger_than_declared_is_refused(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "lies.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("red/1.jpg", bytes(100_000))
+    content = path.read_bytes()
+    size = (100_000).to_bytes(4, "little")
+    assert content.count(size) == 2  # in the local header and in the directory
+    path.write_bytes(content.replace(size, (10).to_bytes(4, "little")))
+    with pytest.raises(UserError, match="damaged, or not a zip"):
+        load_dataset(str(path))
+    assert not list((cache / "unpacked").iterdir())  # nothing half written
+
+
+def test_links_encryption_and_damage_are_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("red/link.jpg")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as file:
+        file.writestr(link, "/etc/passwd")
+    with pytest.raises(UserError, match="is a link"):
+        load_dataset(str(tmp_path / "link.zip"))
+    with zipfile.ZipFile(tmp_path / "secret.zip", "w") as file:
+        file.writestr("red/1.jpg", b"x")
+    content = bytearray((tmp_path / "secret.zip").read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the directory's flag for encryption
+    (tmp_path / "secret.zip").write_bytes(content)
+    with pytest.raises(UserError, match="is encrypted"):
+        load_dataset(str(tmp_path / "secret.zip"))
+    (tmp_path / "text.zip").write_text("no archive")
+    with pytest.raises(UserError, match="damaged, or not a zip file"):
+        load_dataset(str(tmp_path / "text.zip"))
+
+
+def listing(folder: Path, rows: list[list[str]], header: tuple[str, ...] = ("path", "label")) -> Path:
+    text = io.StringIO()
+    csv.writer(text).writerows([header, *rows])
+    path = folder / "photos.csv"
+    path.write_bytes(text.getvalue().encode())
+    return path
+
+
+def test_a_csv_names_photographs_and_classes(tmp_path: Path) -> None:
+    photos = sorted(draw_folder(tmp_path / "images").rglob("*.jpg"))
+    rows = [[photo.relative_to(tmp_path).as_posix(), f"a {photo.parent.name}"] for photo in photos]
+    path = listing(tmp_path, rows, ("File", " Class"))
+    dataset = load_dataset(str(path))
+    assert dataset.class_names == ("a blue", "a green", "a red") and dataset.name == str(path)
+    assert {split: len(members) for split, members in dataset.splits.items()} == {
+        "train": 24,
+        "validation": 3,
+        "test": 3,
+    }
+    again = load_described(dataset.describe(), "default", 0)
+    assert again.describe() == dataset.describe()
+
+
+def test_a_csv_may_say_the_splits(tmp_path: Path) -> None:
+    photos = sorted(noise_folder(tmp_path / "images", {"cat": 8, "dog": 8}).rglob("*.jpg"))
+    words = ["Train"] * 5 + ["val"] + ["test"] * 2
+    rows = [
+        [photo.relative_to(tmp_path).as_posix(), photo.parent.name, words[number % 8]]
+        for number, photo in enumerate(photos)
+    ]
+    dataset = load_dataset(str(listing(tmp_path, rows, ("path", "label", "split"))))
+    assert dataset.split_scheme == "folders"
+    assert {split: len(members) for split, members in dataset.splits.items()} == {
+        "train": 10,
+        "validation": 2,
+        "test": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "message"),
+    [
+        ([["a.jpg", "cat"]], ("path", "kind"), "no column label; its first line is: path, kind"),
+        ([["../a.jpg", "cat"]], ("path", "label"), "line 2: ../a.jpg lies outside"),
+        ([["/etc/a.jpg", "cat"]], ("path", "label"), "line 2: /etc/a.jpg lies outside"),
+        ([["a.jpg", "cat"], ["b.jpg", ""]], ("path", "label"), "line 3: there is no label"),
+        ([["a.jpg", "cat", "exam"]], ("path", "label", "split"), "'exam' is not a split"),
+        ([["a.jpg", "cat"]], ("path", "label"), "has 1 classes"),
+        ([], ("path", "label"), "has no rows"),
+    ],
+)
+def test_mistakes_in_a_csv_are_named(
+    rows: list[list[str]], header: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        load_dataset(str(listing(tmp_path, rows, header)))
+
+
+def test_a_folder_without_subfolders_shows_the_layout(tmp_path: Path) -> None:
+    noise_folder(tmp_path / "mine", {"": 7})
+    with pytest.raises(UserError, match="7 photographs but no subfolders.*mine/cat/1.jpg"):
+        load_dataset(str(tmp_path / "mine"))
