@@ -42,6 +42,7 @@ class Page(gr.Blocks):
     ) -> None:
         uploads.use_own_folder()
         self.limits = limits
+        self.preview = "", ""  # title and description for links to the page
         self.own_routes = list(routes or [])
         super().__init__(**blocks)
 
