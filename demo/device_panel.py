@@ -1,4 +1,4 @@
-"""The bundle in the visitor's browser: a hidden page of its own (`demo/device/`), with a policy of its own."""
+"""The bundle in the visitor's browser: a hidden page (`demo/device/`) with a policy of its own."""
 
 from pathlib import Path
 

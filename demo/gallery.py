@@ -8,7 +8,7 @@ import importlib.util
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -46,26 +46,27 @@ class Picture:
     Attributes:
         path: of the file, anywhere on this machine.
         caption: what people read under it.
+        what: it shows.
         credit: who took it, and under which licence.
         url: where it was published; empty where it came with a package.
     """
 
     path: Path
     caption: str
+    what: str
     credit: str
     url: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """As the page's script gets it: the file by its name alone."""
+        return {"file": self.path.name} | {k: v for k, v in asdict(self).items() if k != "path"}
 
 
 def routes(manifest: Manifest) -> list[BaseRoute]:
     """The pictures by their names, and their list; no path of this machine is told."""
 
     async def index(_: Request) -> JSONResponse:
-        return JSONResponse(
-            [
-                {"file": shown.path.name, "caption": shown.caption, "credit": shown.credit, "url": shown.url}
-                for shown in pictures(manifest)
-            ]
-        )
+        return JSONResponse([shown.to_json() for shown in pictures(manifest)])
 
     async def send(request: Request) -> FileResponse:
         files = {shown.path.name: shown.path for shown in pictures(manifest)} | {"preview.png": PREVIEW}
@@ -83,9 +84,11 @@ def pictures(manifest: Manifest) -> list[Picture]:
         table = {example.file: example for example in examples()}
         for path in present_examples(FOLDER):
             example = table[path.name]
+            name = words.display(example.label, manifest)
             credit = f"{example.photographer}, {LICENCE}"
-            flowers.append(Picture(path, words.display(example.label, manifest), credit, example.url))
-    return flowers + _packaged(manifest)
+            flowers.append(Picture(path, name, name, credit, example.url))
+    # One of each first: `flowers` has two of a class side by side.
+    return [*flowers[::2], *_packaged(manifest)[:1], *flowers[1::2], *_packaged(manifest)[1:]]
 
 
 def _packaged(manifest: Manifest) -> list[Picture]:
@@ -96,7 +99,7 @@ def _packaged(manifest: Manifest) -> list[Picture]:
     folder = Path(package.origin).parent / "datasets" / "images"
     count = words.number(len(words.known(manifest)))
     return [
-        Picture(folder / name, f"Trick question: {what}, not one of the {count}", "ships with scikit-learn")
+        Picture(folder / name, f"Trick question: not one of the {count}", what, "ships with scikit-learn")
         for name, what in PACKAGED.items()
         if (folder / name).is_file()
     ]

@@ -24,7 +24,8 @@ PAGE = """
     <p id="empty">Choose a photo or tap an example. You can also drop or paste one.</p>
   </div>
   <div class="look"><label for="look">Where it looked</label>
-    <input id="look" type="range" min="0" max="100" value="0" disabled><output id="looked" for="look"></output></div>
+    <input id="look" type="range" min="0" max="100" value="0" disabled>
+    <output id="looked" for="look"></output></div>
   <div class="tries"><ul id="examples" tabindex="0" aria-label="Photos to try"></ul>
   <p id="credits"></p></div>
 </div>
@@ -32,7 +33,7 @@ PAGE = """
   <section id="answer" class="card" aria-labelledby="name">
     <p id="status" role="status"></p>
     <div aria-live="polite" id="said"><h2 id="name">&nbsp;</h2><p id="sure"></p></div>
-    <ol id="bars" aria-label="How the answer is spread"></ol>
+    <ol id="bars" aria-label="How the answer is spread"></ol><p id="why"></p>
   </section>
   <section id="formats" class="card" aria-labelledby="formats-title">
     <div class="head"><h2 id="formats-title">Same photo, other formats</h2>

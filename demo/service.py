@@ -1,4 +1,4 @@
-"""The page's functions for programs, and for the page itself: `/classify`, `/compare`, `/explain`, `/benchmark`.
+"""The functions `/classify`, `/compare`, `/explain` and `/benchmark`, for programs and for the page itself.
 
 What their descriptions say about the classes comes from the bundle.
 """
@@ -75,7 +75,7 @@ def _compare(comparison: Comparison) -> Callable[..., dict[str, Any]]:
     def compare(
         photo: str | None, runs: int = DEFAULT_RUNS, formats: list[str] | None = None
     ) -> dict[str, Any]:
-        """Classifies a photograph, one of CLASSES, with several weight formats, and times each on this server.
+        """Classifies a photograph, one of CLASSES, with several weight formats, and times each here.
 
         Args:
             photo: the photograph's file: JPEG, PNG or WebP.

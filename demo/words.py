@@ -15,12 +15,12 @@ from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.files import read_json
 from mobilevit_core.inference.latency import processor
 
-FLOWERS = {
-    "dandelion": "Dandelion",
-    "daisy": "Daisy",
-    "tulips": "Tulip",
-    "sunflowers": "Sunflower",
-    "roses": "Rose",
+FLOWERS = {  # the class -> one, several
+    "dandelion": ("Dandelion", "dandelions"),
+    "daisy": ("Daisy", "daisies"),
+    "tulips": ("Tulip", "tulips"),
+    "sunflowers": ("Sunflower", "sunflowers"),
+    "roses": ("Rose", "roses"),
 }
 NUMBERS = "no one two three four five six seven eight nine ten eleven twelve".split()
 SHOWN_CLASSES = 6  # that the title and the subtitle name
@@ -40,7 +40,7 @@ def known(manifest: Manifest) -> list[str]:
 def display(name: str, manifest: Manifest) -> str:
     """A class as people read it."""
     if is_flowers(manifest) and name in FLOWERS:
-        return FLOWERS[name]
+        return FLOWERS[name][0]
     text = name.replace("_", " ").strip() or name
     return text[:1].upper() + text[1:]
 
@@ -92,7 +92,9 @@ def facts(comparison: Comparison) -> dict[str, Any]:
         "class_names": list(manifest.class_names),
         "display": {name: display(name, manifest) for name in manifest.class_names},
         "phrase": {name: _phrase(name, manifest) for name in manifest.class_names},
+        "plural": {name: _plural(name, manifest) for name in manifest.class_names},
         "kind": kind(manifest),
+        "knows": _knows(manifest),
         "thing": "flowers" if is_flowers(manifest) else "things",
         "other": manifest.other_class,
         "rejection": manifest.rejection.to_json() if manifest.rejection else None,
@@ -121,6 +123,18 @@ def _phrase(name: str, manifest: Manifest) -> str:
     if not is_flowers(manifest):
         return f"\N{LEFT DOUBLE QUOTATION MARK}{shown}\N{RIGHT DOUBLE QUOTATION MARK}"
     return f"{'an' if shown[0] in 'AEIOU' else 'a'} {shown.lower()}"
+
+
+def _plural(name: str, manifest: Manifest) -> str:
+    flowers = is_flowers(manifest) and name in FLOWERS
+    return FLOWERS[name][1] if flowers else display(name, manifest).lower()
+
+
+def _knows(manifest: Manifest) -> str:
+    names = [display(name, manifest) for name in known(manifest)]
+    if len(names) > 2 * SHOWN_CLASSES:
+        return f"It knows {len(names)} kinds and nothing else."
+    return f"It knows {_listed([names[0].lower(), *names[1:]], 'and')}, and nothing else."
 
 
 def _listed(names: Sequence[str], word: str) -> str:

@@ -6,7 +6,7 @@ let facts = null; // of the bundle: what demo/words.py says
 function inWords(answer) {
   const best = answer.predictions.find((row) => row.label !== facts.other) ?? answer.predictions[0];
   if (!answer.unknown) {
-    return { name: facts.display[answer.label], sure: `${percent(answer.score)} sure, if it is one of the ${facts.kind} it knows.` };
+    return { name: facts.display[answer.label], sure: `${answer.score > 0.995 ? "Over 99 %" : percent(answer.score)} sure, if it is one of the ${facts.kind} it knows.`, why: facts.knows };
   }
   const like = `Looks most like ${facts.phrase[best.label]}. It knows ${facts.kind}; this is probably none of them.`;
   return { name: "Probably none of these", sure: like, why: whyUnknown(best.score) };
@@ -23,7 +23,8 @@ function showAnswer(answer) {
   const { name, sure, why } = inWords(answer);
   byId("answer").classList.toggle("unknown", answer.unknown);
   byId("name").textContent = name;
-  byId("sure").replaceChildren(sure, ...(why ? [create("small", {}, why)] : []));
+  byId("sure").textContent = sure;
+  byId("why").textContent = why;
   byId("bars").replaceChildren(...answer.predictions.map(bar));
 }
 
@@ -40,7 +41,7 @@ function bar({ label, score }) {
 function clearAnswer() {
   byId("answer").classList.remove("unknown");
   byId("name").textContent = "\u00a0";
-  byId("sure").replaceChildren();
+  byId("sure").textContent = byId("why").textContent = "";
   byId("bars").replaceChildren(...facts.class_names.slice(0, 5).map((label) => {
     const row = bar({ label, score: 0 });
     row.querySelector(".share").textContent = "\u00a0";

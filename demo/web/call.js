@@ -61,7 +61,7 @@ async function call(name, data, waiting = () => {}) {
   throw new Told(result?.error ?? "The server gave no answer. Try again in a moment.");
 }
 
-const percent = (share) => `${share > 0.995 && share < 1 ? "over 99" : Math.round(share * 100)} %`;
+const percent = (share) => (share > 0.995 ? ">\u00a099\u00a0%" : share > 0 && share < 0.005 ? "<\u00a01\u00a0%" : `${Math.round(share * 100)}\u00a0%`);
 
 function create(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

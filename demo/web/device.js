@@ -71,6 +71,7 @@ async function startLive() {
     say("Loading the network onto this device ...");
     clearAnswer();
     clearRows();
+    resetLook(true);
     await frames(video, await engine(), mine);
   } catch (error) {
     if (mine === turn) {

@@ -49,7 +49,12 @@ function grouped(rows) {
 }
 
 const counts = (rows) => `${rows.length} photo${rows.length === 1 ? "" : "s"}: ` +
-  grouped(rows).map(([name, list]) => `${list.length} ${name.toLowerCase()}`).join(", ") + ".";
+  grouped(rows).map(([name, list]) => `${list.length} ${inCount(name, list)}`).join(", ") + ".";
+
+function inCount(name, [{ answer }, ...more]) {
+  if (!answer || answer.unknown) return name.toLowerCase();
+  return more.length ? facts.plural[answer.label] : name.toLowerCase();
+}
 
 function draw(of) {
   byId("groups").replaceChildren(...grouped(of.rows).map(([name, list]) => create("section", { class: "group" },

@@ -82,6 +82,7 @@ async function runHere(answerToo = true) {
 
 /** What the stage shows: "photo", "video" or "nothing". */
 function showOnStage(what) {
+  byId("one").classList.toggle("live-on", what === "video");
   byId("frame").hidden = what === "nothing";
   byId("empty").hidden = what !== "nothing";
   byId("shown").hidden = what !== "photo";
@@ -136,7 +137,7 @@ async function blend() {
     if (mine !== turn) return;
     map.src = here(`gradio_api/file=${picture.path}`);
     map.hidden = look.value === "0";
-    byId("looked").textContent = `for ${facts.display[label] ?? label}`;
+    byId("looked").textContent = `for ${facts.phrase[label] ?? label}`;
   } catch (error) {
     asked.map = false;
     if (mine === turn) byId("looked").textContent = error instanceof Told ? error.message : String(error);
@@ -146,8 +147,8 @@ async function blend() {
 /** The row of photos to try. */
 async function showExamples() {
   const list = await (await reach("examples/index.json")).json();
-  byId("examples").replaceChildren(...list.map(({ file, caption }) => {
-    const image = create("img", { src: here(`examples/${encodeURIComponent(file)}`), alt: "", loading: "lazy" });
+  byId("examples").replaceChildren(...list.map(({ file, caption, what }) => {
+    const image = create("img", { src: here(`examples/${encodeURIComponent(file)}`), alt: what, loading: "lazy" });
     const button = create("button", { type: "button", "data-file": file }, image, create("span", {}, caption));
     button.addEventListener("click", () => tryExample(file));
     return create("li", {}, button);
