@@ -11,7 +11,7 @@ PAGE = """
   <div class="tools">
     <button id="live" class="big" type="button">Live camera</button>
     <label class="big primary">Choose a photo<input id="photo" type="file" accept="image/*"></label>
-    <label class="stay"><input id="private" type="checkbox"> Keep my photos on this device</label>
+    <label class="stay"><input id="private" type="checkbox"> Keep photos on this device</label>
   </div>
   <div id="stage">
     <div id="frame" hidden>

@@ -67,7 +67,7 @@ async function startLive() {
     await video.play();
     frameFor(video.videoWidth, video.videoHeight);
     showOnStage("video");
-    byId("live").textContent = "Stop the camera";
+    byId("live").textContent = "Stop camera";
     say("Loading the network onto this device ...");
     clearAnswer();
     clearRows();

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.request_overhead [--requests 40]
 
-A request as a browser makes it (upload, call, event stream) asks `/classify` for two weights; the time inside
+A request as a browser makes it (upload, call, event stream) asks `/compare` for two formats; the time inside
 the runtimes is counted and taken off. Photographs: a small one (640 px) and one of 12 megapixels, whose
 decoding is stated apart. Gradio's Python client would add 70 ms of its own.
 """
@@ -58,8 +58,8 @@ def classify(client: httpx.Client, photo: bytes) -> None:
     """One request; raises if it is not answered."""
     path = client.post("upload", files={"files": ("photo.jpg", photo)}).json()[0]
     data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, 20, WEIGHTS]
-    event = client.post("call/classify", json={"data": data}).json()["event_id"]
-    answer = client.get(f"call/classify/{event}").text
+    event = client.post("call/compare", json={"data": data}).json()["event_id"]
+    answer = client.get(f"call/compare/{event}").text
     assert "event: complete" in answer and all(name in answer for name in WEIGHTS), answer
 
 
