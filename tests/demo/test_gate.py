@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,12 @@ def test_mcp_goes_through_the_same_gate(served: str, photo_folder: Path) -> None
     assert not answered.isError and "predictions" in answered.content[0].text
     assert uploads.REFUSED in refused[0].content[0].text
     assert all(answer.isError for answer in refused)
+
+
+def test_a_link_to_the_page_has_a_title_a_line_and_a_picture(visitor: Visitor) -> None:
+    head = visitor.get("", headers={"accept-encoding": "gzip, br"}).text.partition("</head>")[0]
+    found = dict(re.findall(r'<meta (?:property|name)="([a-z:]+)" content="([^"]*)">', head))
+    assert found["og:title"] == "Name that flower" and found["og:description"].startswith("Knows five")
+    assert "Gradio" not in "".join(found.values()) and head.count('"og:title"') == 1
+    picture = visitor.get(found["og:image"].lstrip("/"))
+    assert picture.headers["content-type"] == "image/png" and len(picture.content) < 300_000
