@@ -178,6 +178,11 @@ class Comparison:
         with self._measuring:
             return explainer.explain_prepared(prepared)
 
+    def ready(self) -> list[str]:
+        """Formats that are loaded by now."""
+        done = {name: future for name, future in self._loading.items() if future.done()}
+        return [name for name, future in done.items() if future.exception() is None]
+
     def wait(self) -> None:
         """Returns when every format is loaded, or turned out not to load."""
         futures = [*self._loading.values(), *([self._explainer] if self._explainer else [])]

@@ -103,12 +103,14 @@ def facts(comparison: Comparison) -> dict[str, Any]:
             {
                 "name": name,
                 "title": FORMATS[name].title,
+                "engine": FORMATS[name].engine,
                 "size_bytes": bundle.size_bytes(name),
                 "quiet_ms": quiet.get(name),
             }
             for name in comparison.names
         ],
         "first": comparison.chosen_first(),
+        "ready": comparison.ready(),
         "answering": comparison.default,
         "device": [name for name in bundle.intact if FORMATS[name].engine == "litert"],
         "device_first": small(bundle),

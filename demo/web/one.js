@@ -17,6 +17,7 @@ async function take(blob, alone = isPrivate()) {
   clearAnswer();
   clearRows();
   resetLook(alone);
+  byId("compare").disabled = true; // until the photo is there
   say("Measuring ...");
   await stage(blob);
   if (mine !== turn) return;
@@ -27,7 +28,7 @@ async function take(blob, alone = isPrivate()) {
     const [answer] = await call("classify", [reference], full);
     if (mine !== turn) return;
     showAnswer(answer);
-    await compare(facts.first);
+    await compareFirst(mine);
     if (mine === turn && rows.get("here")?.wanted) await runHere(false);
   } catch (error) {
     if (mine !== turn) return;
@@ -37,10 +38,23 @@ async function take(blob, alone = isPrivate()) {
   }
 }
 
+/** The formats that are compared unasked; just after the server's start, TensorFlow's answer comes later. */
+async function compareFirst(mine) {
+  const quick = facts.formats.filter(({ name, engine }) => engine !== "keras" && facts.first.includes(name));
+  if (quick.length && !facts.first.every((name) => facts.ready.includes(name))) {
+    await compare(quick.map(({ name }) => name));
+    if (mine !== turn) return;
+    await compare(facts.first, "Loading Keras on the server ...");
+    facts.ready = facts.first;
+  } else {
+    await compare(facts.first);
+  }
+}
+
 /** Times the server's formats on the photo; the rows fill when the answer is there. */
-async function compare(formats) {
+async function compare(formats, meanwhile = "Measuring ...") {
   const mine = turn;
-  say("Measuring ...");
+  say(meanwhile);
   byId("compare").disabled = true;
   try {
     const [answers] = await call("compare", [await photo.reference, 20, formats], full);
@@ -148,7 +162,7 @@ async function blend() {
 async function showExamples() {
   const list = await (await reach("examples/index.json")).json();
   byId("examples").replaceChildren(...list.map(({ file, caption, what }) => {
-    const image = create("img", { src: here(`examples/${encodeURIComponent(file)}`), alt: what, loading: "lazy" });
+    const image = create("img", { src: here(`examples/${encodeURIComponent(file)}`), alt: what === caption ? "" : what, loading: "lazy" });
     const button = create("button", { type: "button", "data-file": file }, image, create("span", {}, caption));
     button.addEventListener("click", () => tryExample(file));
     return create("li", {}, button);
@@ -206,7 +220,6 @@ function connectOne() {
     if (!camera && photo && rows.get("here").wanted) runHere(!photo.reference);
   });
   byId("look").addEventListener("input", blend);
-  byId("private").addEventListener("change", () => { byId("compare").disabled = !photo?.reference; });
   const stage = byId("stage");
   stage.addEventListener("dragover", (event) => event.preventDefault());
   stage.addEventListener("drop", (event) => {

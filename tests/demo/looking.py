@@ -12,7 +12,7 @@ SAID = (
 )
 COMPARED = f"{SAID} && document.querySelector('#speed').innerText !== ''"
 NO_ANSWER = f"{SAID} === 'No answer'"
-PATIENCE = 60_000  # milliseconds
+PATIENCE = 120_000  # milliseconds
 LOGS = ("cc:", "XNNPACK")  # LiteRT.js writes its log there
 
 
