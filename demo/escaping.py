@@ -1,8 +1,4 @@
-"""Foreign text on the page: names out of a bundle or of a file are shown as they are, never as markup."""
-
-from typing import Any
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Foreign text on the page: names out of a bundle are shown as they are, never as markup."""
 
 
 def plain(text: str) -> str:
@@ -16,17 +12,3 @@ def plain(text: str) -> str:
         Markdown, nor HTML, nor TeX take for markup.
     """
     return "".join(sign if sign.isalnum() or sign == " " else f"&#{ord(sign)};" for sign in text)
-
-
-def cell(value: Any) -> Any:
-    """A value for a CSV file that no spreadsheet takes for a formula.
-
-    Args:
-        value: text, number or None.
-
-    Returns:
-        The value; text that begins like a formula gets an apostrophe in front.
-    """
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
-        return f"'{value}"
-    return value

@@ -1,15 +1,21 @@
-"""The tab with the bundle's report: what was measured, and the limits.
+"""The tab "How good is it?": a headline, and the bundle's report.
 
 A report is a page that somebody else may have written. It is shown in a sandbox: `demo.guard` and the frame
 both keep its scripts from running.
 """
 
+from typing import Any
+
 import gradio as gr
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
+from demo import words
+from demo.escaping import plain
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
+from mobilevit_core.bundle.manifest import Manifest
+from mobilevit_core.bundle.weight_formats import FORMATS
 
 
 def routes(bundle: Bundle) -> list[BaseRoute]:
@@ -19,7 +25,9 @@ def routes(bundle: Bundle) -> list[BaseRoute]:
 
 
 def build(bundle: Bundle) -> None:
-    """Shows the report in a frame, or says how to write one."""
+    """Shows the headline and the report in a frame, or says how to write one."""
+    items = "".join(f"<li>{item}</li>" for item in headline(bundle))
+    gr.HTML(f'<ul id="headline" class="card">{items}</ul>', apply_default_css=False, padding=False)
     if not (bundle.folder / REPORT / REPORT_PAGE).is_file():
         gr.Markdown(
             "This bundle has no report yet. To write one: "
@@ -27,7 +35,55 @@ def build(bundle: Bundle) -> None:
         )
         return
     gr.HTML(
+        f'<p><a href="{REPORT}/{REPORT_PAGE}" download="report.html">Download the report as one file</a></p>'
         f'<iframe src="{REPORT}/{REPORT_PAGE}" title="How the weights were trained and what was measured" '
         'sandbox loading="lazy"></iframe>',
         elem_id="evidence",
+        apply_default_css=False,
+        padding=False,
     )
+
+
+def headline(bundle: Bundle) -> list[str]:
+    """The figures that matter most, one sentence each, as HTML."""
+    manifest = bundle.manifest
+    measured = manifest.metrics.get("test") or manifest.metrics.get("validation")
+    items = _measured(measured, manifest) if measured else ["It has not been measured yet."]
+    sizes = [bundle.size_bytes(name) / 1e6 for name in bundle.present]
+    items.append(f"<b>Size:</b> {min(sizes):.1f} to {max(sizes):.1f} MB, by format.")
+    items.append(
+        f"<b>What it is:</b> MobileViT-{plain(manifest.variant.upper())} "
+        f"({plain(manifest.architecture.replace('_', ' '))}), {manifest.rule.image_size} px. "
+        f"It knows {words.kind(manifest)} and nothing else.{_origins(manifest)}"
+    )
+    return items
+
+
+def _measured(measured: dict[str, Any], manifest: Manifest) -> list[str]:
+    name, result = next(iter(measured["formats"].items()))
+    title = FORMATS[name].title if name in FORMATS else plain(name)
+    low, high = result["interval_95"]
+    items = [
+        f"<b>Right:</b> {result['accuracy'] * 100:.1f} % (95 % interval {low * 100:.1f} to "
+        f"{high * 100:.1f} %) of the {result['photos']} photographs of {plain(measured['data'])}'s "
+        f"{plain(measured['split'])} split, with {title}."
+    ]
+    recalls = {label: row["recall"] for label, row in (result.get("per_class") or {}).items()}
+    if recalls:
+        weakest = min(recalls, key=lambda label: recalls[label])
+        shown = plain(words.display(weakest, manifest))
+        items.append(f"<b>Weak at:</b> {shown}, of which it finds {recalls[weakest] * 100:.0f} %.")
+    rule = manifest.rejection
+    if rule:
+        items.append(
+            f"<b>Not sure:</b> under {rule.threshold * 100:.0f} % it says that a photo is probably none of "
+            f"these; {rule.false_alarms * 100:.1f} % of real ones get that answer, and many pictures of "
+            "something else do not."
+        )
+    return items
+
+
+def _origins(manifest: Manifest) -> str:
+    """One sentence on the other trainings that went into the weights."""
+    phrases = manifest.origins()
+    return f" Its weights {plain('; '.join(phrases))}." if phrases else ""

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from demo import uploads
-from demo.photo_field import PhotoField, PhotosField
+from demo.photo_field import PhotoField
 from mobilevit_core.errors import UserError
 
 
@@ -61,12 +61,6 @@ def _photo(_: Any, value: Any) -> dict[str, Any]:
     }
 
 
-def _photos(component: Any, value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list):
-        raise UserError(f"{component.label} must be a list of uploaded files.")
-    return [_photo(component, reference) for reference in value]
-
-
 def _number(component: Any, value: Any) -> int:
     low, high = component.minimum, component.maximum
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -100,7 +94,6 @@ def _switch(component: Any, value: Any) -> bool:
 
 CHECKS: tuple[tuple[Any, Callable[[Any, Any], Any]], ...] = (
     (PhotoField, _photo),
-    (PhotosField, _photos),
     ((gr.Number, gr.Slider), _number),
     (gr.Dropdown, _dropdown),
     (gr.CheckboxGroup, _choices),

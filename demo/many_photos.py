@@ -1,83 +1,35 @@
-"""The tab for many photographs at once: a table and a CSV."""
+"""The tab for many photographs at once. What moves on it is in `web/many.js`; this is what stands still."""
 
-import csv
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from html import escape
 
 import gradio as gr
-import pandas as pd
 
-from demo import uploads
 from demo.comparison import Comparison
-from demo.escaping import cell
-from demo.photo_field import PhotosField
 from mobilevit_core.bundle.weight_formats import FORMATS
-from mobilevit_core.errors import UserError
-from mobilevit_core.inference.answer import Answer
 
-MOST = 500
-COLUMNS = ["photograph", "answer", "probability", "second", "its probability", "note"]
-NONE = "probably none of these"
+PAGE = """
+<div id="many">
+  <div class="tools">
+    <label class="big primary">Choose photos<input id="photos" type="file" multiple></label>
+    <label class="field">Format <select id="many-format">{options}</select></label>
+    <span class="views" role="group" aria-label="View">
+      <button type="button" id="as-gallery" aria-pressed="true">Gallery</button>
+      <button type="button" id="as-table" aria-pressed="false">Table</button></span>
+    <button type="button" id="csv" disabled>Download as CSV</button>
+  </div>
+  <p id="many-status" role="status">Drop photos here, at most 500: they are named at once.</p>
+  <div id="groups"></div>
+  <div id="sheet" hidden tabindex="0" role="region" aria-label="All answers"><table><thead><tr></tr></thead>
+    <tbody></tbody></table></div>
+</div>
+"""
 
 
 def build(comparison: Comparison) -> None:
-    """Places the tab's components and connects them."""
-    names = comparison.names
-    preferred = "float32" if "float32" in names else names[0]
-    with gr.Row():
-        with gr.Column(scale=1, min_width=280):
-            photos = PhotosField(
-                label=f"Photographs, at most {MOST}",
-                file_count="multiple",
-                height=220,
-                elem_id="many",
-            )
-            choices = [(FORMATS[name].title, name) for name in names]
-            weights = gr.Dropdown(choices, value=preferred, label="Weights")
-            start = gr.Button("Classify all", variant="primary")
-            download = gr.DownloadButton("Download as CSV", visible=False)
-        with gr.Column(scale=3, min_width=300):
-            note = gr.Markdown("Drop photographs, then classify them: a row for each appears here.")
-            table = gr.Dataframe(headers=COLUMNS, interactive=False, wrap=True, label="Answers")
-    start.click(
-        _classified(comparison),
-        [photos, weights],
-        [note, table, download],
-        api_visibility="private",
-        concurrency_limit=1,
+    """Places the tab's content."""
+    options = "".join(
+        f'<option value="{name}"{" selected" if name == comparison.default else ""}>'
+        f"{escape(FORMATS[name].title)}</option>"
+        for name in comparison.names
     )
-
-
-def _classified(comparison: Comparison) -> Callable[..., tuple[Any, ...]]:
-    def classify_all(
-        photos: list[str] | None,
-        weights: str,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way)
-    ) -> tuple[Any, ...]:
-        if not photos:
-            return "There are no photographs yet.", None, gr.DownloadButton(visible=False)
-        if len(photos) > MOST:
-            text = f"These are {len(photos)} photographs; at most {MOST} at a time."
-            return text, None, gr.DownloadButton(visible=False)
-        rows = [_row(comparison, Path(photo), weights) for photo in progress.tqdm(photos, unit="photographs")]
-        frame = pd.DataFrame(rows, columns=COLUMNS)
-        file = uploads.new_file("answers.csv")  # holds visitors' file names: deleted as their uploads
-        frame.map(cell).to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC)
-        unread = sum(row[1] == "" for row in rows)
-        text = f"{len(rows) - unread} of {len(rows)} photographs classified with {FORMATS[weights].title}."
-        return text, frame, gr.DownloadButton(value=str(file), visible=True)
-
-    return classify_all
-
-
-def _row(comparison: Comparison, photo: Path, weights: str) -> list[Any]:
-    manifest = comparison.bundle.manifest
-    try:
-        probabilities = comparison.classify(photo, weights)
-    except UserError as error:
-        return [photo.name, "", None, "", None, uploads.without_path(error)]
-    answer = Answer.of(probabilities, manifest, weights)
-    (best, first), (other, second) = answer.top(2)
-    unknown = answer.unknown
-    return [photo.name, best, round(first, 4), other, round(second, 4), NONE if unknown else ""]
+    gr.HTML(PAGE.format(options=options), apply_default_css=False, padding=False)

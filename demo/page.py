@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 from demo import uploads
 from demo.guard import Guard, is_loopback
 from demo.inputs import check_all
+from demo.preview import Preview
 from mobilevit_core.errors import UserError
 
 MAX_WAITING = 16  # calls of one kind in the queue; the next one is told to come again
@@ -42,6 +43,7 @@ class Page(gr.Blocks):
     ) -> None:
         uploads.use_own_folder()
         self.limits = limits
+        self.preview = "", ""  # title and description for links to the page
         self.own_routes = list(routes or [])
         super().__init__(**blocks)
 
@@ -105,7 +107,8 @@ class Page(gr.Blocks):
         @contextlib.asynccontextmanager
         async def lifespan(app: Any) -> AsyncIterator[None]:
             # Around everything, so that no answer of any layer leaves without the guard's headers.
-            app.middleware_stack = guard = Guard(app.middleware_stack, hosts, self.limits)
+            described = Preview(app.middleware_stack, *self.preview)
+            app.middleware_stack = guard = Guard(described, hosts, self.limits)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._clean, guard)
                 yield

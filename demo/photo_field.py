@@ -1,13 +1,13 @@
-"""The page's fields for photographs. (Gradio writes a .pyi file beside every component that is defined.)
+"""The API's field for a photograph. (Gradio writes a .pyi file beside every component that is defined.)
 
-Gradio's own fields open the file, or check its suffix, before a handler is called. These hand over the path
-that `demo.inputs` has admitted; reading it is our loader's business.
+Gradio's own field opens the file before a handler is called. This one hands over the path that `demo.inputs`
+has admitted; reading it is our loader's business.
 """
 
 from typing import Any
 
 import gradio as gr
-from gradio.data_classes import FileData, ImageData, ListFiles
+from gradio.data_classes import ImageData
 
 
 class PhotoField(gr.Image):
@@ -31,13 +31,3 @@ class PhotoField(gr.Image):
         """What the API's page shows as an example; Gradio's own names a URL, and none is fetched here."""
         name = "flower.jpg"
         return {"path": name, "url": name, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
-
-
-class PhotosField(gr.File):
-    """A field for many photographs."""
-
-    is_template = True
-
-    def preprocess(self, payload: ListFiles | FileData | None) -> list[str] | None:
-        """Paths of the uploaded files, whatever their suffix: one bad file does not refuse the others."""
-        return [file.path for file in payload] if isinstance(payload, ListFiles) else None

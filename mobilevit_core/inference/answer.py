@@ -54,12 +54,13 @@ class Answer:
         return [(self.class_names[index], float(self.probabilities[index])) for index in order]
 
     def to_json(self, count: int = TOP) -> dict[str, Any]:
-        """For programs: the answer, its best classes, and the latency in milliseconds where measured."""
+        """For programs: the answer, its best classes, the scores of all, and the latency where measured."""
         value: dict[str, Any] = {
             "label": self.label,
             "score": self.score,
             "unknown": self.unknown,
             "predictions": [{"label": label, "score": score} for label, score in self.top(count)],
+            "scores": dict(zip(self.class_names, self.probabilities.tolist(), strict=True)),
             "format": self.format,
         }
         return value | ({"latency_ms": self.latency.to_json()} if self.latency else {})

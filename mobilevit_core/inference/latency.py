@@ -1,5 +1,6 @@
 """Latency of several runtimes, measured so that they can be compared: warmed up, in turns."""
 
+import math
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,22 +29,34 @@ class Latency:
         p95: 95th percentile.
         runs: how many were timed.
         threads: that the runtime used.
+        p50_range: 95 % interval of the median, by order statistics. A runtime may be called faster than
+            another only where the two intervals do not overlap.
     """
 
     p50: float
     p95: float
     runs: int
     threads: int
+    p50_range: tuple[float, float]
 
     def to_json(self) -> dict[str, Any]:
         """The figures, milliseconds with three decimals."""
-        return {**asdict(self), "p50": round(self.p50, 3), "p95": round(self.p95, 3)}
+        low, high = self.p50_range
+        rounded = {
+            "p50": round(self.p50, 3),
+            "p95": round(self.p95, 3),
+            "p50_range": [round(low, 3), round(high, 3)],
+        }
+        return asdict(self) | rounded
 
     @classmethod
     def of(cls, milliseconds: Sequence[float], threads: int) -> "Latency":
         """From the times of single runs."""
-        p50, p95 = np.percentile(milliseconds, [50, 95])
-        return cls(float(p50), float(p95), len(milliseconds), threads)
+        ordered, number = np.sort(milliseconds), len(milliseconds)
+        p50, p95 = np.percentile(ordered, [50, 95])
+        place = max(int((number - 1.96 * math.sqrt(number)) / 2), 0)
+        interval = float(ordered[place]), float(ordered[-1 - place])
+        return cls(float(p50), float(p95), number, threads, interval)
 
 
 def take_turns(functions: Mapping[Any, Timed], runs: int, rest: float = REST) -> dict[Any, list[float]]:
@@ -103,14 +116,26 @@ def measure(
 
 def measure_runtimes(
     runtimes: Mapping[str, Runtime], image: np.ndarray, runs: int, rest: float = REST
-) -> dict[str, Latency]:
-    """`measure` for runtimes on one input tensor, float32 (size, size, 3)."""
-    return measure(
-        {name: partial(runtime.probabilities, image) for name, runtime in runtimes.items()},
-        {name: runtime.describe()["threads"] for name, runtime in runtimes.items()},
-        runs,
-        rest,
-    )
+) -> dict[str, tuple[np.ndarray, Latency]]:
+    """Times runtimes in turns on one picture.
+
+    Args:
+        runtimes: name -> runtime.
+        image: the input tensor, float32 (size, size, 3).
+        runs: timed runs of each.
+        rest: seconds before every turn.
+
+    Returns:
+        name -> the probabilities (classes,) of its last timed run, and its latency.
+    """
+    outputs: dict[str, np.ndarray] = {}
+
+    def run(name: str) -> None:
+        outputs[name] = runtimes[name].probabilities(image)
+
+    threads = {name: runtime.describe()["threads"] for name, runtime in runtimes.items()}
+    latencies = measure({name: partial(run, name) for name in runtimes}, threads, runs, rest)
+    return {name: (outputs[name], latency) for name, latency in latencies.items()}
 
 
 def random_picture(size: int) -> np.ndarray:

@@ -131,7 +131,7 @@ def _classified(
     sent = client.post("upload", files={"files": ("photo.jpg", photo)}).raise_for_status()
     path = sent.json()[0]
 
-    body = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, 1, [WEIGHTS]]}
+    body = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, WEIGHTS]}
     while (joined := client.post("call/classify", json=body)).status_code == 503:
         tally.retries += 1
         if stop.is_set():
@@ -141,7 +141,7 @@ def _classified(
     kind, data = client.get(f"call/classify/{event}").text.strip().split("\n\n")[-1].split("\n")
     if kind != "event: complete":
         raise RuntimeError(data)
-    rows = json.loads(data.removeprefix("data: "))[0][WEIGHTS]["predictions"]
+    rows = json.loads(data.removeprefix("data: "))[0]["predictions"]
     return [(row["label"], row["score"]) for row in rows]
 
 

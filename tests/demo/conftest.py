@@ -1,7 +1,8 @@
-"""A page that is really served."""
+"""A page that is really served, and a browser to look at it."""
 
+import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +11,13 @@ from demo.interface import LAUNCH, build
 from demo.uploads import Limits
 from mobilevit_core.bundle.bundle import Bundle
 from tests.demo.visitor import Visitor
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +56,16 @@ def served(comparison: Comparison) -> Iterator[str]:
 def visitor(served: str) -> Iterator[Visitor]:
     with Visitor(base_url=served, timeout=120) as visitor:
         yield visitor
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Chromium, with a camera that shows a drawn picture."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium. To get it on Debian: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *CAMERA])
+        yield browser
+        browser.close()

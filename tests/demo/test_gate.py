@@ -2,6 +2,8 @@
 
 import base64
 import os
+import re
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +12,9 @@ import pytest
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from demo import uploads
+from demo import gallery, uploads
 from mobilevit_core.errors import UserError
 from tests.demo.visitor import FILE, Visitor
-
-
-def index_of(visitor: Visitor, label: str) -> int:
-    """Number of the private handler that takes a component with this label."""
-    config = visitor.get("config").json()
-    ids = [split["id"] for split in config["components"] if split["props"].get("label", "").startswith(label)]
-    private = [
-        row for row in config["dependencies"] if row["api_visibility"] == "private" and row["backend_fn"]
-    ]
-    return next(row["id"] for row in private if set(row["inputs"]) & set(ids))
 
 
 def forged(photo: Path) -> list[Any]:
@@ -56,17 +48,8 @@ def test_no_function_opens_a_file_that_was_not_uploaded(
 ) -> None:
     photo = photo_folder / "red" / "00.jpg"
     for reference in forged(photo):
-        for function in ("classify", "explain"):
+        for function in ("classify", "compare", "explain"):
             assert visitor.call(function, reference) == uploads.REFUSED, reference
-    refused = {uploads.REFUSED, "Photographs, at most 500 must be a list of uploaded files."}
-    one, many = index_of(visitor, "Photograph"), index_of(visitor, "Photographs, at most")
-    look = index_of(visitor, "Show what it looked at")
-    for reference in forged(photo):
-        assert visitor.handler(one, reference, 5, ["float32"]) == uploads.REFUSED
-        assert visitor.handler(look, reference, True) == uploads.REFUSED
-        assert visitor.handler(many, [reference], "float32") == uploads.REFUSED
-        if not isinstance(reference, list):
-            assert visitor.handler(many, reference, "float32") in refused
 
 
 def test_links_and_pipes_in_the_upload_folder_are_refused(photo_folder: Path) -> None:
@@ -95,20 +78,23 @@ def test_an_upload_is_answered_however_it_is_named(visitor: Visitor, photo_folde
         {"path": address, "meta": FILE},
         {"path": None, "url": inside},
     ]
-    answers = [visitor.call("classify", reference, 1, ["float32"]) for reference in references]
-    scores = [answer[0]["float32"]["predictions"] for answer in answers]
+    answers = [visitor.call("classify", reference) for reference in references]
+    scores = [answer[0]["predictions"] for answer in answers]
     assert all(row == scores[0] for row in scores) and len(scores[0]) == 5
 
 
 def test_arguments_are_optional_over_plain_http(visitor: Visitor, photo_folder: Path) -> None:
     photo = visitor.upload(photo_folder / "red" / "00.jpg")
-    (everything,) = visitor.call("classify", photo)
-    (again,) = visitor.call("classify", photo, None, None)
+    (answer,) = visitor.call("classify", photo)
+    assert visitor.call("classify", photo, None) == [answer] and answer["format"] == "float32"
+    (everything,) = visitor.call("compare", photo)
+    (again,) = visitor.call("compare", photo, None, None)
     assert set(everything) == set(again) and len(everything) > 1
     assert everything["float32"]["latency_ms"]["runs"] == 20
-    parameters = visitor.get("gradio_api/info").json()["named_endpoints"]["/classify"]["parameters"]
-    optional = {row["parameter_name"] for row in parameters if row["parameter_has_default"]}
-    assert {"runs", "weights"} <= optional
+    endpoints = visitor.get("gradio_api/info").json()["named_endpoints"]
+    for name, expected in {"/classify": {"format"}, "/compare": {"runs", "formats"}}.items():
+        parameters = endpoints[name]["parameters"]
+        assert expected <= {row["parameter_name"] for row in parameters if row["parameter_has_default"]}
     assert "http" not in str(parameters[0]["example_input"])  # no URL is fetched
     assert "URL" not in parameters[0]["python_type"]["description"]
     event = visitor.post("gradio_api/call/v2/classify", json={"photo": photo}).json()["event_id"]
@@ -125,11 +111,11 @@ WRONG = [
     ((10**400,), RUNS),
     ((True,), RUNS),
     (([3],), RUNS),
-    ((1, "float32"), "weights must be a list of names."),
-    ((1, ["onnx"]), "weights must be chosen from: "),
-    ((1, [["float32"]]), "weights must be chosen from: "),
-    ((1, {"path": "/etc/hostname", "meta": FILE}), "weights must be a list of names."),
-    ((1, [], 4), "classify takes at most 3 values; these are 4."),
+    ((1, "float32"), "formats must be a list of names."),
+    ((1, ["onnx"]), "formats must be chosen from: "),
+    ((1, [["float32"]]), "formats must be chosen from: "),
+    ((1, {"path": "/etc/hostname", "meta": FILE}), "formats must be a list of names."),
+    ((1, [], 4), "compare takes at most 3 values; these are 4."),
 ]
 
 
@@ -137,12 +123,12 @@ WRONG = [
 def test_a_wrong_argument_is_named(
     visitor: Visitor, photo_folder: Path, arguments: tuple[Any, ...], sentence: str
 ) -> None:
-    told = visitor.call("classify", visitor.upload(photo_folder / "red" / "00.jpg"), *arguments)
+    told = visitor.call("compare", visitor.upload(photo_folder / "red" / "00.jpg"), *arguments)
     assert isinstance(told, str) and told.startswith(sentence) and len(told) < 200
 
 
 def test_a_missing_photograph_and_a_missing_function_are_told(visitor: Visitor) -> None:
-    for function in ("classify", "explain"):
+    for function in ("classify", "compare", "explain"):
         assert "no photograph yet" in visitor.call(function)
     assert "There is no such function" in visitor.call("guess")
     assert "There is no such function" in visitor.post("gradio_api/call/v2/guess", json={}).text
@@ -153,22 +139,31 @@ def test_a_missing_photograph_and_a_missing_function_are_told(visitor: Visitor) 
     assert visitor.post("gradio_api/run/classify", json={"data": []}).status_code == 404
 
 
-def test_the_gallery_needs_a_picture_that_is_there(visitor: Visitor) -> None:
-    config = visitor.get("config").json()
-    gallery = next(split["id"] for split in config["components"] if split["type"] == "gallery")
-    index = next(row["id"] for row in config["dependencies"] if row["targets"] == [[gallery, "select"]])
-    wrong = [{"url": "/examples/none.jpg"}, {"url": "/etc/hostname"}, {"url": 1}, {}, "a", None]
-    for data in [{}, *({"index": 0, "value": {"image": image}} for image in wrong)]:
-        body = {"fn_index": index, "data": [], "session_hash": "gallery", "event_data": data}
-        answer = visitor.post("gradio_api/run/predict", json=body)
-        assert answer.status_code == 500 and answer.json()["error"] and "/" not in answer.json()["error"]
-    body["event_data"] = {"index": 0, "value": {"image": {"url": "http://localhost/examples/flower.jpg"}}}
-    (chosen,) = visitor.post("gradio_api/run/predict", json=body).json()["data"]
-    assert visitor.call("classify", chosen, 1, ["float32"])[0]["float32"]["predictions"]
+def test_an_example_is_sent_wherever_its_package_lies(
+    visitor: Visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in the working folder nor in the temporary one: a route of its own, and then an upload."""
+    site_packages = Path(sysconfig.get_path("purelib"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gallery, "present_examples", lambda _: [])
+    listed = visitor.get("examples/index.json").json()
+    assert [row["file"] for row in listed] == ["flower.jpg", "china.jpg"]
+    assert {row["caption"] for row in listed} == {"Trick question: not one of the five"}
+    assert (site_packages / "sklearn" / "datasets" / "images" / "flower.jpg").is_file()
+    for row in listed:
+        sent = visitor.get(f"examples/{row['file']}")
+        assert sent.headers["content-type"] == "image/jpeg"
+        (answer,) = visitor.call("classify", visitor.upload_bytes(row["file"], sent.content))
+        assert answer["label"] in answer["scores"]
+    for wrong in ("none.jpg", "..%2f..%2fetc%2fhostname", "%2fetc%2fhostname"):
+        assert visitor.get(f"examples/{wrong}").status_code == 404
 
 
 def test_no_path_of_the_server_is_told(visitor: Visitor, tmp_path: Path) -> None:
-    page = "".join(visitor.get(place).text for place in ("", "config", "gradio_api/info"))
+    page = "".join(
+        visitor.get(place).text
+        for place in ("", "config", "gradio_api/info", "bundle/page.json", "examples/index.json")
+    )
     here = {
         str(Path(__file__).parents[2]),
         str(Path.home()),
@@ -180,19 +175,6 @@ def test_no_path_of_the_server_is_told(visitor: Visitor, tmp_path: Path) -> None
     text.write_text("no photograph")
     told = visitor.call("classify", visitor.upload(text))
     assert "is not a JPEG" in told and get_upload_folder() not in told
-
-
-def test_one_bad_file_among_many_is_a_row(visitor: Visitor, photo_folder: Path) -> None:
-    good = [visitor.upload(photo_folder / "red" / f"0{number}.jpg") for number in range(2)]
-    bad = [visitor.upload_bytes("notes.txt", b"no photograph"), visitor.upload_bytes("empty.png", b"")]
-    note, table, download = visitor.handler(
-        index_of(visitor, "Photographs, at most"), [good[0], *bad, good[1]], "float32"
-    )
-    assert note.startswith("2 of 4 photographs classified")
-    assert [row[0] for row in table["data"]] == ["00.jpg", "notes.txt", "empty.png", "01.jpg"]
-    assert all(row[-1] for row in table["data"][1:3])
-    csv = Path(download["value"]["path"])
-    assert csv.is_relative_to(get_upload_folder()) and csv.read_text().count("\n") == 5
 
 
 def test_mcp_goes_through_the_same_gate(served: str, photo_folder: Path) -> None:
@@ -208,13 +190,25 @@ def test_mcp_goes_through_the_same_gate(served: str, photo_folder: Path) -> None
             ClientSession(read, write) as session,
         ):
             await session.initialize()
-            names = {tool.name for tool in (await session.list_tools()).tools}
+            tools = (await session.list_tools()).tools
             sources = [inside, "https://example.org/photo.jpg", "/etc/hostname"]
-            arguments = [{"photo": source, "runs": 1, "weights": ["float32"]} for source in sources]
-            return [names, *[await session.call_tool("classify", row) for row in arguments]]
+            arguments = [{"photo": source} for source in sources]
+            return [tools, *[await session.call_tool("classify", row) for row in arguments]]
 
-    names, answered, *refused = anyio.run(ask)
-    assert names == {"classify", "explain", "benchmark"}
+    tools, answered, *refused = anyio.run(ask)
+    assert {tool.name for tool in tools} == {"classify", "compare", "explain", "benchmark"}
+    described = next(tool.description for tool in tools if tool.name == "classify")
+    assert "5 classes (dandelion, daisy, tulips, sunflowers, roses)" in described  # and its limits:
+    assert "knows nothing else" in described
     assert not answered.isError and "predictions" in answered.content[0].text
     assert uploads.REFUSED in refused[0].content[0].text
     assert all(answer.isError for answer in refused)
+
+
+def test_a_link_to_the_page_has_a_title_a_line_and_a_picture(visitor: Visitor) -> None:
+    head = visitor.get("", headers={"accept-encoding": "gzip, br"}).text.partition("</head>")[0]
+    found = dict(re.findall(r'<meta (?:property|name)="([a-z:]+)" content="([^"]*)">', head))
+    assert found["og:title"] == "Name that flower" and found["og:description"].startswith("Knows five")
+    assert "Gradio" not in "".join(found.values()) and head.count('"og:title"') == 1
+    picture = visitor.get(found["og:image"].lstrip("/"))
+    assert picture.headers["content-type"] == "image/png" and len(picture.content) < 300_000

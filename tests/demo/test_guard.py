@@ -1,6 +1,5 @@
 """Hosts, headers and routes of the page, the room for uploads, and what is left on the disk."""
 
-import csv
 import re
 import socket
 import time
@@ -12,18 +11,18 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import httpx
-import pandas as pd
 import pytest
 from gradio.utils import get_upload_folder
 
-from demo import guard, page, uploads
+from demo import gallery, guard, page, uploads
 from demo.comparison import AT_ONCE, Comparison
-from demo.escaping import cell, plain
+from demo.escaping import plain
 from demo.interface import LAUNCH, build
 from demo.uploads import Limits
 from tests.demo.visitor import Visitor
 
-PLACES = ["", "config", "report/index.html", "device/index.html", "bundle/bundle.json", "gradio_api/info"]
+PLACES = ["", "config", "report/index.html", "device/index.html", "bundle/bundle.json", "bundle/page.json"]
+PLACES += ["examples/index.json", "gradio_api/info"]
 
 
 @pytest.mark.parametrize("place", [*PLACES, "none"])
@@ -114,15 +113,20 @@ def test_the_frames_serve_their_files_alone(visitor: Visitor) -> None:
     assert visitor.get("examples/flower.jpg").headers["content-type"] == "image/jpeg"
 
 
-def test_photographs_are_fetched_only_on_ones_own_machine(comparison: Comparison) -> None:
+def test_photographs_are_fetched_only_on_ones_own_machine(
+    comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def offers(local: bool) -> list[object]:
         blocks = build(comparison, local=local)
         return [fn for fn in blocks.fns.values() if fn.name == "fetch"]
 
-    from demo import gallery
-
-    assert not offers(local=False)
-    assert len(offers(local=True)) == (0 if gallery.present_examples(gallery.FOLDER) else 1)
+    for prepared, there in ((False, False), (False, True), (True, False)):
+        monkeypatch.setattr(gallery, "is_prepared", lambda prepared=prepared: prepared)
+        monkeypatch.setattr(gallery, "present_examples", lambda _, there=there: [Path("a")] * there)
+        monkeypatch.setattr(gallery, "fill", lambda _: None)
+        monkeypatch.setattr(gallery, "pictures", lambda _: [])
+        assert not offers(local=False)
+        assert len(offers(local=True)) == (0 if prepared or there else 1)
 
 
 @contextmanager
@@ -156,7 +160,7 @@ def test_uploads_that_are_broken_off_leave_nothing(served: str, visitor: Visitor
         with half_sent(served):
             time.sleep(0.2)
     assert wait_until(lambda: not unfinished()), unfinished()
-    assert visitor.call("classify", visitor.upload(photo_folder / "red" / "00.jpg"), 1, ["float32"])
+    assert visitor.call("classify", visitor.upload(photo_folder / "red" / "00.jpg"))
 
 
 def test_no_upload_takes_a_neighbours_file_away(served: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -198,13 +202,13 @@ def test_everything_is_gone_after_its_lifetime(
     comparison.explain(photo_folder / "red" / "01.jpg")  # loads TensorFlow
     with Visitor(base_url=serve(Limits(lifetime_seconds=4)), timeout=60) as visitor:
         sent = visitor.upload(photo_folder / "red" / "01.jpg")
-        assert visitor.call("classify", sent, 1, ["float32"])
+        assert visitor.call("classify", sent)
         map_ = visitor.call("explain", sent)[0]["path"]
         kept = [Path(sent["path"]), Path(map_), uploads.new_file("answers.csv")]
         kept[2].write_text("a")
         assert all(path.exists() for path in kept)
         assert wait_until(lambda: not any(path.exists() for path in kept))
-        assert visitor.call("classify", sent, 1, ["float32"]) == uploads.REFUSED
+        assert visitor.call("classify", sent) == uploads.REFUSED
         assert visitor.get("examples/flower.jpg").status_code == 200  # the page's own stays
 
 
@@ -218,7 +222,7 @@ def test_a_full_folder_is_told(serve: Callable[..., str], photo_folder: Path) ->
         inside = {"data": [{"path": None, "url": "data:image/jpeg;base64," + "a" * 150_000}]}
         assert visitor.post("gradio_api/call/classify", json=inside).status_code == 507
         small = visitor.upload(photo_folder / "red" / "02.jpg")  # what still fits is taken
-        assert visitor.call("classify", small, 1, ["float32"])
+        assert visitor.call("classify", small)
 
 
 def test_bodies_have_a_limit_and_a_length(visitor: Visitor) -> None:
@@ -255,19 +259,6 @@ def test_sessions_and_places_are_bounded(serve: Callable[..., str], comparison: 
                 assert "no photograph yet" in visitor.call("explain")
     finally:
         blocks.close()
-
-
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1"]
-
-
-@pytest.mark.parametrize("text", FORMULAS)
-def test_no_cell_is_a_formula(text: str, tmp_path: Path) -> None:
-    pd.DataFrame([[text, 0.5, None, "rose"]]).map(cell).to_csv(
-        tmp_path / "a.csv", index=False, quoting=csv.QUOTE_NONNUMERIC
-    )
-    with (tmp_path / "a.csv").open(newline="") as file:
-        _, row = csv.reader(file)
-    assert row[0] == f"'{text}" and row[1:] == ["0.5", "", "rose"]
 
 
 def test_markup_is_shown_letter_by_letter() -> None:

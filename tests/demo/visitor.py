@@ -30,16 +30,6 @@ class Visitor(httpx.Client):
             return f"{answer.status_code} {answer.text}"
         return _result(self.get(f"gradio_api/call/{function}/{answer.json()['event_id']}").text)
 
-    def handler(self, index: int, *data: Any, **more: Any) -> Any:
-        """The answer of one of the page's private handlers, as the page's own script asks for it."""
-        body = {"fn_index": index, "data": data, "session_hash": f"session{index}", **more}
-        answer = self.post("gradio_api/queue/join", json=body)
-        assert answer.status_code == 200, answer.text
-        events = self.get("gradio_api/queue/data", params={"session_hash": body["session_hash"]}).text
-        messages = [json.loads(line[6:]) for line in events.splitlines() if line.startswith("data: ")]
-        done = next(message for message in messages if message["msg"] == "process_completed")
-        return done["output"]["data"] if done["success"] else done["output"]["error"]
-
 
 def _result(events: str) -> Any:
     blocks = [block.split("\n") for block in events.strip().split("\n\n")]

@@ -46,10 +46,10 @@ class Page:
     def classify(self, path: Path) -> dict[str, Any] | str:
         """Class names and scores of one photograph."""
         try:
-            answer = self._client.predict(handle_file(path), 1, [WEIGHTS], api_name="/classify")
+            answer = self._client.predict(handle_file(path), WEIGHTS, api_name="/classify")
         except AppError as error:
             return str(error)
-        return {row["label"]: row["score"] for row in answer[WEIGHTS]["predictions"]}
+        return {row["label"]: row["score"] for row in answer["predictions"]}
 
     def explain(self, path: Path) -> tuple[Any, ...] | str:
         """The picture with its map, and the class."""

@@ -1,0 +1,239 @@
+// Runs the bundle's .tflite file in the visitor's browser with LiteRT.js. The photo is read, resized and
+// classified here and goes nowhere.
+//
+// WebGPU is not taken on trust: on some GPUs only its first run is right. It is used where it gives what
+// WebAssembly gives, every time, and is faster.
+
+const RUNS = 20, WARMUP = 3, TOP = 5;
+const TOLERANCE = 0.02; // of any probability, between WebGPU (16 bits on some GPUs) and WebAssembly
+const CHECKS = 3, REPEATS = 5; // drawn inputs, and runs of each, before WebGPU is used
+const RECHECK = 30; // camera pictures between two checks
+const CDN = "https://cdn.jsdelivr.net/npm/";
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|basic render/i;
+const bundle = new URL("../bundle/", location.href);
+
+let manifest = null, litert = null, content = null, size_bytes = 0, frames = 0;
+let wasm = null, gpu = null; // compiled models; `gpu` is null unless it passed
+const device = { format: null, engine: "", source: "", load, answer, frame, probabilities };
+window.device = device;
+
+const quantile = (values, share) => {
+  const sorted = [...values].sort((a, b) => a - b);
+  const place = (sorted.length - 1) * share, low = Math.floor(place);
+  return sorted[low] + (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]) * (place - low);
+};
+
+async function get(url) {
+  const unreachable = (why) => Object.assign(new Error(`${url.pathname.split("/").pop()} ${why}`), { network: true });
+  const response = await fetch(url).catch(() => { throw unreachable("can't be reached"); });
+  if (!response.ok) throw unreachable(`is not there (${response.status})`);
+  return response;
+}
+
+/** Where LiteRT.js comes from: beside this page if `npm ci` was run, else the same version from a CDN. */
+async function packages() {
+  const wanted = (await (await get(new URL("package.json", location.href))).json()).dependencies;
+  const local = new URL("node_modules/", location.href);
+  const probe = await fetch(new URL("@litertjs/core/package.json", local)).catch(() => null);
+  const url = (name) => (probe?.ok ? `${local}${name}/` : `${CDN}${name}@${wanted[name]}/`);
+  device.source = probe?.ok ? "LiteRT.js from this server" : `LiteRT.js ${wanted["@litertjs/core"]} from cdn.jsdelivr.net`;
+  return { core: url("@litertjs/core"), utils: url("@litertjs/wasm-utils") };
+}
+
+async function loadRuntime() {
+  if (typeof WebAssembly !== "object") throw new Error("this browser has no WebAssembly");
+  const { core, utils } = await packages();
+  if (!document.querySelector("script[type=importmap]")) {
+    const map = document.createElement("script");
+    map.type = "importmap";
+    map.textContent = JSON.stringify({ imports: { "@litertjs/wasm-utils": `${utils}dist/index.js` } });
+    document.head.append(map);
+  }
+  const module = await import(`${core}dist/index.js`).catch(() => {
+    throw Object.assign(new Error("LiteRT.js can't be reached"), { network: true });
+  });
+  await module.loadLiteRt(`${core}wasm/`);
+  return module;
+}
+
+let loading = Promise.resolve();
+
+/** Makes a weight format ready; calls come one after the other, and the last one counts. */
+function load(format) {
+  loading = loading.catch(() => {}).then(() => (device.format === format && wasm ? undefined : loadFormat(format)));
+  return loading;
+}
+
+async function loadFormat(format) {
+  device.format = null;
+  manifest ??= await (await get(new URL("bundle.json", bundle))).json();
+  litert ??= await loadRuntime();
+  const file = manifest.files?.[format]?.file ?? manifest.formats[format]; // version 1: formats
+  content = new Uint8Array(await (await get(new URL(file, bundle))).arrayBuffer());
+  size_bytes = content.length;
+  drop();
+  wasm = await litert.loadAndCompile(content, { accelerator: "wasm" });
+  await run(wasm, drawn(0)); // does it run?
+  device.engine = "WebAssembly";
+  await tryGpu();
+  device.format = format;
+}
+
+function drop() {
+  wasm?.delete();
+  gpu?.delete();
+  wasm = gpu = null;
+}
+
+/** Takes WebGPU where it is real, agrees with WebAssembly each time, and is faster. */
+async function tryGpu() {
+  const adapter = navigator.gpu && (await navigator.gpu.requestAdapter().catch(() => null));
+  if (!adapter) return;
+  const { vendor = "", architecture = "", description = "", isFallbackAdapter = false } = adapter.info ?? {};
+  if (isFallbackAdapter || adapter.isFallbackAdapter || SOFTWARE.test(`${vendor} ${architecture} ${description}`)) {
+    device.engine = "WebAssembly (this browser's WebGPU is emulated in software)";
+    return;
+  }
+  try {
+    gpu = await litert.loadAndCompile(content, { accelerator: "webgpu" });
+    if (!(await agrees())) refuse();
+    else if ((await speed(gpu)) >= (await speed(wasm))) {
+      gpu.delete();
+      gpu = null;
+      device.engine = "WebAssembly (faster here than WebGPU)";
+    } else device.engine = "WebGPU, checked against WebAssembly";
+  } catch {
+    gpu = null; // it can't run this file
+    device.engine = "WebAssembly (WebGPU can't run this file)";
+  }
+}
+
+function refuse() {
+  gpu?.delete();
+  gpu = null;
+  device.engine = "WebAssembly (this browser's WebGPU gave other results)";
+}
+
+async function agrees() {
+  for (let check = 0; check < CHECKS; check++) {
+    const pixels = drawn(check), expected = await run(wasm, pixels);
+    for (let repeat = 0; repeat < REPEATS; repeat++) {
+      if (!close(await run(gpu, pixels), expected)) return false;
+    }
+  }
+  return true;
+}
+
+const close = (one, other) => one.every((value, index) => Math.abs(value - other[index]) <= TOLERANCE);
+
+async function speed(model) {
+  const { times } = await timed(model, drawn(0), 5);
+  return quantile(times, 0.5);
+}
+
+/** A drawn input: coarse colour patches, the same on every device. */
+function drawn(seed) {
+  const size = manifest.input.image_size, patch = 16, pixels = new Float32Array(size * size * 3);
+  for (let y = 0, at = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      for (let color = 0; color < 3; color++, at++) {
+        pixels[at] = (Math.floor(x / patch) * 53 + Math.floor(y / patch) * 97 + color * 71 + seed * 131) % 256;
+      }
+    }
+  }
+  return pixels;
+}
+
+/** One run: probabilities of all classes. */
+async function run(model, pixels) {
+  const size = manifest.input.image_size;
+  const input = new litert.Tensor(pixels, [1, size, size, 3]);
+  const outputs = await model.run([input]);
+  const output = await outputs[0].moveTo("wasm");
+  const values = Float32Array.from(output.toTypedArray());
+  output.delete();
+  input.delete();
+  return values;
+}
+
+async function timed(model, pixels, runs) {
+  for (let number = 0; number < WARMUP; number++) await run(model, pixels);
+  const times = [];
+  let values;
+  for (let number = 0; number < runs; number++) {
+    const begin = performance.now();
+    values = await run(model, pixels);
+    times.push(performance.now() - begin);
+  }
+  return { values, times };
+}
+
+/** `timed` with the engine in use; WebGPU's last run is checked, and WebAssembly takes over if it is off. */
+async function measured(pixels, runs) {
+  const result = await timed(gpu ?? wasm, pixels, runs);
+  if (!gpu || close(result.values, await run(wasm, pixels))) return result;
+  refuse();
+  return timed(wasm, pixels, runs);
+}
+
+async function decode(blob) {
+  // The pixels as they are stored, without the screen's colours, turned upright by EXIF.
+  const options = { colorSpaceConversion: "none", imageOrientation: "from-image" };
+  const bitmap = await createImageBitmap(blob, options).catch((error) => {
+    throw Object.assign(new Error(error.message), { photo: true });
+  });
+  return pixelsOf(bitmap, bitmap.width, bitmap.height);
+}
+
+function pixelsOf(source, width, height) {
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(source, 0, 0);
+  return context.getImageData(0, 0, width, height);
+}
+
+/** Whether these probabilities mean "none of these"; RejectionRule.rejects in the browser. */
+function rejects(values) {
+  const rule = manifest.rejection ?? manifest.unknown; // version 1: unknown
+  if (!rule) return false;
+  const other = rule.other ?? -1;
+  const score = Math.max(...values.filter((_, index) => index !== other));
+  return score < rule.threshold || (other >= 0 && values.indexOf(Math.max(...values)) === other);
+}
+
+/** The same form as the API's answer. */
+function answerOf(values, more) {
+  const names = manifest.class_names;
+  const order = [...values.keys()].sort((a, b) => values[b] - values[a]);
+  const predictions = order.slice(0, TOP).map((index) => ({ label: names[index], score: values[index] }));
+  const scores = Object.fromEntries(names.map((name, index) => [name, values[index]]));
+  return { ...predictions[0], unknown: rejects(values), predictions, scores, format: device.format, ...more };
+}
+
+const tensorOf = async (blob) => photoToTensor(await decode(blob), manifest.input);
+
+/** Classifies one photo, and times it. */
+async function answer(blob) {
+  const { values, times } = await measured(await tensorOf(blob), RUNS);
+  const latency_ms = { p50: quantile(times, 0.5), p95: quantile(times, 0.95), runs: RUNS };
+  return answerOf(values, { latency_ms, size_bytes });
+}
+
+/** Probabilities of one photo, untimed. */
+async function probabilities(blob) {
+  return [...(await run(gpu ?? wasm, await tensorOf(blob)))];
+}
+
+/** Classifies what a video shows right now. */
+async function frame(video, width, height) {
+  const pixels = photoToTensor(pixelsOf(video, width, height), manifest.input);
+  let values = await run(gpu ?? wasm, pixels);
+  if (gpu && frames++ % RECHECK === 0) {
+    const expected = await run(wasm, pixels);
+    if (!close(values, expected)) refuse();
+    if (!gpu) values = expected;
+  }
+  return answerOf(values, { size_bytes });
+}

@@ -1,0 +1,74 @@
+// The page asks its own API, as any program would: one way to an answer.
+
+const PATIENCE = 150; // tries while every place is taken
+const byId = (id) => document.getElementById(id);
+const here = (path) => new URL(path, document.baseURI);
+const sleep = (milliseconds) => new Promise((wake) => setTimeout(wake, milliseconds));
+
+/** What went wrong, in a sentence that people can read. */
+class Told extends Error {}
+
+async function reach(path, options) {
+  try {
+    return await fetch(here(path), options);
+  } catch {
+    throw new Told(
+      navigator.onLine
+        ? "The server can't be reached. Try again in a moment."
+        : "You are offline. Photos can still be named on this device once its files are loaded.",
+    );
+  }
+}
+
+/** Sends a file; returns the reference for calls. */
+async function upload(file) {
+  const form = new FormData();
+  form.append("files", file, file.name || "photo.jpg");
+  const response = await reach("gradio_api/upload", { method: "POST", body: form });
+  if (!response.ok) throw new Told(await reason(response));
+  return { path: (await response.json())[0], orig_name: file.name || "photo.jpg", meta: { _type: "gradio.FileData" } };
+}
+
+async function reason(response) {
+  const text = await response.text();
+  try {
+    const { error, detail } = JSON.parse(text);
+    return error ?? detail ?? text;
+  } catch {
+    return text.slice(0, 300) || `The server answered with ${response.status}.`;
+  }
+}
+
+/** One call of the API: its list of results. A full server is asked again. */
+async function call(name, data, waiting = () => {}) {
+  let joined;
+  for (let attempt = 0; ; attempt++) {
+    const body = JSON.stringify({ data });
+    joined = await reach(`gradio_api/call/${name}`, {
+      method: "POST", headers: { "content-type": "application/json" }, body,
+    });
+    if (joined.status !== 503 || attempt === PATIENCE) break;
+    waiting(true);
+    await sleep(1500 + 1000 * Math.random());
+  }
+  waiting(false);
+  if (!joined.ok) throw new Told(await reason(joined));
+  const { event_id } = await joined.json();
+  const response = await reach(`gradio_api/call/${name}/${event_id}`);
+  const [kind, content] = (await response.text()).trim().split("\n\n").at(-1).split("\n");
+  const result = JSON.parse((content ?? "").slice("data: ".length) || "null");
+  if (kind === "event: complete") return result;
+  throw new Told(result?.error ?? "The server gave no answer. Try again in a moment.");
+}
+
+const percent = (share) => (share > 0.995 ? ">\u00a099\u00a0%" : share > 0 && share < 0.005 ? "<\u00a01\u00a0%" : `${Math.round(share * 100)}\u00a0%`);
+
+function create(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}

@@ -1,0 +1,155 @@
+"""What the page calls things: its title, the classes as people read them, and the facts that it shows.
+
+The API keeps to the names in the manifest. A bundle of the five flowers is called by name; the words for any
+other come from its class names.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from demo.comparison import Comparison
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.files import REPORT, REPORT_FIGURES
+from mobilevit_core.bundle.manifest import Manifest
+from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.files import read_json
+from mobilevit_core.inference.latency import processor
+
+FLOWERS = {  # the class -> one, several
+    "dandelion": ("Dandelion", "dandelions"),
+    "daisy": ("Daisy", "daisies"),
+    "tulips": ("Tulip", "tulips"),
+    "sunflowers": ("Sunflower", "sunflowers"),
+    "roses": ("Rose", "roses"),
+}
+NUMBERS = "no one two three four five six seven eight nine ten eleven twelve".split()
+SHOWN_CLASSES = 6  # that the title and the subtitle name
+SMALL = "dynamic_int8"  # the usual small file
+
+
+def is_flowers(manifest: Manifest) -> bool:
+    """Whether the classes are flowers of tf_flowers, all of them by their names there."""
+    return set(known(manifest)) <= set(FLOWERS)
+
+
+def known(manifest: Manifest) -> list[str]:
+    """The classes, without "none of these"."""
+    return [name for name in manifest.class_names if name != manifest.other_class]
+
+
+def display(name: str, manifest: Manifest) -> str:
+    """A class as people read it."""
+    if is_flowers(manifest) and name in FLOWERS:
+        return FLOWERS[name][0]
+    text = name.replace("_", " ").strip() or name
+    return text[:1].upper() + text[1:]
+
+
+def number(count: int) -> str:
+    """A small number as a word."""
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
+
+
+def kind(manifest: Manifest) -> str:
+    """What the classes are, with their number: "five flowers"."""
+    count = len(known(manifest))
+    return f"{number(count)} {'flower' if is_flowers(manifest) else 'kind'}{'s' if count != 1 else ''}"
+
+
+def title(manifest: Manifest) -> str:
+    """The page's title."""
+    if is_flowers(manifest):
+        return "Name that flower"
+    names = [display(name, manifest) for name in known(manifest)]
+    if len(names) > SHOWN_CLASSES:
+        return f"What is it? One of {len(names)} kinds"
+    return f"What is it? {_listed(names, 'or')}"
+
+
+def subtitle(manifest: Manifest, bundle: Bundle) -> str:
+    """One line: what it knows, how small it is, how often it is right."""
+    name = small(bundle)
+    parts = [f"Knows {kind(manifest)}", f"fits in {bundle.size_bytes(name) / 1e6:.1f} MB"]
+    measured = manifest.metrics.get("test") or manifest.metrics.get("validation")
+    if measured:
+        figures = measured["formats"]
+        accuracy = figures.get(name, next(iter(figures.values())))["accuracy"]
+        photos = "test" if "test" in manifest.metrics else "validation"
+        parts.append(f"right on {accuracy * 100:.0f} of 100 {photos} photos")
+    return ", ".join(parts) + "."
+
+
+def small(bundle: Bundle) -> str:
+    """The format that stands for "how small it is"."""
+    return SMALL if SMALL in bundle.present else min(bundle.present, key=bundle.size_bytes)
+
+
+def facts(comparison: Comparison) -> dict[str, Any]:
+    """Everything that the page's scripts need to know of the bundle, for JSON."""
+    bundle, manifest = comparison.bundle, comparison.bundle.manifest
+    quiet = _quiet(bundle)
+    return {
+        "class_names": list(manifest.class_names),
+        "display": {name: display(name, manifest) for name in manifest.class_names},
+        "phrase": {name: _phrase(name, manifest) for name in manifest.class_names},
+        "plural": {name: _plural(name, manifest) for name in manifest.class_names},
+        "kind": kind(manifest),
+        "knows": _knows(manifest),
+        "thing": "flowers" if is_flowers(manifest) else "things",
+        "other": manifest.other_class,
+        "rejection": manifest.rejection.to_json() if manifest.rejection else None,
+        "input": manifest.rule.to_json(),
+        "formats": [
+            {
+                "name": name,
+                "title": FORMATS[name].title,
+                "engine": FORMATS[name].engine,
+                "size_bytes": bundle.size_bytes(name),
+                "quiet_ms": quiet.get(name),
+            }
+            for name in comparison.names
+        ],
+        "first": comparison.chosen_first(),
+        "ready": comparison.ready(),
+        "answering": comparison.default,
+        "device": [name for name in bundle.intact if FORMATS[name].engine == "litert"],
+        "device_first": small(bundle),
+        "explains": comparison.explains,
+        "processor": processor(),
+    }
+
+
+def _phrase(name: str, manifest: Manifest) -> str:
+    """What comes after "looks most like"."""
+    shown = display(name, manifest)
+    if not is_flowers(manifest):
+        return f"\N{LEFT DOUBLE QUOTATION MARK}{shown}\N{RIGHT DOUBLE QUOTATION MARK}"
+    return f"{'an' if shown[0] in 'AEIOU' else 'a'} {shown.lower()}"
+
+
+def _plural(name: str, manifest: Manifest) -> str:
+    flowers = is_flowers(manifest) and name in FLOWERS
+    return FLOWERS[name][1] if flowers else display(name, manifest).lower()
+
+
+def _knows(manifest: Manifest) -> str:
+    names = [display(name, manifest) for name in known(manifest)]
+    if len(names) > 2 * SHOWN_CLASSES:
+        return f"It knows {len(names)} kinds and nothing else."
+    return f"It knows {_listed([names[0].lower(), *names[1:]], 'and')}, and nothing else."
+
+
+def _listed(names: Sequence[str], word: str) -> str:
+    rest = [name[:1].lower() + name[1:] for name in names[1:]]
+    words = [*names[:1], *rest]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {word} {words[-1]}"
+
+
+def _quiet(bundle: Bundle) -> dict[str, float]:
+    """Median latencies in milliseconds from the bundle's report, which was measured on a quiet machine."""
+    path = bundle.folder / REPORT / REPORT_FIGURES
+    try:
+        rows = read_json(path)["figures"]["comparison"]["rows"]
+        return {name: float(min(t["p50"] for t in row["latency_ms"].values())) for name, row in rows.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # no report, or one of other content: nothing is claimed

@@ -1,0 +1,47 @@
+"""What the browser tests do with a page: open it, give it photographs, wait for the answer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+PHOTO = "#photo"
+SAID = (
+    "document.querySelector('#status')?.innerText === '' && document.querySelector('#name').innerText.trim()"
+)
+COMPARED = f"{SAID} && document.querySelector('#speed').innerText !== ''"
+NO_ANSWER = f"{SAID} === 'No answer'"
+PATIENCE = 120_000  # milliseconds
+LOGS = ("cc:", "XNNPACK")  # LiteRT.js writes its log there
+
+
+def opened(browser: "Browser", url: str, width: int = 1366, **options: Any) -> "Page":
+    """The page after it answered by itself; whatever fails on it fails the test in `closed`."""
+    page = browser.new_page(viewport={"width": width, "height": 844 if width < 800 else 768}, **options)
+    page.set_default_timeout(PATIENCE)
+    page.problems = []  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: page.problems.append(str(error)))  # type: ignore[attr-defined]
+    page.goto(url)
+    page.wait_for_function(COMPARED)
+    return page
+
+
+def closed(page: "Page") -> None:
+    """Closes the page, on which no script may have failed."""
+    assert not page.problems  # type: ignore[attr-defined]
+    page.close()
+
+
+def give(page: "Page", photo: Path, until: str = COMPARED) -> str:
+    """Chooses a photograph; the text of the answer."""
+    page.set_input_files(PHOTO, photo)
+    page.wait_for_function(until)
+    return page.inner_text("#answer")
+
+
+def timed_rows(page: "Page") -> list[str]:
+    """The formats that have a time."""
+    return page.eval_on_selector_all(
+        "#formats tbody tr", "rows => rows.filter(r => r.cells[2].innerText).map(r => r.dataset.format)"
+    )

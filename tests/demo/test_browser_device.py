@@ -1,0 +1,304 @@
+"""Photographs in the visitor's own browser: with LiteRT.js, and with a faked one where it has to fail."""
+
+import base64
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from mobilevit_core import load_classifier
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.rejection import RejectionRule
+from mobilevit_core.data.dataset import PhotoDataset
+from tests.demo.looking import COMPARED, NO_ANSWER, PHOTO, closed, give, opened
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Frame, Page
+
+PANEL = Path(__file__).parents[2] / "demo" / "device"
+NEEDS_LITERT = pytest.mark.skipif(
+    not (PANEL / "node_modules").exists(), reason="no LiteRT.js. To get it: npm ci --prefix demo/device"
+)
+NOTE = "document.querySelector('#here-note').innerText"
+RATE = "document.querySelector('#overlay').innerText.includes('pictures a second')"
+HERE = f"{NOTE} !== '' && document.querySelector('#status').innerText === ''"
+
+pytestmark = pytest.mark.browser
+
+# A LiteRT.js that answers by the picture's main colour: class 0 for red, 1 for green, 2 for blue. `plan` says
+# what WebGPU does; WebAssembly takes its time, so that WebGPU is the faster one.
+FAKE = """
+const plan = %s;
+let gpuRuns = 0;
+export async function loadLiteRt() {}
+export class Tensor {
+  constructor(values) { this.values = values; }
+  async moveTo() { return this; }
+  toTypedArray() { return this.values; }
+  delete() {}
+}
+class Model {
+  constructor(accelerator) { this.accelerator = accelerator; }
+  async run([input]) {
+    if (this.gone) throw new Error("a deleted model was run");
+    await new Promise((wake) => setTimeout(wake, this.accelerator === "wasm" ? plan.milliseconds : 0));
+    const sums = [0, 0, 0];
+    input.values.forEach((value, index) => { sums[index %% 3] += value; });
+    const values = new Float32Array(5).fill(0.025);
+    values[sums.indexOf(Math.max(...sums))] = 0.9;
+    if (this.accelerator === "webgpu" && ++gpuRuns > plan.right) values.reverse();
+    return [new Tensor(values)];
+  }
+  delete() { this.gone = true; }
+}
+export async function loadAndCompile(content, { accelerator }) { return new Model(accelerator); }
+"""
+ADAPTER = """Object.defineProperty(navigator, "gpu", { value: {
+  requestAdapter: async () => ({ info: { vendor: %s, isFallbackAdapter: false } }) } });"""
+REAL_VENDOR = "qualcomm"
+
+
+def faked(page: "Page", right: int = 10**6, vendor: str | None = REAL_VENDOR, milliseconds: int = 25) -> None:
+    """Gives the page a LiteRT.js whose WebGPU is right for so many runs."""
+    plan = json.dumps({"right": right, "milliseconds": milliseconds})
+    page.route(
+        "**/@litertjs/core/dist/index.js",
+        lambda route: route.fulfill(body=FAKE % plan, content_type="text/javascript"),
+    )
+    page.route("**/@litertjs/core/package.json", lambda route: route.fulfill(body="{}"))
+    if vendor is not None:
+        page.context.add_init_script(ADAPTER % json.dumps(vendor))
+        page.reload()
+        page.wait_for_function(COMPARED)
+
+
+def run_here(page: "Page") -> str:
+    """Presses the button in the table's last row; what stands under the table then."""
+    page.get_by_role("button", name="Run it here, privately").click()
+    page.wait_for_function(HERE)
+    return page.inner_text("#here-note")
+
+
+def engine_of(page: "Page") -> "Frame":
+    return next(frame for frame in page.frames if "/device/" in frame.url)
+
+
+ASK = """async (encoded) => {
+  const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+  const device = await engine();
+  await device.load("float32");
+  return device.probabilities(new Blob([bytes]));
+}"""
+
+
+@NEEDS_LITERT
+@pytest.mark.photographs
+def test_this_device_answers_as_the_server(
+    browser: "Browser", served: str, tf_flowers: PhotoDataset, shipped: Bundle
+) -> None:
+    page = opened(browser, served)
+    photos = tf_flowers.split("test")[:60]
+    classifier = load_classifier(shipped.folder, "float32")
+    expected = np.array([classifier.probabilities(photo.source) for photo in photos])
+    answers = np.array([page.evaluate(ASK, base64.b64encode(photo.source).decode()) for photo in photos])
+    assert (answers.argmax(axis=1) == expected.argmax(axis=1)).sum() >= 59  # of 60, 98 %
+    assert np.abs(answers - expected).mean(axis=1).max() < 0.02
+    closed(page)
+
+
+@NEEDS_LITERT
+def test_the_browser_is_a_row_of_the_table(browser: "Browser", served: str, photo_folder: Path) -> None:
+    page = opened(browser, served)
+    give(page, photo_folder / "red" / "00.jpg")
+    assert "WebAssembly" in run_here(page)
+    row = page.locator("tr[data-format=here]")
+    answer = page.locator("tr[data-format=dynamic_int8] td.said").inner_text()
+    assert answer in row.inner_text() and "Run again" in row.inner_text()
+    page.wait_for_function("rows.get('here').p50 > 0")
+    # The next photograph gets its answer there, too.
+    page.set_input_files(PHOTO, photo_folder / "green" / "00.jpg")
+    page.wait_for_function(f"{COMPARED} && {HERE} && photo.blob.name === '00.jpg'")
+    closed(page)
+
+
+def test_the_browser_rejects_as_the_rule_does(browser: "Browser", served: str) -> None:
+    page = opened(browser, served)
+    faked(page, vendor=None)
+    run_here(page)
+    frame, random = engine_of(page), np.random.default_rng(0)
+    for other in (None, 0, 4):
+        rule = RejectionRule(0.4, 0.05, 100, other)
+        vectors = random.dirichlet(np.full(5, 0.7), 40).astype(np.float32)
+        script = """([rule, vectors]) => {
+          manifest.rejection = rule;
+          return vectors.map((values) => rejects(Float32Array.from(values)));
+        }"""
+        theirs = frame.evaluate(script, [rule.to_json(), vectors.tolist()])
+        assert theirs == rule.rejects(vectors).tolist() and 0 < sum(theirs) < 40
+    closed(page)
+
+
+CHECKED, WRONG = (
+    "WebGPU, checked against WebAssembly",
+    "WebAssembly (this browser's WebGPU gave other results)",
+)
+PLANS = {
+    "right each time": ({}, CHECKED),
+    "right on the first run alone": ({"right": 1}, WRONG),
+    "right until the check is over": ({"right": 30}, WRONG),
+    "emulated in software": ({"vendor": "google swiftshader"}, "emulated in software"),
+    "slower than WebAssembly": ({"milliseconds": 0}, "WebAssembly (faster here than WebGPU)"),
+    "absent": ({"vendor": None}, "WebAssembly"),
+}
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_webgpu_is_used_only_where_it_agrees(
+    browser: "Browser", served: str, photo_folder: Path, plan: str
+) -> None:
+    options, said = PLANS[plan]
+    page = opened(browser, served)
+    faked(page, **options)  # type: ignore[arg-type]
+    give(page, photo_folder / "red" / "00.jpg")
+    assert said in run_here(page)
+    # Whoever answered: it is the answer for a red picture.
+    assert page.locator("tr[data-format=here] td.said").inner_text().startswith("Dandelion")
+    closed(page)
+
+
+def test_an_own_photo_stays_on_the_device_and_is_shown(
+    browser: "Browser", served: str, photo_folder: Path
+) -> None:
+    page = opened(browser, served)
+    faked(page)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.get_by_label("Keep photos on this device").check()
+    page.set_input_files(PHOTO, photo_folder / "green" / "00.jpg")
+    page.wait_for_function(HERE)
+    assert page.inner_text("#here-note").startswith("This photo stayed on your device.")
+    assert page.inner_text("#name") == "Daisy" and not sent
+    assert page.locator("#shown").is_visible()
+    assert page.eval_on_selector("#shown", "image => image.naturalWidth") > 0
+    assert page.locator("#compare").is_disabled() and page.locator("#look").is_disabled()
+    closed(page)
+
+
+def test_a_photo_that_comes_during_a_run_gets_its_own_answer(
+    browser: "Browser", served: str, photo_folder: Path
+) -> None:
+    page = opened(browser, served)
+    faked(page, vendor=None, milliseconds=30)
+    page.get_by_label("Keep photos on this device").check()
+    page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
+    page.wait_for_function("document.querySelector('#status').innerText.includes('Measuring on this device')")
+    page.set_input_files(PHOTO, photo_folder / "blue" / "00.jpg")
+    page.wait_for_function(HERE)
+    assert page.inner_text("#name") == "Tulip"  # class 2: blue
+    page.wait_for_timeout(1500)  # the first photograph's run ends: nothing of it appears
+    assert page.inner_text("#name") == "Tulip"
+    assert page.locator("tr[data-format=here] td.said").inner_text().startswith("Tulip")
+    closed(page)
+
+
+@NEEDS_LITERT
+def test_the_camera_is_named_live(browser: "Browser", served: str) -> None:
+    """Chromium's drawn camera; the rate is shown, and the camera stops when it is told to."""
+    page = opened(browser, served)
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function(RATE)
+    assert "Nothing leaves your device" in page.inner_text("#overlay")
+    page.get_by_role("button", name="Stop camera").click()
+    page.locator("#video").wait_for(state="hidden")
+    page.wait_for_function(COMPARED)  # the example is back
+    closed(page)
+
+
+def test_other_weights_do_not_stop_the_camera(browser: "Browser", served: str) -> None:
+    page = opened(browser, served)
+    faked(page, vendor=None)
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function(RATE)
+    page.locator("#here-format").select_option("int8")
+    page.wait_for_function("document.querySelector('iframe.engine').contentWindow.device.format === 'int8'")
+    count = "frames_seen = 0; const draw = showRate; showRate = (...a) => { frames_seen++; draw(...a); }"
+    page.evaluate(f"() => {{ window.{count} }}")
+    page.wait_for_function("window.frames_seen > 5")
+    assert page.locator("#video").is_visible()
+    closed(page)
+
+
+def test_nothing_of_the_camera_stands_beside_a_photo(
+    browser: "Browser", served: str, photo_folder: Path, shipped: Bundle
+) -> None:
+    page = opened(browser, served)
+    faked(page, vendor=None)
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function(RATE)
+    photo = photo_folder / "red" / "00.jpg"
+    give(page, photo)
+    assert not page.locator("#overlay").is_visible() and not page.locator("#video").is_visible()
+    answer = load_classifier(shipped.folder).predict(photo)
+    shares = [float(value) for value in page.eval_on_selector_all("#bars [role=meter]", SHARES)]
+    assert shares == pytest.approx([round(score * 100) for _, score in answer.top()], abs=1)
+    assert page.inner_text("#here-note") == ""
+    closed(page)
+
+
+SHARES = "meters => meters.map((meter) => meter.getAttribute('aria-valuenow'))"
+NO_CAMERA = (
+    "() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('x', '%s'); }; }"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("NotFoundError", "No camera was found on this device."),
+        ("NotAllowedError", "Access to the camera was refused."),
+        ("NotReadableError", "The camera is in use by another program."),
+    ],
+)
+def test_a_camera_that_is_not_there_is_told(
+    browser: "Browser", served: str, name: str, sentence: str, photo_folder: Path
+) -> None:
+    page = opened(browser, served)
+    page.evaluate(NO_CAMERA % name)
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function(NO_ANSWER)
+    assert sentence in page.inner_text("#answer")
+    assert page.get_by_role("button", name="Live camera").is_enabled()
+    give(page, photo_folder / "red" / "00.jpg")
+    closed(page)
+
+
+def test_without_the_devices_files_it_says_so_and_the_rest_works(
+    browser: "Browser", served: str, photo_folder: Path
+) -> None:
+    page = opened(browser, served)
+    page.route("**/node_modules/**", lambda route: route.fulfill(status=404))
+    page.route("https://**", lambda route: route.abort())
+    assert "can't be reached" in run_here(page)
+    give(page, photo_folder / "red" / "00.jpg")
+    assert "%" in page.inner_text("#bars")
+    closed(page)
+
+
+@NEEDS_LITERT
+def test_offline_photos_are_still_named_on_the_device(
+    browser: "Browser", served: str, photo_folder: Path
+) -> None:
+    page = opened(browser, served)
+    page.get_by_label("Keep photos on this device").check()
+    page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
+    page.wait_for_function(HERE)
+    page.context.set_offline(True)
+    page.set_input_files(PHOTO, photo_folder / "green" / "00.jpg")
+    page.wait_for_function(
+        f"{HERE} && photo.blob.size === {(photo_folder / 'green' / '00.jpg').stat().st_size}"
+    )
+    assert "%" in page.inner_text("#bars")
+    page.context.set_offline(False)
+    closed(page)
