@@ -34,6 +34,13 @@ def evaluate(
             "with --record."
         ),
     ] = False,
+    ood: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Photographs that show none of the classes, a folder or a data set of tensorflow-datasets: "
+            "how many are rejected. Can be repeated."
+        ),
+    ] = None,
     readme: Annotated[
         Path | None, typer.Option(help="Write the table of --all-formats into this Markdown file, too.")
     ] = None,
@@ -52,11 +59,13 @@ def evaluate(
         format=format,
         record=record,
         all_formats=all_formats,
+        ood=ood or (),
     )
     if as_json:
         print(json.dumps(evaluated.figures))
     else:
         print_figures(evaluated.figures)
+        print_rejection(evaluated.figures.get("rejection", {}))
         if all_formats:
             print(commands.table_of(evaluated.figures))
     if readme:
@@ -78,6 +87,19 @@ def print_figures(figures: dict[str, Any]) -> None:
             found, count = row["other"]["found"], row["other"]["photos"]
             result(f"  {found:.1%} of {count} photographs of other things are called so")
     print_classes(next(iter(figures["formats"].values())))
+
+
+def print_rejection(rows: dict[str, Any]) -> None:
+    """One row per source of photographs that show none of the classes."""
+    if not rows:
+        return
+    from mobilevit_core.evaluation.ood_sources import table
+
+    header, *lines = table(rows)
+    shown = Table(*header)
+    for line in lines:
+        shown.add_row(*(escape(cell) for cell in line))
+    console.print(shown)
 
 
 def print_classes(figures: dict[str, Any]) -> None:

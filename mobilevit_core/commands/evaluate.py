@@ -1,7 +1,7 @@
 """`evaluate` and `unknown`: how good a bundle is on photographs."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def evaluate(
     format: str | None = None,
     record: bool = False,
     all_formats: bool = False,
+    ood: Sequence[str] = (),
 ) -> Evaluated:
     """Measures a bundle on one split of a data set.
 
@@ -53,6 +54,8 @@ def evaluate(
         split_scheme: how the splits are made; by default as in the bundle's training.
         format: the weight format to measure; by default each that the bundle has.
         record: store the figures in `bundle.json` and a page in the bundle's `report/`.
+        ood: folders or names in tensorflow-datasets whose photographs show none of the classes
+            (out-of-distribution); how many of each are rejected comes under "rejection".
         all_formats: also compare parity, size, latency, load time and memory of all formats; records.
 
     Returns:
@@ -81,9 +84,19 @@ def evaluate(
 
         messages.say("Measuring latency and memory of every weight format ...")
         figures["comparison"] = compare_formats(opened, evaluations)
+    if ood:
+        figures["rejection"] = _rejection(opened, evaluations, ood)
     warn_of_provenance(figures)
     page = record_report(opened, dataset, split, evaluations, figures) if record else None
     return Evaluated(figures, page)
+
+
+def _rejection(bundle: Bundle, evaluations: Mapping[str, Any], ood: Sequence[str]) -> dict[str, Any]:
+    from mobilevit_core.evaluation.ood_sources import rejection_by_source
+    from mobilevit_core.inference.classifier import load_classifier
+
+    format, known = next(iter(evaluations.items()))
+    return rejection_by_source(load_classifier(bundle.folder, format), known, ood)
 
 
 def _check(split: str, format: str | None, record: bool, all_formats: bool, other_data: bool) -> None:

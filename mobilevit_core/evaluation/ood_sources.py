@@ -1,6 +1,7 @@
 """Rejection measured on photographs of other things: out-of-distribution (OOD) sources that people name."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def rejection_by_source(
         sources: folders or names in tensorflow-datasets, whose photographs show none of the classes.
 
     Returns:
-        Source -> figures of `separation`.
+        Source, a folder by its last name -> figures of `separation`.
 
     Raises:
         UserError: the bundle has no rejection rule, or a source has no photographs.
@@ -33,9 +34,13 @@ def rejection_by_source(
     if rule is None:
         raise UserError(f"{classifier.bundle.folder} has no rejection rule; train it anew.")
     answers = known.probabilities[known.wanted]
+    names = [Path(source).name if Path(source).is_dir() else source for source in sources]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise UserError(f"Two sources are called {min(twice)}. Rename one of the folders.")
     return {
-        source: separation(rule, answers, _probabilities(classifier, source))
-        for source in dict.fromkeys(sources)
+        name: separation(rule, answers, _probabilities(classifier, source))
+        for name, source in zip(names, sources, strict=True)
     }
 
 

@@ -24,7 +24,6 @@ from mobilevit_core.evaluation.colors import accuracy_by_color
 from mobilevit_core.evaluation.framing import accuracy_by_framing
 from mobilevit_core.evaluation.metrics import Evaluation, separation
 from mobilevit_core.evaluation.ood_images import unknown_pictures
-from mobilevit_core.evaluation.ood_sources import rejection_by_source
 from mobilevit_core.evaluation.robustness import evaluate_robustness
 from mobilevit_core.files import replacing, write_bytes, write_json
 from mobilevit_core.images.reading import read_photo
@@ -43,7 +42,6 @@ def write_report(
     split: str,
     evaluations: dict[str, Evaluation],
     figures: dict[str, Any],
-    ood: Sequence[str] = (),
 ) -> Path:
     """Measures what is still missing and writes the report.
 
@@ -52,15 +50,15 @@ def write_report(
         dataset: what the evaluations were made on; its validation split is used for robustness.
         split: of the evaluations.
         evaluations: weight format -> what it did with every photograph of the split.
-        figures: `figures_of` these, with the comparison of the formats if it was made.
-        ood: sources of photographs that show none of the classes, folders or tensorflow-datasets names.
+        figures: `figures_of` these, with the comparison of the formats and the rejection by source if they
+            were made.
 
     Returns:
         The page.
     """
     folder = bundle.folder / REPORT
     folder.mkdir(exist_ok=True)
-    report = collect(bundle, dataset, split, evaluations, figures, ood)
+    report = collect(bundle, dataset, split, evaluations, figures)
     page = render(report, bundle.manifest.origins())
     _draw_mistakes(folder / REPORT_PHOTOGRAPHS, report["mistakes"], dataset, split)
     write_json(folder / REPORT_FIGURES, report)
@@ -74,7 +72,6 @@ def collect(
     split: str,
     evaluations: dict[str, Evaluation],
     figures: dict[str, Any],
-    ood: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Every figure of the report; the first of the evaluations stands for the bundle's weights."""
     manifest = bundle.manifest
@@ -91,7 +88,7 @@ def collect(
             "accuracy": evaluate_robustness(classifier, dataset, ROBUSTNESS_SPLIT),
             "framing": accuracy_by_framing(classifier, dataset, ROBUSTNESS_SPLIT),
         },
-        "unknown": _unknown(classifier, evaluation, ood),
+        "unknown": _unknown(classifier, evaluation),
         "colors": accuracy_by_color(evaluation, dataset.split(split)),
         "mistakes": _mistakes(evaluation, dataset, split),
         "history": _history(bundle),
@@ -147,7 +144,7 @@ def _calibration(recorded: dict[str, Any] | None, evaluation: Evaluation) -> dic
     }
 
 
-def _unknown(classifier: Classifier, evaluation: Evaluation, ood: Sequence[str]) -> dict[str, Any] | None:
+def _unknown(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] | None:
     rule = classifier.bundle.manifest.rejection
     if not rule:
         return None
@@ -161,7 +158,6 @@ def _unknown(classifier: Classifier, evaluation: Evaluation, ood: Sequence[str])
         "rule": rule.to_json(),
         "kinds": {kind: separation(rule, known, rows) for kind, rows in answers.items()},
         "all": separation(rule, known, np.concatenate(list(answers.values()))),
-        "sources": rejection_by_source(classifier, evaluation, ood),
     }
 
 

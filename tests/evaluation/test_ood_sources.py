@@ -1,9 +1,12 @@
+import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from mobilevit_core import load_classifier
-from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.cli import app
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import evaluate
@@ -15,11 +18,26 @@ def test_every_source_has_its_figures(small_bundle: Bundle, photo_folder: Path, 
     classifier = load_classifier(small_bundle.folder)
     known = evaluate(classifier, load_dataset(str(photo_folder)), "test")
     source = str(noise_folder(tmp_path / "things", {"": 3, "cups": 4}, 1))
-    rows = rejection_by_source(classifier, known, [source, str(photo_folder), source])
-    assert list(rows) == [source, str(photo_folder)] and rows[source]["pictures"] == 7
+    rows = rejection_by_source(classifier, known, [source, str(photo_folder)])
+    assert list(rows) == ["things", photo_folder.name] and rows["things"]["pictures"] == 7
     # Photographs of the classes themselves are not found; whatever is found lies between none and all.
-    assert rows[str(photo_folder)]["found"] < 0.5 and 0 <= rows[source]["found"] <= 1
+    assert rows[photo_folder.name]["found"] < 0.5 and 0 <= rows["things"]["found"] <= 1
     header, first, _ = table(rows)
-    assert len(header) == len(first) and first[:2] == (source, "7")
+    assert len(header) == len(first) and first[:2] == ("things", "7")
     with pytest.raises(UserError, match="There is no folder"):
         rejection_by_source(classifier, known, ["no/such/folder"])
+    with pytest.raises(UserError, match="Two sources are called things"):
+        rejection_by_source(classifier, known, [source, source])
+
+
+def test_the_command_prints_and_records_it(small_bundle: Bundle, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    things = str(noise_folder(tmp_path / "things", {"cups": 4}, 1))
+    command = ["evaluate", str(folder), "--split", "validation", "--format", "float32", "--record"]
+    result = CliRunner().invoke(app, [*command, "--ood", things])
+    assert result.exit_code == 0, result.output
+    assert "found at 5 %" in result.stdout and "things" in result.stdout
+    recorded = open_bundle(folder).manifest.metrics["validation"]["rejection"]
+    assert recorded["things"]["pictures"] == 4
+    page = (folder / "report" / "index.html").read_text()
+    assert "<td>things</td>" in page and str(tmp_path) not in page.split("By colour")[1]
