@@ -131,7 +131,13 @@ def test_pictures_of_something_else_are_the_same_every_time() -> None:
 def test_separation_of_known_cases() -> None:
     sure, unsure = np.array([[0.9, 0.1]] * 4), np.array([[0.6, 0.4]] * 6)
     rule = RejectionRule(0.7, 0.05, 100)
-    assert separation(rule, sure, unsure) == {"auroc": 1.0, "found": 1.0, "false_alarms": 0.0, "pictures": 6}
+    assert separation(rule, sure, unsure) == {
+        "auroc": 1.0,
+        "found": 1.0,
+        "found_at_5_percent": 1.0,
+        "false_alarms": 0.0,
+        "pictures": 6,
+    }
     assert separation(rule, sure, sure)["auroc"] == 0.5
 
 
