@@ -12,7 +12,7 @@ from rich.progress import Progress
 from mobilevit_core import messages
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
-from mobilevit_core.commands.evaluate import record_report
+from mobilevit_core.commands.evaluate import record_report, warn_of_provenance
 from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, Plan, Wish
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import CONTACT_SHEET, Findings
@@ -299,6 +299,7 @@ def _measured(
         evaluations = evaluate_formats(bundle, dataset, split, bundle.expected)
         provenance = bundle.provenance
     figures = figures_of(evaluations, dataset, split, provenance)
+    warn_of_provenance(figures)
     write_answers(run.path, split, dataset.split(split), next(iter(evaluations.values())))
     page = record_report(bundle, dataset, split, evaluations, figures)
     return Trained(bundle, figures, split, page, tuple(refused), dataset)

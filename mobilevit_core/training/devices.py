@@ -5,7 +5,9 @@ training is that of one device apart from rounding and the random numbers of dro
 flat optimizer are not used here: they are proven on one device only.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -57,3 +59,28 @@ def synchronized(model: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(model, clone_function=copied)
     copy.set_weights(model.get_weights())
     return copy
+
+
+class MirroredAdamW(keras.optimizers.AdamW):
+    """Keras's AdamW, clipping the gradient of the whole batch.
+
+    Keras's own `global_clipnorm` clips each device's part of the gradient before the parts are added.
+
+    Args:
+        learning_rate: a number or a schedule.
+        weight_decay: a step, times the learning rate.
+        clip_norm: highest global norm of the gradient, 0 for no limit.
+    """
+
+    def __init__(self, learning_rate: Any, weight_decay: float, clip_norm: float) -> None:
+        super().__init__(learning_rate, weight_decay=weight_decay)
+        self._clip_norm = clip_norm
+
+    def apply(self, grads: Sequence[tf.Tensor], trainable_variables: Any = None) -> None:
+        """One step with this device's part of the gradient."""
+        devices = tf.distribute.get_replica_context()
+        if self._clip_norm and devices:
+            total = devices.all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
+            clipped, _ = tf.clip_by_global_norm(total, self._clip_norm)
+            grads = [gradient / devices.num_replicas_in_sync for gradient in clipped]  # Keras adds them up
+        super().apply(grads, trainable_variables)

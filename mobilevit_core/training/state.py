@@ -12,7 +12,7 @@ from mobilevit_core.messages import note
 from mobilevit_core.models.create import create_mobilevit, logits_model
 from mobilevit_core.training import checkpoints
 from mobilevit_core.training.checkpoints import Checkpoint
-from mobilevit_core.training.devices import inside, open_strategy, synchronized
+from mobilevit_core.training.devices import MirroredAdamW, inside, open_strategy, synchronized
 from mobilevit_core.training.ema import EMA
 from mobilevit_core.training.flat_adamw import FlatAdamW
 from mobilevit_core.training.fused_model import training_form
@@ -164,6 +164,6 @@ def make_optimizer(recipe: Recipe, steps: int, flat: bool = True) -> keras.optim
     rate = learning_rate(recipe, steps)
     if flat:
         return FlatAdamW(rate, decay, recipe.clip_norm)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=decay, global_clipnorm=recipe.clip_norm or None)
+    optimizer = MirroredAdamW(rate, decay, recipe.clip_norm)
     optimizer.exclude_from_weight_decay(var_names=list(FlatAdamW.NOT_DECAYED))
     return optimizer

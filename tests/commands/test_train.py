@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,25 @@ from mobilevit_core.commands.train import Trained
 from mobilevit_core.data.findings import CONTACT_SHEET
 from mobilevit_core.errors import UserError
 from mobilevit_core.training import head
-from tests.drawing import COLORS, draw_folder, draw_photo
+from tests.drawing import COLORS, draw_photo
 
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+def draw_more(folder: Path, per_class: int, first: int) -> Path:
+    """Photographs that no other test has drawn."""
+    for number, (name, color) in enumerate(COLORS.items()):
+        (folder / name).mkdir(parents=True)
+        for index in range(per_class):
+            draw_photo(color, first + 100 * number + index).save(folder / name / f"{first}-{index}.jpg")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_folder(tmp_path_factory.mktemp("train") / "my photos", 8)
+    return draw_more(tmp_path_factory.mktemp("train") / "my photos", 8, 3000)
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +85,13 @@ def test_python_evaluates_and_exports(trained: Trained, photos: Path, tmp_path: 
 
 
 def test_more_photographs_give_a_new_run_and_what_changed(trained: Trained, photos: Path) -> None:
-    folder, more = photos.parent / "run", photos.parent / "more"
-    for number, (name, color) in enumerate(COLORS.items()):
-        (more / name).mkdir(parents=True)
-        for index in range(6):
-            draw_photo(color, 5000 + 100 * number + index).save(more / name / f"new{index}.jpg")
+    folder, more = photos.parent / "run", draw_more(photos.parent / "more", 6, 5000)
     result = run("train", "--add", more, "--run", folder)
     assert result.exit_code == 0, result.output
     assert f"Bundle: {photos.parent / 'run-2' / 'bundle'}" in result.stdout
-    assert "on 42 photographs that neither was trained on" in result.stdout
+    compared = int(re.search(r"on (\d+) photographs that neither was trained on", result.stdout)[1])
+    with (photos.parent / "run-2" / "answers.csv").open(newline="") as file:
+        assert compared == len(list(csv.DictReader(file))) > 30
     with (photos.parent / "run-2" / "changes.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["change"] for row in rows} <= {"gained", "lost"}

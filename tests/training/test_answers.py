@@ -106,7 +106,7 @@ def test_names_that_no_font_has_are_drawn(tmp_path: Path) -> None:
     for name in ("a\u202eb 花", "x" * 200):
         (folder / name).mkdir(parents=True)
         for number in range(6):
-            draw_photo((200, 30, 30), number).save(folder / name / f"{number}.jpg")
+            draw_photo((200, 30, 30), 10 * len(name) + number).save(folder / name / f"{number}.jpg")
     write_findings(tmp_path, load_dataset(str(folder)))
     assert (tmp_path / CONTACT_SHEET).exists()
 
