@@ -75,6 +75,8 @@ def evaluate(
     dataset = load_as(data or manifest.data, recipe)
     if not manifest.other_class:
         dataset = dataset.without_other()
+    if not data and not split_scheme:
+        _warn_of_changes(dataset, manifest.data, split)
     from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
 
     evaluations = evaluate_formats(opened, dataset, split, names)
@@ -89,6 +91,19 @@ def evaluate(
     warn_of_provenance(figures)
     page = record_report(opened, dataset, split, evaluations, figures) if record else None
     return Evaluated(figures, page)
+
+
+def _warn_of_changes(dataset: PhotoDataset, trained: Mapping[str, Any], split: str) -> None:
+    """Says so where a bundle's own data are no longer those of its training."""
+    now = dataset.describe()
+    if now["digest"] == trained["digest"] or not trained.get("photos"):
+        return
+    before, found = trained["photos"].get(split), len(dataset.splits.get(split, ()))
+    if before is not None and found != before:
+        messages.warn(
+            f"the {split} split has {found} photographs, it had {before} when the bundle was trained: the "
+            "data have changed since, or some are not here."
+        )
 
 
 def _rejection(bundle: Bundle, evaluations: Mapping[str, Any], ood: Sequence[str]) -> dict[str, Any]:

@@ -114,11 +114,29 @@ def load_described(
     data = [source["data"] for source in sources if not source["other"]]
     inside = {f"{name}/{OTHER_FOLDER}" for name in data}
     given = [source["data"] for source in sources if source["other"] and source["data"] not in inside]
-    weights = {source["data"]: source["weight"] for source in sources if source["weight"] != 1}
+    missing = [name for name in given if not is_there(name)]
+    there = [name for name in given if name not in missing]
+    weights = {
+        source["data"]: source["weight"]
+        for source in sources
+        if source["weight"] != 1 and source["data"] not in missing
+    }
     left_out, other_left_out = description.get("without", ()), description.get("other_without", ())
-    return load_dataset(
-        data, split_scheme, seed, None, left_out, keep_suspects, given, other_left_out, weights
+    dataset = load_dataset(
+        data,
+        split_scheme,
+        seed,
+        None,
+        left_out,
+        keep_suspects,
+        there,
+        other_left_out if there else (),
+        weights,
     )
+    if not missing:
+        return dataset
+    note = f"photographs of other things are not here, and not measured: {', '.join(missing)}"
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
 def load_photographs(data: str) -> tuple[LabelledPhoto, ...]:
@@ -133,11 +151,16 @@ def load_photographs(data: str) -> tuple[LabelledPhoto, ...]:
     return _load_one(data, JOINING, 0, labelled=False).split(ALL)
 
 
+def is_there(data: str) -> bool:
+    """Whether a name can be a folder or file that is there, or a data set's."""
+    return Path(data).exists() or bool(re.fullmatch(TFDS_NAME, data))
+
+
 def check_there(data: str) -> None:
     """Raises a UserError where a name can be neither a folder or file that is there, nor a data set's."""
     if len(data) > LONGEST_DATA_NAME:
         raise UserError(f"The data set's name {data[:40]!r}... has over {LONGEST_DATA_NAME} characters.")
-    if not Path(data).exists() and not re.fullmatch(TFDS_NAME, data):
+    if not is_there(data):
         raise UserError(f"There is no folder {data}.")
 
 

@@ -1,6 +1,7 @@
 """Several sources as one data set; photographs of other things."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,20 @@ def test_what_a_bundle_records_brings_the_same_photographs_back(tmp_path: Path) 
     assert [row["weight"] for row in recorded["sources"]] == [1.0, 2.0, 1.0, 1.0, 0.5]
     assert recorded["other_class"] == NONE_OF_THESE and recorded["other_without"] == ["cups"]
     assert load_described(recorded, "default", 0).describe() == dataset.describe()
+
+
+def test_a_bundle_is_measured_on_its_classes_where_its_other_things_are_not_here(tmp_path: Path) -> None:
+    wanted = str(noise_folder(tmp_path / "photos", {"red": 10, "blue": 10}, 1))
+    other = noise_folder(tmp_path / "other", {"cups": 20}, 2)
+    dataset = load_dataset(wanted, other=[str(other)], other_without=[], weights={str(other): 2.0})
+    recorded = json.loads(json.dumps(dataset.describe()))
+    shutil.rmtree(other)
+    again = load_described(recorded, "default", 0)
+    assert again.class_names == ("blue", "red") and again.other is None
+    assert again.notes[-1] == f"photographs of other things are not here, and not measured: {other}"
+    assert [photo.sha256 for photo in again.split("test")] == [
+        photo.sha256 for photo in dataset.split("test") if photo.label != dataset.other
+    ]
 
 
 def test_classes_with_wanted_names_stay_out_of_the_others(tmp_path: Path) -> None:
