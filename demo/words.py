@@ -69,7 +69,7 @@ def title(manifest: Manifest) -> str:
 def subtitle(manifest: Manifest, bundle: Bundle) -> str:
     """One line: what it knows, how small it is, how often it is right."""
     name = small(bundle)
-    parts = [f"Knows {kind(manifest)}", f"fits in {bundle.size_bytes(name) / 1e6:.1f} MB"]
+    parts = [f"Knows {kind(manifest)}", f"fits in {_size(bundle.size_bytes(name))}"]
     measured = manifest.metrics.get("test") or manifest.metrics.get("validation")
     if measured:
         figures = measured["formats"]
@@ -77,6 +77,12 @@ def subtitle(manifest: Manifest, bundle: Bundle) -> str:
         photos = "test" if "test" in manifest.metrics else "validation"
         parts.append(f"right on {accuracy * 100:.0f} of 100 {photos} photos")
     return ", ".join(parts) + "."
+
+
+def _size(number_of_bytes: int) -> str:
+    if number_of_bytes < 100_000:
+        return f"{number_of_bytes / 1e3:.0f} kB"
+    return f"{number_of_bytes / 1e6:.1f} MB"
 
 
 def small(bundle: Bundle) -> str:

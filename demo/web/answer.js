@@ -15,7 +15,7 @@ function inWords(answer) {
 function whyUnknown(score) {
   const { threshold, false_alarms: share } = facts.rejection ?? {};
   if (!share) return "";
-  const few = `Only about 1 in ${Math.round(1 / share)} real photos of these ${facts.thing}`;
+  const few = `${share <= 0.1 ? "Only about" : "About"} 1 in ${Math.round(1 / share)} real photos of these ${facts.thing}`;
   return score < threshold ? `Not sure: under ${percent(threshold)}. ${few} scores this low.` : `${few} gets this answer.`;
 }
 
