@@ -13,7 +13,7 @@ from mobilevit_core import messages
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
 from mobilevit_core.commands.evaluate import record_report, warn_of_provenance
-from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, Plan, Wish
+from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, HEAD, Plan, Wish
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import CONTACT_SHEET, Findings
 from mobilevit_core.data.loading import check_enough, check_there, load_dataset
@@ -212,7 +212,10 @@ def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder") -> Trained:
         dataset = replace(dataset, splits={**dataset.splits, split: photos})
     if not _is_measured(done.bundle, split):
         _tell_suspects(run, photos, dataset.class_names, fitted.evaluation.probabilities)
-    return _measured(done.bundle, done.refused, dataset, run, split, crossed, fitted.network.provenance)
+    # A head's network was not fitted to the head's photographs; what it had seen before can't be told apart.
+    on_head = (fitted.network.origin.get("recipe") or {}).get("name") == HEAD
+    before = None if on_head else fitted.network.provenance
+    return _measured(done.bundle, done.refused, dataset, run, split, crossed, before)
 
 
 def _train_network(
@@ -273,7 +276,7 @@ def _measured(
     run: "RunFolder",
     split: str,
     crossed: "Evaluation | None" = None,
-    before: Sequence[Provenance] = (),
+    before: Sequence[Provenance] | None = None,
 ) -> Trained:
     """Evaluates a bundle and writes the report, unless both are there.
 
@@ -284,7 +287,7 @@ def _measured(
         run: its folder.
         split: to measure on.
         crossed: the answers by cross-validation, where those are the figures.
-        before: with `crossed`, what the network had seen before.
+        before: with `crossed`, what the network had seen before; None where that is not known.
     """
     if _is_measured(bundle, split):
         figures = bundle.manifest.metrics[split]
@@ -293,7 +296,8 @@ def _measured(
     from mobilevit_core.training.answers import write_answers
 
     if crossed:
-        evaluations, provenance = {"keras": crossed}, Provenance.joined(before)
+        evaluations = {"keras": crossed}
+        provenance = None if before is None else Provenance.joined(before)
     else:
         messages.say(f"Measuring accuracy on the {split} split ...")
         evaluations = evaluate_formats(bundle, dataset, split, bundle.expected)
