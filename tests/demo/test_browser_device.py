@@ -43,7 +43,7 @@ class Model {
   constructor(accelerator) { this.accelerator = accelerator; }
   async run([input]) {
     if (this.gone) throw new Error("a deleted model was run");
-    await new Promise((wake) => setTimeout(wake, this.accelerator === "wasm" ? plan.milliseconds : 0));
+    await new Promise((wake) => setTimeout(wake, plan[this.accelerator]));
     const sums = [0, 0, 0];
     input.values.forEach((value, index) => { sums[index %% 3] += value; });
     const values = new Float32Array(5).fill(0.025);
@@ -60,9 +60,9 @@ ADAPTER = """Object.defineProperty(navigator, "gpu", { value: {
 REAL_VENDOR = "qualcomm"
 
 
-def faked(page: "Page", right: int = 10**6, vendor: str | None = REAL_VENDOR, milliseconds: int = 25) -> None:
-    """Gives the page a LiteRT.js whose WebGPU is right for so many runs."""
-    plan = json.dumps({"right": right, "milliseconds": milliseconds})
+def faked(page: "Page", right: int = 10**6, vendor: str | None = REAL_VENDOR, webgpu: int = 0) -> None:
+    """Gives the page a LiteRT.js whose WebGPU is right for so many runs, each of so many milliseconds."""
+    plan = json.dumps({"right": right, "wasm": 25, "webgpu": webgpu})
     page.route(
         "**/@litertjs/core/dist/index.js",
         lambda route: route.fulfill(body=FAKE % plan, content_type="text/javascript"),
@@ -149,7 +149,7 @@ PLANS = {
     "right on the first run alone": ({"right": 1}, WRONG),
     "right until the check is over": ({"right": 30}, WRONG),
     "emulated in software": ({"vendor": "google swiftshader"}, "emulated in software"),
-    "slower than WebAssembly": ({"milliseconds": 0}, "WebAssembly (faster here than WebGPU)"),
+    "slower than WebAssembly": ({"webgpu": 75}, "WebAssembly (faster here than WebGPU)"),
     "absent": ({"vendor": None}, "WebAssembly"),
 }
 
@@ -190,7 +190,7 @@ def test_a_photo_that_comes_during_a_run_gets_its_own_answer(
     browser: "Browser", served: str, photo_folder: Path
 ) -> None:
     page = opened(browser, served)
-    faked(page, vendor=None, milliseconds=30)
+    faked(page, vendor=None)
     page.get_by_label("Keep photos on this device").check()
     page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
     page.wait_for_function("document.querySelector('#status').innerText.includes('Measuring on this device')")

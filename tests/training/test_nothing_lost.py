@@ -359,7 +359,7 @@ def test_a_bundle_without_any_photograph_left(photos: Path, run: RunFolder, tmp_
     bundle = open_bundle(tmp_path / "made")
     assert bundle.manifest.calibration is None and bundle.manifest.rejection is None
     assert "int8" not in bundle.present and "float32" in bundle.present
-    assert len(load_classifier(bundle.folder).predict(next(photos.rglob("*.jpg")))) == 3
+    assert len(load_classifier(bundle.folder).predict(next(photos.rglob("*.jpg"))).top()) == 3
 
 
 def test_finishing_nothing(tmp_path: Path, run: RunFolder) -> None:
