@@ -25,7 +25,7 @@ def load_tfds(name: str, split_scheme: str) -> PhotoDataset:
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError):  # also: no such config or version
         raise UserError(
             f"{name!r} is neither a folder here nor a data set of tensorflow-datasets. "
-            "Give a folder with one subfolder a class, or a name such as tf_flowers."
+            "Give a folder with one subfolder per class, or a name such as tf_flowers."
         ) from None
     features = builder.info.features
     if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
