@@ -149,11 +149,6 @@ def without_path(error: Exception) -> str:
     return re.sub(rf"{folder}([^\s{separator}]+{separator})?", "", str(error))
 
 
-def new_file(name: str) -> Path:
-    """A path for a file of the page's own that is deleted with the uploads."""
-    return Path(tempfile.mkdtemp(dir=get_upload_folder())) / name
-
-
 def exists(path: str) -> bool:
     """Whether a file of the upload folder is still there."""
     return os.path.lexists(path)

@@ -15,6 +15,7 @@ from mobilevit_core.commands.add import add as add_photographs
 from mobilevit_core.commands.plan import HEAD
 from mobilevit_core.commands.train import DEFAULT_DATA, DataChoice, Trained
 from mobilevit_core.commands.train import train as train_on
+from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.errors import UserError
 from mobilevit_core.training.recipes import RECIPES
 
@@ -159,11 +160,12 @@ def _print_trained(trained: Trained, as_json: bool) -> None:
         return
     figures = trained.result
     low, high = figures["interval_95"]
-    where = f"by {trained.split}" if trained.split == "cross-validation" else f"on the {trained.split} split,"
+    crossed = trained.split == CROSS_VALIDATION
+    where = "by cross-validation on" if crossed else f"on the {trained.split} split of"
     result(f"Bundle: {bundle.folder}")
     result(
-        f"Accuracy: {figures['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) {where} on "
-        f"{figures['photos']} photographs".replace("split, on", "split of")
+        f"Accuracy: {figures['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) {where} "
+        f"{figures['photos']} photographs"
     )
     print_classes(figures)
     result(f"Report: {trained.report}")

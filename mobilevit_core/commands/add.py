@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mobilevit_core.bundle.bundle import open_bundle
 from mobilevit_core.commands.plan import FINETUNE, HEAD, HEAD_VALUES
 from mobilevit_core.commands.train import DataChoice, Trained, train
-from mobilevit_core.data.dataset import OTHER_FOLDER, SPLIT_SCHEMES, LabelledPhoto
-from mobilevit_core.data.loading import check_there
+from mobilevit_core.data.dataset import SPLIT_SCHEMES, LabelledPhoto
+from mobilevit_core.data.loading import check_there, described_sources
 from mobilevit_core.data.provenance import DIGITS
 from mobilevit_core.errors import UserError
 
@@ -91,14 +91,14 @@ def _absolute(data: str) -> str:
 
 def _data_of(described: Mapping[str, Any]) -> tuple[list[str], DataChoice]:
     """The sources of a run, as `train` takes them."""
-    rows = described.get("sources") or [{"data": described["name"], "other": False, "weight": 1.0}]
-    data = [_absolute(row["data"]) for row in rows if not row["other"]]
-    inside = {f"{name}/{OTHER_FOLDER}" for name in data}
-    other = [_absolute(row["data"]) for row in rows if row["other"]]
-    other = [name for name in other if name not in inside]
-    weights = {_absolute(row["data"]): row["weight"] for row in rows if row["weight"] != 1}
-    without = described.get("without", ())
-    return data, DataChoice(other, described.get("other_without", ()), weights, None, without)
+    data, other, weights = described_sources(described)
+    choice = DataChoice(
+        [_absolute(name) for name in other],
+        described.get("other_without", ()),
+        {_absolute(name): weight for name, weight in weights.items()},
+        without=described.get("without", ()),
+    )
+    return [_absolute(name) for name in data], choice
 
 
 def _values(recipe: Mapping[str, Any], is_head: bool) -> dict[str, str]:

@@ -14,7 +14,7 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
 from mobilevit_core.commands.evaluate import record_report, warn_of_provenance
 from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, HEAD, Plan, Wish
-from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import CROSS_VALIDATION, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import CONTACT_SHEET, Findings
 from mobilevit_core.data.loading import check_enough, check_there, load_dataset
 from mobilevit_core.data.provenance import Provenance
@@ -115,7 +115,7 @@ def train(
     for name in (*names, *choice.other):
         check_there(name)
     plan = wish.before_loading()
-    opened = _open(plan, [open_bundle(path) for path in teachers])
+    start, teacher_bundles = _open(plan), [open_bundle(path) for path in teachers]
     dataset = _load(names, choice, plan.recipe)
     findings = Findings.of(dataset)
     before, plan = plan, wish.with_photographs(plan, dataset, findings)
@@ -123,33 +123,21 @@ def train(
         dataset = _load(names, choice, plan.recipe)
     folder = Path(run) if run else RUNS / (recipe or _name_of(names[0]))
     _tell(dataset, findings, plan, folder)
-    return opened.train(plan, dataset, folder)
+    from mobilevit_core.training.run_folder import RunFolder
+
+    if plan.is_head:
+        return _train_head(plan, dataset, RunFolder(folder))
+    return _train_network(plan, dataset, RunFolder(folder), start, teacher_bundles)
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """Starting weights and teachers, checked before any photograph is read."""
-
-    start: "Start | None"
-    teachers: Sequence[Bundle]
-
-    def train(self, plan: Plan, dataset: PhotoDataset, folder: Path) -> Trained:
-        """Does what the plan says."""
-        from mobilevit_core.training.run_folder import RunFolder
-
-        run = RunFolder(folder)
-        if plan.is_head:
-            return _train_head(plan, dataset, run)
-        return _train_network(plan, dataset, run, self.start, self.teachers)
-
-
-def _open(plan: Plan, teachers: Sequence[Bundle]) -> _Opened:
+def _open(plan: Plan) -> "Start | None":
+    """Starting weights, checked before any photograph is read."""
     from mobilevit_core.training.transfer import open_start
 
     start = open_start(plan.start, plan.recipe.variant) if plan.start else None
     if start:
         start.check(plan.recipe)
-    return _Opened(start, teachers)
+    return start
 
 
 def _load(names: Sequence[str], choice: DataChoice, recipe: Recipe) -> PhotoDataset:
@@ -191,7 +179,7 @@ def _tell(dataset: PhotoDataset, findings: Findings, plan: Plan, folder: Path) -
 
 def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder") -> Trained:
     from mobilevit_core.training.features import open_network
-    from mobilevit_core.training.head import CROSS_VALIDATION, train_head
+    from mobilevit_core.training.head import train_head
 
     network = open_network(plan.start, plan.recipe.variant)
     with Progress(console=messages.console(), transient=True) as bar:

@@ -13,6 +13,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import read_thumbnail
 
 SPLITS = ("train", "validation", "test")
+CROSS_VALIDATION = "cross-validation"  # in the place of a split: each photograph was left out once
 ALL = "all"  # every photograph, for evaluation on data that was not trained on
 THUMBNAIL = 24  # side of the grey thumbnails that near-duplicates are found with, pixels
 
@@ -169,6 +170,12 @@ class PhotoDataset:
             name: {split: counted[split][label] for split in self.splits}
             for label, name in enumerate(self.class_names)
         }
+
+    @property
+    def unevenness(self) -> float:
+        """Training photographs of the largest class over those of the smallest, other things left aside."""
+        counts = [splits["train"] for name, splits in self.counts().items() if name != self.other_class]
+        return max(counts) / max(min(counts), 1)
 
     def without_other(self) -> "PhotoDataset":
         """The same without "none of these", for a network that does not know that class."""

@@ -1,7 +1,7 @@
 """A look at a data set before training: sizes, copies, imbalance, a contact sheet."""
 
 import statistics
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,12 +44,10 @@ class Findings:
     def of(cls, dataset: PhotoDataset) -> "Findings":
         """Looks at a data set whose photographs have been read already; at others only for the sizes."""
         photos = [photo for members in dataset.splits.values() for photo in members]
-        counts = Counter(p.label for p in dataset.splits.get("train", ()) if p.label != dataset.other)
-        uneven = max(counts.values(), default=0) / max(min(counts.values(), default=1), 1)
         copies, across = 0, ()
         if len(photos) <= MOST_COMPARED and all(photo.facts for photo in photos):
             copies, across = _copies(photos)
-        return cls(tuple(sorted(_sides(photos))), copies, across, uneven)
+        return cls(tuple(sorted(_sides(photos))), copies, across, dataset.unevenness)
 
     @property
     def shorter_side(self) -> int | None:

@@ -110,17 +110,10 @@ def load_described(
         seed: as `load_dataset`.
         keep_suspects: as `load_dataset`.
     """
-    sources = description.get("sources") or [{"data": description["name"], "other": False, "weight": 1.0}]
-    data = [source["data"] for source in sources if not source["other"]]
-    inside = {f"{name}/{OTHER_FOLDER}" for name in data}
-    given = [source["data"] for source in sources if source["other"] and source["data"] not in inside]
-    missing = [name for name in given if not is_there(name)]
-    there = [name for name in given if name not in missing]
-    weights = {
-        source["data"]: source["weight"]
-        for source in sources
-        if source["weight"] != 1 and source["data"] not in missing
-    }
+    data, other, weights = described_sources(description)
+    missing = [name for name in other if not is_there(name)]
+    there = [name for name in other if name not in missing]
+    weights = {name: weight for name, weight in weights.items() if name not in missing}
     left_out, other_left_out = description.get("without", ()), description.get("other_without", ())
     dataset = load_dataset(
         data,
@@ -137,6 +130,20 @@ def load_described(
         return dataset
     note = f"photographs of other things are not here, and not measured: {', '.join(missing)}"
     return replace(dataset, notes=(*dataset.notes, note))
+
+
+def described_sources(description: Mapping[str, Any]) -> tuple[list[str], list[str], dict[str, float]]:
+    """The sources that `PhotoDataset.describe` names, as `load_dataset` takes them.
+
+    Returns:
+        The sources of the classes; those of other things, without the folders inside the first; and the
+        weights that are not 1.
+    """
+    rows = description.get("sources") or [{"data": description["name"], "other": False, "weight": 1.0}]
+    data = [row["data"] for row in rows if not row["other"]]
+    inside = {f"{name}/{OTHER_FOLDER}" for name in data}
+    other = [row["data"] for row in rows if row["other"] and row["data"] not in inside]
+    return data, other, {row["data"]: row["weight"] for row in rows if row["weight"] != 1}
 
 
 def load_photographs(data: str) -> tuple[LabelledPhoto, ...]:

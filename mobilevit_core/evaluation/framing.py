@@ -1,4 +1,4 @@
-"""Accuracy when other tools frame the photograph in their own way.
+"""A photograph as other tools may frame it.
 
 A bundle records how a photograph becomes a square. Other people's tools may not follow: MediaPipe squashes a
 whole photograph, others crop its middle or put bars beside it.
@@ -8,15 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from mobilevit_core.data.bulk import in_order
-from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.evaluation.metrics import Evaluation, labels_for
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
-from mobilevit_core.images.reading import read_photo
-from mobilevit_core.inference.classifier import Classifier
 
 OWN, SQUASHED, CROPPED = "the bundle's rule", "whole photograph, squashed", "largest central square"
 LETTERBOXED = "whole photograph, black bars"
+FRAMINGS = (OWN, SQUASHED, CROPPED, LETTERBOXED)
 
 
 def framings(pixels: np.ndarray, rule: ResizeRule) -> dict[str, np.ndarray]:
@@ -41,33 +37,3 @@ def framings(pixels: np.ndarray, rule: ResizeRule) -> dict[str, np.ndarray]:
         CROPPED: preprocess(pixels, replace(rule, mode="center_crop", crop_fraction=1.0)),
         LETTERBOXED: preprocess(square, squash),
     }
-
-
-def accuracy_by_framing(classifier: Classifier, dataset: PhotoDataset, split: str) -> dict[str, float]:
-    """Accuracy under each framing.
-
-    Args:
-        classifier: a loaded bundle.
-        dataset: with the same classes by name.
-        split: the validation split, if something is to be chosen by the result.
-
-    Returns:
-        Framing -> accuracy.
-
-    Raises:
-        UserError: other classes, or no such split.
-    """
-    manifest = classifier.bundle.manifest
-    translate = labels_for(dataset, manifest.class_names)
-    photos = [photo for photo in dataset.split(split) if translate[photo.label] != manifest.other]
-    labels = np.array([translate[photo.label] for photo in photos])
-
-    def framed(photo: LabelledPhoto) -> dict[str, np.ndarray]:
-        return framings(read_photo(photo.source, photo.name), manifest.rule)
-
-    answers: dict[str, list[np.ndarray]] = {}
-    for tensors in in_order(framed, photos, "Framing photographs", ahead=1):
-        for name, tensor in tensors.items():
-            answers.setdefault(name, []).append(classifier.runtime.probabilities(tensor))
-    names, other = manifest.class_names, manifest.other
-    return {name: Evaluation(names, labels, np.stack(rows), other).accuracy for name, rows in answers.items()}

@@ -21,7 +21,6 @@ from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.calibration import expected_calibration_error, reliability, with_temperature
 from mobilevit_core.evaluation.colors import accuracy_by_color
-from mobilevit_core.evaluation.framing import accuracy_by_framing
 from mobilevit_core.evaluation.metrics import Evaluation, separation
 from mobilevit_core.evaluation.ood_images import unknown_pictures
 from mobilevit_core.evaluation.robustness import evaluate_robustness
@@ -85,8 +84,7 @@ def collect(
         "robustness": {
             "split": ROBUSTNESS_SPLIT,
             "photos": len(dataset.split(ROBUSTNESS_SPLIT)),
-            "accuracy": evaluate_robustness(classifier, dataset, ROBUSTNESS_SPLIT),
-            "framing": accuracy_by_framing(classifier, dataset, ROBUSTNESS_SPLIT),
+            **evaluate_robustness(classifier, dataset, ROBUSTNESS_SPLIT),
         },
         "unknown": _unknown(classifier, evaluation),
         "colors": accuracy_by_color(evaluation, dataset.split(split)),

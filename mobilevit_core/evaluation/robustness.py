@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.evaluation.framing import FRAMINGS, framings
 from mobilevit_core.evaluation.metrics import Evaluation, labels_for
 from mobilevit_core.images.preprocessing import shrink
 from mobilevit_core.images.reading import read_photo
@@ -84,8 +85,10 @@ DISTORTIONS: dict[str, Callable[[Picture], Picture]] = {
 }
 
 
-def evaluate_robustness(classifier: Classifier, dataset: PhotoDataset, split: str) -> dict[str, float]:
-    """Accuracy under each distortion.
+def evaluate_robustness(
+    classifier: Classifier, dataset: PhotoDataset, split: str
+) -> dict[str, dict[str, float]]:
+    """Accuracy under each distortion and each framing; every photograph is decoded once.
 
     Args:
         classifier: a loaded bundle.
@@ -93,7 +96,7 @@ def evaluate_robustness(classifier: Classifier, dataset: PhotoDataset, split: st
         split: the validation split, if something is to be chosen by the result.
 
     Returns:
-        Distortion -> accuracy, in the table's order.
+        "accuracy": distortion -> accuracy, and "framing": framing -> accuracy, in the tables' order.
 
     Raises:
         UserError: other classes, or no such split.
@@ -103,14 +106,22 @@ def evaluate_robustness(classifier: Classifier, dataset: PhotoDataset, split: st
     other = classifier.bundle.manifest.other
     photos = [photo for photo in dataset.split(split) if translate[photo.label] != other]
     labels = np.array([translate[photo.label] for photo in photos])
-    answers: dict[str, list[np.ndarray]] = {name: [] for name in DISTORTIONS}
-    for distorted in in_order(partial(_distorted, classifier), photos, "Distorting photographs", ahead=1):
-        for name, tensor in distorted.items():
+    answers: dict[str, list[np.ndarray]] = {name: [] for name in (*DISTORTIONS, *FRAMINGS)}
+    for versions in in_order(partial(_versions, classifier), photos, "Distorting photographs", ahead=1):
+        for name, tensor in versions.items():
             answers[name].append(classifier.runtime.probabilities(tensor))
-    return {name: Evaluation(names, labels, np.stack(rows), other).accuracy for name, rows in answers.items()}
+    accuracy = {
+        name: Evaluation(names, labels, np.stack(rows), other).accuracy for name, rows in answers.items()
+    }
+    return {
+        "accuracy": {name: accuracy[name] for name in DISTORTIONS},
+        "framing": {name: accuracy[name] for name in FRAMINGS},
+    }
 
 
-def _distorted(classifier: Classifier, photo: LabelledPhoto) -> dict[str, np.ndarray]:
-    """One photograph, decoded once: distortion -> the network's input."""
-    picture = Image.fromarray(shrink(read_photo(photo.source, photo.name), SHORTER_SIDE))
-    return {name: classifier.tensor(distort(picture)) for name, distort in DISTORTIONS.items()}
+def _versions(classifier: Classifier, photo: LabelledPhoto) -> dict[str, np.ndarray]:
+    """Distortion or framing -> the network's input."""
+    pixels = read_photo(photo.source, photo.name)
+    picture = Image.fromarray(shrink(pixels, SHORTER_SIDE))
+    distorted = {name: classifier.tensor(distort(picture)) for name, distort in DISTORTIONS.items()}
+    return distorted | framings(pixels, classifier.bundle.manifest.rule)

@@ -28,7 +28,7 @@ from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.conversion.export import CALIBRATION_PHOTOS, CHECK_PHOTOS, Pictures, write_exported
 from mobilevit_core.data.class_names import check_class_names
-from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import CROSS_VALIDATION, NONE_OF_THESE, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.data.provenance import DIGITS, RECORDED_SPLITS, Provenance
@@ -49,7 +49,6 @@ from mobilevit_core.training.run_folder import RunFolder
 from mobilevit_core.training.transfer import Start
 
 RECIPE = "head"
-CROSS_VALIDATION = "cross-validation"  # in the manifest's metrics, beside the names of splits
 FOLDS = 5
 FEWEST = 3  # photographs per class: with fewer, nothing is left to choose the strength by
 INNER_FOLDS = 3  # for the strength, inside of the photographs that a classifier is fitted on

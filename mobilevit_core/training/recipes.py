@@ -270,15 +270,9 @@ def make_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
     return dataclasses.replace(RECIPES[name], **values)
 
 
-def unevenness(dataset: PhotoDataset) -> float:
-    """Training photographs of the largest class over those of the smallest, "none of these" left aside."""
-    counts = [splits["train"] for name, splits in dataset.counts().items() if name != dataset.other_class]
-    return max(counts) / max(min(counts), 1)
-
-
 def balances(dataset: PhotoDataset, recipe: Recipe) -> bool:
     """Whether a training draws all classes alike often."""
-    return recipe.balance == "classes" or (recipe.balance == "auto" and unevenness(dataset) > UNEVEN)
+    return recipe.balance == "classes" or (recipe.balance == "auto" and dataset.unevenness > UNEVEN)
 
 
 def balance_notes(dataset: PhotoDataset, recipe: Recipe) -> list[str]:
@@ -286,7 +280,7 @@ def balance_notes(dataset: PhotoDataset, recipe: Recipe) -> list[str]:
     if recipe.balance != "auto" or not balances(dataset, recipe):
         return []
     return [
-        f"the largest class has {unevenness(dataset):.1f} times the training photographs of the smallest, so "
+        f"the largest class has {dataset.unevenness:.1f} times the training photographs of the smallest, so "
         "all classes are drawn alike often (--set balance=none turns that off)"
     ]
 

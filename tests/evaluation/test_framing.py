@@ -10,9 +10,9 @@ from mobilevit_core.evaluation.framing import (
     LETTERBOXED,
     OWN,
     SQUASHED,
-    accuracy_by_framing,
     framings,
 )
+from mobilevit_core.evaluation.robustness import evaluate_robustness
 from mobilevit_core.images.preprocessing import ResizeRule
 
 
@@ -30,6 +30,6 @@ def test_each_framing_shows_what_it_says() -> None:
 
 def test_square_photographs_are_framed_alike(small_bundle: Bundle, photo_folder: Path) -> None:
     classifier = load_classifier(small_bundle.folder)
-    accuracy = accuracy_by_framing(classifier, load_dataset(str(photo_folder)), "validation")
+    accuracy = evaluate_robustness(classifier, load_dataset(str(photo_folder)), "validation")["framing"]
     assert list(accuracy) == [OWN, SQUASHED, CROPPED, LETTERBOXED]
     assert all(0 <= value <= 1 for value in accuracy.values()) and accuracy[OWN] == 1
