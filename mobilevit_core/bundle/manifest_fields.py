@@ -173,9 +173,10 @@ class Errors(TypedDict):
 
 
 class Calibration(TypedDict):
-    """The temperature that is folded into the classifier."""
+    """What is folded into the classifier: a temperature, and a shift of the logit of "none of these"."""
 
     __pydantic_config__ = SECTION
+    none_of_these_shift: NotRequired[Number]
     temperature: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
     fitted_on: Text
     expected_calibration_error: NotRequired[Errors]

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 FALSE_ALARMS = 0.05  # share of photographs of known classes that may be rejected
+SMALLEST = 1e-12  # probabilities are kept over it before a logarithm
 
 Share = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
 
@@ -35,6 +36,20 @@ class RejectionRule:
     false_alarms: Share
     photos: Annotated[int, Field(ge=1, strict=True)]
     other: Annotated[int, Field(ge=0, strict=True)] | None = None
+
+    @staticmethod
+    def fit_shift(probabilities: np.ndarray, other: int) -> float:
+        """What to take off the logit of "none of these" so that it is named for `FALSE_ALARMS` of the known.
+
+        Args:
+            probabilities: of photographs of known classes that were not trained on, (photos, classes).
+            other: index of the class "none of these".
+        """
+        logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST))
+        lead = logits[:, other] - np.delete(logits, other, axis=1).max(axis=1)
+        place = FALSE_ALARMS * (len(lead) + 1)  # from the highest downwards, as in `fit`
+        ordered = np.sort(lead)[::-1]
+        return float(np.interp(place, np.arange(1, len(ordered) + 1), ordered))
 
     @classmethod
     def fit(cls, probabilities: np.ndarray, other: int | None = None) -> "RejectionRule":

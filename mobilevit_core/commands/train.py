@@ -221,7 +221,7 @@ def _train_network(
     recipe = plan.recipe
     if start and plan.name == FINETUNE:
         start = WithHead(start, dataset.split("train"), recipe.rule)
-    teachers = Teachers(teacher_bundles, dataset.class_names) if teacher_bundles else None
+    teachers = Teachers(teacher_bundles, dataset.class_names, dataset.other) if teacher_bundles else None
     bundle, refused = train_bundle(dataset, recipe, run, start, teachers)
     split = "test" if dataset.splits.get("test") else "validation"
     if not _is_measured(bundle, split):

@@ -50,6 +50,21 @@ def fold_temperature(model: keras.Model, temperature: float) -> None:
     head.set_weights([weight / temperature for weight in head.get_weights()])
 
 
+def fold_shift(model: keras.Model, index: int, shift: float) -> None:
+    """Takes a number off one class's logit, so that every runtime gives the shifted probabilities."""
+    head = model.get_layer("logits")
+    kernel, bias = head.get_weights()
+    bias[index] -= shift
+    head.set_weights([kernel, bias])
+
+
+def with_shift(probabilities: np.ndarray, index: int, shift: float) -> np.ndarray:
+    """What the softmax would have given with so much taken off one class's logit: (photos, classes)."""
+    shifted = probabilities.astype(np.float64)
+    shifted[:, index] *= np.exp(-shift)
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
 def reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
     """Confidence against accuracy in bins of equal width.
 

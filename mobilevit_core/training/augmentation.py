@@ -24,7 +24,7 @@ def augment(photo: tf.Tensor, image_size: int, recipe: Recipe, seed: tf.Tensor) 
     Args:
         photo: uint8 (height, width, 3).
         image_size: side of the result in pixels.
-        recipe: its `crop`, `crop_scale`, `color` and `degrade` are read.
+        recipe: its `crop`, `crop_scale`, `whole_share`, `color` and `degrade` are read.
         seed: int32 (2,).
 
     Returns:
@@ -35,6 +35,8 @@ def augment(photo: tf.Tensor, image_size: int, recipe: Recipe, seed: tf.Tensor) 
         image = _fixed_crop(photo, image_size, seeds[0])
     else:
         image = _resized_crop(photo, image_size, recipe.crop_scale, seeds[0])
+    if recipe.whole_share:
+        image = _sometimes_whole(photo, image, recipe.whole_share, tf.random.fold_in(seed, 6))
     image = tf.image.stateless_random_flip_left_right(image, seeds[1])
     if recipe.color:
         image = _jitter_color(image, recipe.color, seeds[2:5])
@@ -63,6 +65,19 @@ def _resized_crop(photo: tf.Tensor, image_size: int, smallest: float, seed: tf.T
     crop = tf.slice(photo, begin, size)
     image = tf.image.resize(crop, (image_size, image_size), antialias=True)
     return tf.ensure_shape(image, (image_size, image_size, 3))
+
+
+def _sometimes_whole(photo: tf.Tensor, crop: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
+    """In place of the crop, with this chance, the whole photograph: half squashed, half between bars."""
+    size = crop.shape[0]
+    draw = tf.random.stateless_uniform((), seed)
+    return tf.cond(
+        draw < share / 2,
+        lambda: tf.image.resize(photo, (size, size), antialias=True),
+        lambda: tf.cond(
+            draw < share, lambda: tf.image.resize_with_pad(photo, size, size, antialias=True), lambda: crop
+        ),
+    )
 
 
 def _jitter_color(image: tf.Tensor, strength: float, seeds: tf.Tensor) -> tf.Tensor:

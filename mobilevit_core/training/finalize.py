@@ -16,7 +16,9 @@ from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.evaluation.calibration import (
     expected_calibration_error,
     fit_temperature,
+    fold_shift,
     fold_temperature,
+    with_shift,
     with_temperature,
 )
 from mobilevit_core.images.preprocessing import ResizeRule
@@ -72,11 +74,22 @@ def bundle_model(
 def _calibrate(
     model: keras.Model, photos: Sequence[LabelledPhoto], rule: ResizeRule, other: int | None
 ) -> dict[str, Any]:
-    """Scales the classifier by a temperature; returns the manifest's `calibration` and `rejection`."""
+    """Calibrates the classifier itself; returns the manifest's `calibration` and `rejection`.
+
+    First "none of these" is shifted until it is named for no more of the known than the rejection rule
+    allows, so that every program that takes the most probable class rejects alike. Then all logits are
+    scaled by the temperature, which changes no answer.
+    """
     if not photos:
         return {}
     labels = np.array([photo.label for photo in photos])
+    known = labels != (-1 if other is None else other)  # the rule is fitted on what shows one of the classes
     before = model.predict(tensors(photos, rule), batch_size=16, verbose=0)
+    shift = None
+    if other is not None and known.any():
+        shift = RejectionRule.fit_shift(before[known], other)
+        fold_shift(model, other, shift)
+        before = with_shift(before, other, shift)
     temperature = fit_temperature(before, labels)
     fold_temperature(model, temperature)
     after = with_temperature(before, temperature)
@@ -88,7 +101,8 @@ def _calibrate(
             "after": expected_calibration_error(after, labels),
         },
     }
-    known = labels != (-1 if other is None else other)  # the rule is fitted on what shows one of the classes
+    if shift is not None:
+        calibration["none_of_these_shift"] = shift
     return {"calibration": calibration, "rejection": RejectionRule.fit(after[known], other)}
 
 

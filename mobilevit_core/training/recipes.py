@@ -107,11 +107,15 @@ class Recipe:
         crop: "random_resized" (random area and aspect) or "random_fixed" (squash to 35/32 of the size,
             random crop: the example's).
         crop_scale: smallest share of the photograph's area in a random_resized crop.
+        whole_share: share of the training pictures that show the whole photograph in place of a crop, half
+            of them squashed to the square, half between black bars.
         color: strength of brightness, contrast and saturation jitter, 0 for none.
         degrade: chance of each of: out of focus, too dark or bright, tinted, grey; 0 for none.
         mix: share of the batches that MixUp or CutMix blends.
         ema_decay: decay per step of the EMA of the weights, 0 for none. With it, validation and the
             finished model use it.
+        start_share: share of the starting weights in the finished model's, 0 for none. A mean of the two
+            keeps more of what the start knew (Wortsman et al. 2022, "WiSE-FT").
         distillation_weight: share of the targets that comes from teachers, where there are any.
         balance: "classes" draws all classes alike often, "none" every photograph, "auto" balances the
             classes where the largest has more than three times the photographs of the smallest.
@@ -142,10 +146,12 @@ class Recipe:
     label_smoothing: float = 0.1
     crop: str = "random_resized"
     crop_scale: float = 0.3
+    whole_share: float = 0
     color: float = 0.3
     degrade: float = 0
     mix: float = 0.3
     ema_decay: float = 0.998
+    start_share: float = 0
     distillation_weight: float = 0.5
     balance: str = "auto"
     other_share: float = 0.3
@@ -167,7 +173,8 @@ class Recipe:
         for name in ("warmup_epochs", "weight_decay", "clip_norm", "epoch_photos", "seed"):
             if not 0 <= getattr(self, name) < 2**31:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more, and under 2^31.")
-        for name in ("label_smoothing", "mix", "ema_decay", "color", "degrade", "distillation_weight"):
+        shares = ("label_smoothing", "mix", "ema_decay", "start_share", "distillation_weight", "whole_share")
+        for name in (*shares, "color", "degrade"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
         if not 0 < self.other_share < 1:

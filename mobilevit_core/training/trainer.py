@@ -151,7 +151,19 @@ def train(
     finally:
         shutil.rmtree(run.cache, ignore_errors=True)
     state.copy_kept_weights(model)
+    if start and recipe.start_share:
+        _mix_start_in(model, start, dataset.class_names, recipe.start_share)
     return model
+
+
+def _mix_start_in(model: keras.Model, start: Start, class_names: tuple[str, ...], share: float) -> None:
+    """Moves all weights that the start has towards the start's; a class that is new to it stays as trained."""
+    trained = model.get_weights()
+    start.copy_to(model, class_names)
+    mixed = [
+        (1 - share) * ours + share * theirs for ours, theirs in zip(trained, model.get_weights(), strict=True)
+    ]
+    model.set_weights(mixed)
 
 
 def _steps(dataset: PhotoDataset, recipe: Recipe) -> int:

@@ -135,7 +135,7 @@ class ReleasedStart:
 
 @dataclass(frozen=True)
 class StartingWeights:
-    """The weights of a bundle; the classifier is replaced unless the classes are the same.
+    """The weights of a bundle; the classifier is replaced unless its classes are all wanted.
 
     Args:
         bundle: an opened bundle with Keras weights.
@@ -180,14 +180,17 @@ class StartingWeights:
 
         Args:
             model: a model of `create_mobilevit`, of any image size and number of classes.
-            class_names: of the model; where they are not the bundle's, in any order, its classifier stays
-                fresh.
+            class_names: of the model. Its classifier keeps what the bundle knows of them where all of the
+                bundle's classes are among them, and else stays fresh.
         """
         theirs = self.bundle.manifest.class_names
         for layer in load_keras(self.bundle.weights("keras")).layers:
-            weights = layer.get_weights()
-            if layer.name == HEAD and self.knows(class_names):
-                order = [theirs.index(name) for name in class_names]
-                weights = [weight[..., order] for weight in weights]
-            if weights and (layer.name != HEAD or self.knows(class_names)):
-                model.get_layer(layer.name).set_weights(weights)
+            weights, own = layer.get_weights(), model.get_layer(layer.name)
+            if layer.name != HEAD:
+                own.set_weights(weights)
+            elif set(theirs) <= set(class_names):
+                places = [class_names.index(name) for name in theirs]
+                fresh = own.get_weights()
+                for new, old in zip(fresh, weights, strict=True):
+                    new[..., places] = old
+                own.set_weights(fresh)
