@@ -157,7 +157,7 @@ def train(
 
 
 def _mix_start_in(model: keras.Model, start: Start, class_names: tuple[str, ...], share: float) -> None:
-    """Moves the weights that the start has towards the start's; a class that is new to it stays as trained."""
+    """Moves the weights that the start has towards its own; a class that is new to it stays as trained."""
     trained = model.get_weights()
     start.copy_to(model, class_names)
     mixed = [

@@ -63,7 +63,7 @@ REAL_VENDOR = "qualcomm"
 def faked(
     page: "Page", right: int = 10**6, vendor: str | None = REAL_VENDOR, wasm: int = 25, webgpu: int = 0
 ) -> None:
-    """Gives the page a LiteRT.js whose WebGPU is right for so many runs, and each engine's milliseconds a run."""
+    """Gives the page a LiteRT.js whose WebGPU is right for so many runs; each engine takes so many ms."""
     plan = json.dumps({"right": right, "wasm": wasm, "webgpu": webgpu})
     page.route(
         "**/@litertjs/core/dist/index.js",
