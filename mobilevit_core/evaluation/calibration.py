@@ -1,8 +1,12 @@
 """Probabilities that mean what they say: temperature scaling, and how far off they are."""
 
-import keras
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from scipy.optimize import minimize_scalar
+
+from mobilevit_core.bundle.rejection import RejectionRule
 
 BINS = 15
 TEMPERATURES = (0.25, 4.0)  # what the fit may choose from
@@ -10,6 +14,72 @@ TEMPERATURES = (0.25, 4.0)  # what the fit may choose from
 # right, the likelihood alone would make every answer certain.
 PRIOR = 0.5
 SMALLEST = 1e-12  # probabilities are kept over it before a logarithm
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is folded into a classifier, so that every program that runs it gives the same answers.
+
+    First the logit of "none of these" is shifted until that class is named for no more of the known than
+    the rejection rule allows. Then all logits are divided by the temperature, which changes no answer.
+
+    Attributes:
+        temperature: over 1 where the network is too sure.
+        shift: what is taken off the logit of "none of these"; None where there is no such class.
+        other: index of that class.
+    """
+
+    temperature: float
+    shift: float | None = None
+    other: int | None = None
+
+    @classmethod
+    def fit(cls, probabilities: np.ndarray, labels: np.ndarray, other: int | None = None) -> "Calibration":
+        """Fits both.
+
+        Args:
+            probabilities: of the uncalibrated network, (photos, classes).
+            labels: int (photos,), of photographs that were not trained on.
+            other: index of the class "none of these", None where there is none.
+        """
+        known = labels != other
+        shift = None
+        if other is not None and known.any():
+            shift = RejectionRule.fit_shift(probabilities[known], other)
+            probabilities = with_shift(probabilities, other, shift)
+        return cls(fit_temperature(probabilities, labels), shift, other)
+
+    def apply(self, probabilities: np.ndarray) -> np.ndarray:
+        """The calibrated network's probabilities, from the uncalibrated one's: (photos, classes)."""
+        if self.shift is not None:
+            probabilities = with_shift(probabilities, self.other, self.shift)
+        return with_temperature(probabilities, self.temperature)
+
+    def fold(self, kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The calibrated classifier's kernel (features, classes) and bias (classes,)."""
+        bias = bias.copy()
+        if self.shift is not None:
+            bias[self.other] -= self.shift
+        return kernel / self.temperature, bias / self.temperature
+
+    def to_json(self, calibrated: np.ndarray, labels: np.ndarray, fitted_on: str) -> dict[str, Any]:
+        """The manifest's section.
+
+        Args:
+            calibrated: probabilities of the photographs that it was fitted on, (photos, classes).
+            labels: of the same, int (photos,).
+            fitted_on: which photographs these are, for people.
+        """
+        before = with_temperature(calibrated, 1 / self.temperature)
+        return {
+            "temperature": self.temperature,
+            **({} if self.shift is None else {"none_of_these_shift": self.shift}),
+            "fitted_on": fitted_on,
+            "expected_calibration_error": {
+                "before": expected_calibration_error(before, labels),
+                "after": expected_calibration_error(calibrated, labels),
+            },
+        }
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -42,20 +112,6 @@ def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarra
     logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST)) / temperature
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return raised / raised.sum(axis=1, keepdims=True)
-
-
-def fold_temperature(model: keras.Model, temperature: float) -> None:
-    """Divides the classifier's kernel and bias, so that every runtime gives calibrated probabilities."""
-    head = model.get_layer("logits")
-    head.set_weights([weight / temperature for weight in head.get_weights()])
-
-
-def fold_shift(model: keras.Model, index: int, shift: float) -> None:
-    """Takes a number off one class's logit, so that every runtime gives the shifted probabilities."""
-    head = model.get_layer("logits")
-    kernel, bias = head.get_weights()
-    bias[index] -= shift
-    head.set_weights([kernel, bias])
 
 
 def with_shift(probabilities: np.ndarray, index: int, shift: float) -> np.ndarray:

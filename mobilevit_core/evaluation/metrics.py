@@ -53,6 +53,18 @@ class Evaluation:
         return float((self.answers == self.labels)[self.wanted].mean())
 
     @property
+    def closed_set_accuracy(self) -> float:
+        """The same where one of the classes must be named, "none of these" left aside.
+
+        It is what a network without that class is measured by.
+        """
+        if self.other is None:
+            return self.accuracy
+        known = self.probabilities[self.wanted].copy()
+        known[:, self.other] = -1
+        return float((known.argmax(axis=1) == self.labels[self.wanted]).mean())
+
+    @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the accuracy."""
         right = (self.answers == self.labels)[self.wanted]
@@ -70,6 +82,7 @@ class Evaluation:
             "photos": int(self.wanted.sum()),
             "accuracy": self.accuracy,
             "interval_95": list(self.interval),
+            "closed_set_accuracy": self.closed_set_accuracy,
             "expected_calibration_error": expected_calibration_error(self.probabilities, self.labels),
             "per_class": {
                 name: {"precision": float(p), "recall": float(r), "photos": int(n)}

@@ -13,15 +13,9 @@ from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.conversion.export import CHECK_PHOTOS, Pictures, tensors, write_exported
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Provenance
-from mobilevit_core.evaluation.calibration import (
-    expected_calibration_error,
-    fit_temperature,
-    fold_shift,
-    fold_temperature,
-    with_shift,
-    with_temperature,
-)
+from mobilevit_core.evaluation.calibration import Calibration
 from mobilevit_core.images.preprocessing import ResizeRule
+from mobilevit_core.models.released_weights import HEAD
 from mobilevit_core.training.recipes import Recipe
 
 
@@ -42,11 +36,11 @@ def bundle_model(
 
     Args:
         folder: where; must not exist.
-        model: the trained model at the recipe's image size; its classifier is scaled by the temperature.
+        model: the trained model at the recipe's image size; its classifier is calibrated.
         dataset: its validation split is what temperature and threshold are fitted on and exports are
             compared on.
         recipe: of the run.
-        seen: the photographs that went into the weights.
+        provenance: the photographs that went into the weights.
         origin: `start` and `teachers` of the manifest: what other trainings went into the weights.
         history: CSV of the training, copied into the bundle.
         trained_on: the description of the data, where some of it is no longer there; the data set's own by
@@ -74,36 +68,25 @@ def bundle_model(
 def _calibrate(
     model: keras.Model, photos: Sequence[LabelledPhoto], rule: ResizeRule, other: int | None
 ) -> dict[str, Any]:
-    """Calibrates the classifier itself; returns the manifest's `calibration` and `rejection`.
-
-    First "none of these" is shifted until it is named for no more of the known than the rejection rule
-    allows, so that every program that takes the most probable class rejects alike. Then all logits are
-    scaled by the temperature, which changes no answer.
-    """
+    """Calibrates the model's classifier; returns the manifest's `calibration` and `rejection`."""
     if not photos:
         return {}
     labels = np.array([photo.label for photo in photos])
-    known = labels != (-1 if other is None else other)  # the rule is fitted on what shows one of the classes
     before = model.predict(tensors(photos, rule), batch_size=16, verbose=0)
-    shift = None
-    if other is not None and known.any():
-        shift = RejectionRule.fit_shift(before[known], other)
-        fold_shift(model, other, shift)
-        before = with_shift(before, other, shift)
-    temperature = fit_temperature(before, labels)
-    fold_temperature(model, temperature)
-    after = with_temperature(before, temperature)
-    calibration = {
-        "temperature": temperature,
-        "fitted_on": f"{len(photos)} photographs of the validation split",
-        "expected_calibration_error": {
-            "before": expected_calibration_error(before, labels),
-            "after": expected_calibration_error(after, labels),
-        },
+    calibration = Calibration.fit(before, labels, other)
+    fold_calibration(model, calibration)
+    after, known = calibration.apply(before), labels != other
+    where = f"{len(photos)} photographs of the validation split"
+    return {
+        "calibration": calibration.to_json(after, labels, where),
+        "rejection": RejectionRule.fit(after[known], other),
     }
-    if shift is not None:
-        calibration["none_of_these_shift"] = shift
-    return {"calibration": calibration, "rejection": RejectionRule.fit(after[known], other)}
+
+
+def fold_calibration(model: keras.Model, calibration: Calibration) -> None:
+    """Gives the model the calibrated classifier."""
+    head = model.get_layer(HEAD)
+    head.set_weights(calibration.fold(*head.get_weights()))
 
 
 def _pictures(dataset: PhotoDataset, rule: ResizeRule) -> Pictures:

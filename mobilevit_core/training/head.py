@@ -33,11 +33,7 @@ from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.data.provenance import DIGITS, RECORDED_SPLITS, Provenance
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.calibration import (
-    expected_calibration_error,
-    fit_temperature,
-    with_temperature,
-)
+from mobilevit_core.evaluation.calibration import Calibration
 from mobilevit_core.evaluation.metrics import Evaluation
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import PhotoSource
@@ -71,7 +67,7 @@ class FittedHead:
         examples: the photographs, without repetitions.
         evaluation: by cross-validation: every photograph answered by a classifier that never saw it.
         strength: scikit-learn's C of the regression; larger is less regularized.
-        temperature: by which the logits were divided.
+        calibration: what the classifier was calibrated by.
         seconds: for all of it.
         seed: of the folds.
         seen: the photographs that went into it, and into the network before.
@@ -83,7 +79,7 @@ class FittedHead:
     examples: tuple[Example, ...] = field(repr=False)
     evaluation: Evaluation = field(repr=False)
     strength: float
-    temperature: float
+    calibration: Calibration
     seconds: float
     seed: int
     provenance: Provenance = field(repr=False)
@@ -135,8 +131,8 @@ class FittedHead:
     def _manifest(self) -> Manifest:
         after = self.evaluation
         other = len(self.class_names) - 1 if self.other_class else None
-        known = after.labels != (-1 if other is None else other)
-        before = with_temperature(after.probabilities, 1 / self.temperature)
+        known = after.labels != other
+        where = f"{len(self.examples)} photographs by cross-validation"
         figures = {
             "data": self.data["name"],
             "split_scheme": self.data["split_scheme"],
@@ -153,14 +149,7 @@ class FittedHead:
             data=self.data,
             start=self.network.origin,
             metrics={CROSS_VALIDATION: figures},
-            calibration={
-                "temperature": self.temperature,
-                "fitted_on": f"{len(self.examples)} photographs by cross-validation",
-                "expected_calibration_error": {
-                    "before": expected_calibration_error(before, after.labels),
-                    "after": expected_calibration_error(after.probabilities, after.labels),
-                },
-            },
+            calibration=self.calibration.to_json(after.probabilities, after.labels, where),
             rejection=RejectionRule.fit(after.probabilities[known], other),
             other_class=self.other_class,
         )
@@ -216,16 +205,15 @@ def fit_head(
         method="predict_proba",
     )
     head.fit(features, labels)
-    temperature = fit_temperature(before, labels)
-    kernel, bias = _dense_weights(head)
+    calibration = Calibration.fit(before, labels, other)
     return FittedHead(
-        model=_with_classifier(network.model, kernel / temperature, bias / temperature),
+        model=_with_classifier(network.model, *calibration.fold(*_dense_weights(head))),
         network=network,
         data=data,
         examples=examples,
-        evaluation=Evaluation(class_names, labels, with_temperature(before, temperature), other),
+        evaluation=Evaluation(class_names, labels, calibration.apply(before), other),
         strength=float(np.ravel(head[-1].C_)[0]),
-        temperature=temperature,
+        calibration=calibration,
         seconds=time.perf_counter() - start,
         seed=seed,
         provenance=Provenance.joined([own, *network.provenance]),

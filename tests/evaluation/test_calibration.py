@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
+from mobilevit_core.bundle.rejection import FALSE_ALARMS
 from mobilevit_core.evaluation.calibration import (
+    Calibration,
     expected_calibration_error,
     fit_temperature,
-    fold_temperature,
     reliability,
     with_temperature,
 )
 from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.training.finalize import fold_calibration
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -56,11 +58,27 @@ def test_an_inverse_temperature_undoes_it() -> None:
     assert np.allclose(with_temperature(with_temperature(answers, 2.5), 1 / 2.5), answers, atol=1e-9)
 
 
-def test_the_classifier_carries_the_temperature() -> None:
+@pytest.mark.parametrize("shift", [None, 1.5])
+def test_the_classifier_carries_it(shift: float | None) -> None:
+    calibration = Calibration(0.25, shift, 2)
     model = create_mobilevit(num_classes=3, image_size=64)
     images = np.random.default_rng(2).uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
     before = model.predict(images, verbose=0)
-    fold_temperature(model, 0.25)
+    fold_calibration(model, calibration)
     after = model.predict(images, verbose=0)
     assert np.abs(after - before).max() > 1e-3
-    assert np.allclose(after, with_temperature(before, 0.25), atol=1e-5)
+    assert np.allclose(after, calibration.apply(before), atol=1e-5)
+
+
+def test_none_of_these_is_named_for_the_stated_share_of_the_known() -> None:
+    random = np.random.default_rng(3)
+    logits = random.normal(size=(2000, 3)) + 3 * np.eye(3)[np.repeat([0, 1], 1000)]
+    logits[:, 2] += 2  # the network says "none of these" too often
+    labels = np.repeat([0, 1], 1000)
+    fitted_on, others = np.arange(0, 2000, 2), np.arange(1, 2000, 2)
+    answers = softmax(logits)
+    calibration = Calibration.fit(answers[fitted_on], labels[fitted_on], other=2)
+    assert (answers[others].argmax(axis=1) == 2).mean() > 0.2
+    named = (calibration.apply(answers)[others].argmax(axis=1) == 2).mean()
+    assert named == pytest.approx(FALSE_ALARMS, abs=0.02)
+    assert Calibration.fit(answers[fitted_on], labels[fitted_on]).shift is None

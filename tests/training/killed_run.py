@@ -69,7 +69,7 @@ def arrange_death(moment: str) -> None:
     elif moment == "epoch done":
         facts.on_epoch_begin = dying_at(facts.on_epoch_begin, 2)
     elif moment == "calibration":
-        finalize.fold_temperature = dying_at(finalize.fold_temperature, 1, after=True)
+        finalize.fold_calibration = dying_at(finalize.fold_calibration, 1, after=True)
     elif moment == "bundle half written":
         export.write_tflite_formats = dying_at(export.write_tflite_formats, 1, after=True)
     elif moment == "bundle written, not measured":

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.data.dataset import NONE_OF_THESE
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.training.distillation import Teachers
@@ -23,6 +24,18 @@ def test_labels_are_blended_with_the_teachers_answers(small_bundle: Bundle) -> N
     assert np.array_equal(same, images)
     assert np.allclose(targets, 0.75 * labels + 0.25 * answers[:, ::-1], atol=1e-5)
     assert np.abs(targets - labels).max() > 0.05
+
+
+def test_a_teacher_says_nothing_of_other_things(small_bundle: Bundle) -> None:
+    images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    answers = load_keras(small_bundle.weights("keras")).predict(images, verbose=0)
+    none = np.float32([0, 0, 0, 1])
+    labels = np.stack([none, 0.25 * none + 0.75 * np.eye(4, dtype=np.float32)[1]])  # the second is a blend
+    teachers = Teachers([small_bundle], (*small_bundle.manifest.class_names, NONE_OF_THESE), other=3)
+    ((_, targets),) = teachers.blend(tf.data.Dataset.from_tensors((images, labels)), 64, share=0.5)
+    assert np.allclose(targets[0], none)
+    of_teacher = np.append(0.75 * answers[1], 0.25)
+    assert np.allclose(targets[1], 0.5 * labels[1] + 0.5 * of_teacher, atol=1e-5)
 
 
 def test_a_teacher_of_other_classes_is_refused(small_bundle: Bundle) -> None:

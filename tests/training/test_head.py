@@ -84,7 +84,7 @@ def test_the_layer_is_what_scikit_learn_fitted(network: Network, classes: int) -
     features = cache.features(network, fitted.examples)
     labels = np.array([example.label for example in fitted.examples])
     regression = head._regression(5, fitted.seed).fit(features, labels)
-    logits = np.log(regression.predict_proba(features)) / fitted.temperature
+    logits = np.log(regression.predict_proba(features)) / fitted.calibration.temperature
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     actual = np.stack([fitted.probabilities(example.source) for example in fitted.examples])
     assert np.allclose(actual, expected, atol=1e-4)

@@ -86,6 +86,7 @@ def test_a_rejected_photograph_is_a_mistake() -> None:
     result = Evaluation(("cat", "dog", NONE_OF_THESE), labels, np.eye(3)[answers], other=2)
     assert result.accuracy == pytest.approx(2 / 3)
     figures = result.to_json()
+    assert figures["closed_set_accuracy"] == 1  # the cat that is called none of these is a cat before a dog
     assert figures["photos"] == 3 and figures["per_class"]["cat"]["recall"] == 0.5
     assert figures["other"] == {"photos": 3, "found": pytest.approx(2 / 3)}
 

@@ -14,7 +14,7 @@ from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder
-from mobilevit_core.training.trainer import train_bundle
+from mobilevit_core.training.trainer import train, train_bundle
 from mobilevit_core.training.transfer import StartingWeights
 from tests.drawing import draw_folder
 
@@ -40,6 +40,32 @@ def test_all_layers_but_the_classifier_are_taken_over(
         pairs = zip(layer.get_weights(), source.get_layer(layer.name).get_weights(), strict=True)
         equal = all(a.shape == b.shape and np.array_equal(a, b) for a, b in pairs)
         assert equal == (same_head or layer.name != "logits")
+
+
+def test_a_classifier_keeps_its_classes_where_another_is_added(small_bundle: Bundle) -> None:
+    names = small_bundle.manifest.class_names
+    model = create_mobilevit(num_classes=4, image_size=64)
+    fresh = model.get_layer("logits").get_weights()
+    StartingWeights(small_bundle).copy_to(model, (names[2], "extra", *names[:2]))
+    source = load_keras(small_bundle.weights("keras")).get_layer("logits").get_weights()
+    for given, theirs, before in zip(model.get_layer("logits").get_weights(), source, fresh, strict=True):
+        assert np.array_equal(given[..., [2, 3, 0]], theirs)
+        assert np.array_equal(given[..., 1], before[..., 1])
+
+
+def test_the_start_has_its_share_in_the_finished_weights(
+    small_bundle: Bundle, small_recipe: Recipe, photo_folder: Path, tmp_path: Path
+) -> None:
+    dataset, start = load_dataset(str(photo_folder)), StartingWeights(small_bundle)
+    recipe = replace(small_recipe, stages=((64, 1),))
+    run = RunFolder(tmp_path)
+    trained = train(dataset, recipe, run, start).get_weights()
+    # The same run, finished already: its newest checkpoint is taken.
+    mixed = train(dataset, replace(recipe, start_share=0.25), run, start).get_weights()
+    theirs = load_keras(small_bundle.weights("keras")).get_weights()
+    assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(trained, theirs, strict=True))
+    for ours, own, start_weights in zip(mixed, trained, theirs, strict=True):
+        assert np.allclose(ours, 0.75 * own + 0.25 * start_weights, atol=1e-6)
 
 
 def test_another_network_is_refused(small_bundle: Bundle, small_recipe: Recipe) -> None:

@@ -1,0 +1,33 @@
+"""What augmentation shows of a photograph."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mobilevit_core.training.augmentation import augment
+from mobilevit_core.training.recipes import Recipe
+
+PLAIN = Recipe(color=0, degrade=0, crop_scale=0.1)
+
+
+def shown(recipe: Recipe, count: int = 60) -> np.ndarray:
+    """Pictures (count, 32, 32, 3) of one photograph: red on its left edge, blue on its right, green between."""
+    photo = np.zeros((50, 100, 3), np.uint8)
+    photo[:, :20, 0], photo[:, 20:80, 1], photo[:, 80:, 2] = 255, 255, 255
+    return np.stack([augment(tf.constant(photo), 32, recipe, tf.constant([0, n])) for n in range(count)])
+
+
+def has_both_edges(pictures: np.ndarray) -> np.ndarray:
+    """Whether red and blue are in each picture: boolean (count,)."""
+    return (pictures[..., 0].max(axis=(1, 2)) > 200) & (pictures[..., 2].max(axis=(1, 2)) > 200)
+
+
+def test_a_share_of_the_pictures_shows_the_whole_photograph() -> None:
+    assert has_both_edges(shown(PLAIN)).mean() < 0.5
+    whole = shown(replace(PLAIN, whole_share=1))
+    assert has_both_edges(whole).all()
+    barred = (whole[:, 0] == 0).all(axis=(1, 2))  # the first row is black where there are bars
+    assert barred.mean() == pytest.approx(0.5, abs=0.2)
+    assert np.array_equal(whole[barred][0, 8:24].max(axis=2), np.full((16, 32), 255))  # 2 to 1, not squashed
