@@ -4,13 +4,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mobilevit_core import messages
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import ALL, SPLIT_SCHEMES, SPLITS, PhotoDataset
 from mobilevit_core.data.loading import load_dataset, load_described
 from mobilevit_core.errors import UserError
+
+if TYPE_CHECKING:
+    from mobilevit_core.inference.classifier import Classifier
 
 EVALUATED_SPLITS = (*SPLITS, ALL)
 
@@ -56,7 +59,8 @@ def evaluate(
         record: store the figures in `bundle.json` and a page in the bundle's `report/`.
         ood: folders or names in tensorflow-datasets whose photographs show none of the classes
             (out-of-distribution); how many of each are rejected comes under "rejection".
-        all_formats: also compare parity, size, latency, load time and memory of all formats; records.
+        all_formats: also compare parity, size, latency, load time and memory of all formats; implies
+            `record`.
 
     Returns:
         The figures.
@@ -78,8 +82,10 @@ def evaluate(
     if not data and not split_scheme:
         _warn_of_changes(dataset, manifest.data, split)
     from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
+    from mobilevit_core.inference.classifier import load_formats
 
-    evaluations = evaluate_formats(opened, dataset, split, names)
+    classifiers = load_formats(opened, names)
+    evaluations = evaluate_formats(classifiers, dataset, split)
     figures = figures_of(evaluations, dataset, split, opened.provenance)
     if all_formats:
         from mobilevit_core.evaluation.format_comparison import compare_formats
@@ -87,9 +93,11 @@ def evaluate(
         messages.say("Measuring latency and memory of every weight format ...")
         figures["comparison"] = compare_formats(opened, evaluations)
     if ood:
-        figures["rejection"] = _rejection(opened, evaluations, ood)
+        from mobilevit_core.evaluation.ood_sources import rejection_by_source
+
+        figures["rejection"] = rejection_by_source(classifiers[0], evaluations[names[0]], ood)
     warn_of_provenance(figures)
-    page = record_report(opened, dataset, split, evaluations, figures) if record else None
+    page = record_report(classifiers[0], dataset, split, evaluations, figures) if record else None
     return Evaluated(figures, page)
 
 
@@ -102,16 +110,8 @@ def _warn_of_changes(dataset: PhotoDataset, trained: Mapping[str, Any], split: s
     if before is not None and found != before:
         messages.warn(
             f"the {split} split has {found} photographs, it had {before} when the bundle was trained: the "
-            "data have changed since, or some are not here."
+            "data have changed since, or some are missing here."
         )
-
-
-def _rejection(bundle: Bundle, evaluations: Mapping[str, Any], ood: Sequence[str]) -> dict[str, Any]:
-    from mobilevit_core.evaluation.ood_sources import rejection_by_source
-    from mobilevit_core.inference.classifier import load_classifier
-
-    format, known = next(iter(evaluations.items()))
-    return rejection_by_source(load_classifier(bundle.folder, format), known, ood)
 
 
 def _check(split: str, format: str | None, record: bool, all_formats: bool, other_data: bool) -> None:
@@ -130,7 +130,7 @@ def _check(split: str, format: str | None, record: bool, all_formats: bool, othe
 
 
 def record_report(
-    bundle: Bundle,
+    classifier: "Classifier",
     dataset: PhotoDataset,
     split: str,
     evaluations: dict[str, Any],
@@ -139,7 +139,7 @@ def record_report(
     """Writes the report into a bundle and the figures into its manifest.
 
     Args:
-        bundle: an opened bundle.
+        classifier: with the first of the evaluated formats, which stands for the bundle's weights.
         dataset: what the evaluations were made on.
         split: of the evaluations.
         evaluations: weight format -> `metrics.Evaluation`.
@@ -151,15 +151,15 @@ def record_report(
     from mobilevit_core.evaluation.report import write_report
 
     messages.say("Measuring robustness and pictures of something else for the report ...")
-    page = write_report(bundle, dataset, split, evaluations, figures)
-    bundle.record_metrics(split, figures)
+    page = write_report(classifier, dataset, split, evaluations, figures)
+    classifier.bundle.record_metrics(split, figures)
     return page
 
 
 def unknown(
     bundle: str | os.PathLike[str], data: str, split: str = "test", format: str | None = None
 ) -> tuple[PhotoDataset, dict[str, dict[str, float]]]:
-    """How well photographs of classes that a bundle does not know are told from those that it knows.
+    """How well photographs of classes that a bundle does not know are told apart from those that it knows.
 
     Args:
         bundle: its folder.
@@ -196,12 +196,13 @@ def warn_of_provenance(figures: Mapping[str, Any]) -> None:
     """Says so where the bundle has seen photographs that it is evaluated on."""
     provenance, split = figures["provenance"], figures["split"]
     if provenance is None:
-        text = "the bundle does not tell which photographs it was trained on; these may be among them."
+        text = "the bundle does not say which photographs it was trained on; these may be among them."
     elif provenance["trained_on"] and split != "train":
         trained_on = provenance["trained_on"]
-        text = f"{trained_on} of these photographs were trained on; the accuracy flatters the bundle."
+        text = f"{trained_on} of these photographs were trained on; the accuracy looks better than it is."
     elif provenance["chosen_by"] and split not in ("train", "validation"):
-        text = f"something was chosen by {provenance['chosen_by']} of these photographs (temperature, epoch)."
+        chosen_by = provenance["chosen_by"]
+        text = f"{chosen_by} of these photographs were used to choose something (temperature, epoch)."
     else:
         return
     messages.warn(text)

@@ -87,8 +87,8 @@ def train(
 ) -> Trained:
     """Trains on photographs, exports, evaluates and writes the report.
 
-    Everything that is not said is chosen and explained on standard error. Stopped at any time, the same call
-    goes on after the last finished epoch; finished, it returns what is there.
+    Whatever is not set is chosen and explained on standard error. If it is stopped, the same call
+    continues after the last finished epoch; once finished, it returns what is there.
 
     Args:
         data: a folder with one subfolder per class, a zip or CSV file, a name in tensorflow-datasets, or
@@ -281,17 +281,19 @@ def _measured(
         figures = bundle.manifest.metrics[split]
         return Trained(bundle, figures, split, _page(bundle), tuple(refused), dataset)
     from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
+    from mobilevit_core.inference.classifier import load_formats
     from mobilevit_core.training.answers import write_answers
 
+    classifiers = load_formats(bundle, ("keras",) if crossed else bundle.expected)
     if crossed:
         evaluations = {"keras": crossed}
         provenance = None if before is None else Provenance.joined(before)
     else:
         messages.say(f"Measuring accuracy on the {split} split ...")
-        evaluations = evaluate_formats(bundle, dataset, split, bundle.expected)
+        evaluations = evaluate_formats(classifiers, dataset, split)
         provenance = bundle.provenance
     figures = figures_of(evaluations, dataset, split, provenance)
     warn_of_provenance(figures)
     write_answers(run.path, split, dataset.split(split), next(iter(evaluations.values())))
-    page = record_report(bundle, dataset, split, evaluations, figures)
+    page = record_report(classifiers[0], dataset, split, evaluations, figures)
     return Trained(bundle, figures, split, page, tuple(refused), dataset)

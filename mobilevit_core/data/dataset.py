@@ -130,6 +130,8 @@ class PhotoDataset:
         other_class: "none of these" where that is the last class, None where there is no such class.
         other_without: classes of the other sources that were left out by name.
         skipped: files that are not part of it.
+        copies: digest -> group, as `splitting.group_copies` found (near) copies when it was put together;
+            empty where nobody looked.
     """
 
     name: str
@@ -142,6 +144,7 @@ class PhotoDataset:
     other_class: str | None = None
     other_without: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    copies: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def other(self) -> int | None:

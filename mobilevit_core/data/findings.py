@@ -46,7 +46,8 @@ class Findings:
         photos = [photo for members in dataset.splits.values() for photo in members]
         copies, across = 0, ()
         if len(photos) <= MOST_COMPARED and all(photo.facts for photo in photos):
-            copies, across = _copies(photos)
+            known = all(photo.sha256 in dataset.copies for photo in photos)
+            copies, across = _copies(photos, dataset.copies if known else group_copies(photos))
         return cls(tuple(sorted(_sides(photos))), copies, across, dataset.unevenness)
 
     @property
@@ -55,7 +56,7 @@ class Findings:
         return int(statistics.median(self.sides)) if self.sides else None
 
     def sentences(self) -> list[str]:
-        """What there is to say, a sentence each."""
+        """What there is to say, one sentence per finding."""
         told = []
         if self.sides:
             told.append(
@@ -89,9 +90,10 @@ def _side(photo: LabelledPhoto) -> int:
     return min(picture.width, picture.height)
 
 
-def _copies(photos: Sequence[LabelledPhoto]) -> tuple[int, tuple[tuple[str, str], ...]]:
-    """How many photographs repeat one of their class, and pairs that stand in two."""
-    groups = group_copies(photos)
+def _copies(
+    photos: Sequence[LabelledPhoto], groups: Mapping[str, int]
+) -> tuple[int, tuple[tuple[str, str], ...]]:
+    """How many photographs repeat one of their class, and pairs that are in two."""
     members: dict[int, list[LabelledPhoto]] = defaultdict(list)
     for photo in photos:
         members[groups[photo.sha256]].append(photo)

@@ -50,7 +50,7 @@ def in_splits(
     seed: int,
     laid_out: bool,
 ) -> PhotoDataset:
-    """Divides what does not come in splits; nothing that looks alike may stand in two of them."""
+    """Divides what does not come in splits; photographs that look alike must not be in two of them."""
     origin, classes = str(folder), len(class_names)
     sources, other_class = (Source(origin),), None
     if any(photo.label == classes for members in photos.values() for photo in members):
@@ -73,10 +73,25 @@ def in_splits(
         train, notes = _without_copies(photos, groups)
         splits = {**photos, "train": train}
         return PhotoDataset(
-            origin, "folders", class_names, splits, notes, sources=sources, other_class=other_class
+            origin,
+            "folders",
+            class_names,
+            splits,
+            notes,
+            sources=sources,
+            other_class=other_class,
+            copies=groups,
         )
     splits = divide(everything, SPLIT_SCHEMES[split_scheme], seed, groups)
-    return PhotoDataset(origin, split_scheme, class_names, splits, sources=sources, other_class=other_class)
+    return PhotoDataset(
+        origin,
+        split_scheme,
+        class_names,
+        splits,
+        sources=sources,
+        other_class=other_class,
+        copies=groups,
+    )
 
 
 def _without_copies(
@@ -125,7 +140,7 @@ def _facts_of(photo: LabelledPhoto) -> Facts | Skipped:
 def without_contradictions(
     photos: dict[str, tuple[LabelledPhoto, ...]], reading: Reading
 ) -> dict[str, tuple[LabelledPhoto, ...]]:
-    """Leaves out photographs whose very file stands in two classes: nobody knows which is right."""
+    """Leaves out photographs whose file is in two classes: which one is right is unknown."""
     places: dict[str, list[LabelledPhoto]] = defaultdict(list)
     for members in photos.values():
         for photo in members:
@@ -137,7 +152,7 @@ def without_contradictions(
         return photos
     pairs = [" = ".join(photo.name for photo in same) for same in contradictory.values()]
     reading.notes.append(
-        f"{len(contradictory)} photographs stand in two classes and are left out of both: {some(pairs)}"
+        f"{len(contradictory)} photographs appear in two classes and are left out of both: {some(pairs)}"
     )
     for same in contradictory.values():
         for photo in same:

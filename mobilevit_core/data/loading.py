@@ -1,11 +1,10 @@
 """Where labelled photographs come from, and which of them are not trained on.
 
-tf_flowers or any other classification data set of tensorflow-datasets by name, a folder with one subfolder
-per class, a zip file of such a folder, or a CSV file of paths and labels; several of them together, too.
+A classification data set of tensorflow-datasets by name, a folder with one subfolder per class, a zip file of
+such a folder, or a CSV file of paths and labels; several of them together, too.
 Photographs are kept as they are stored (encoded bytes or a path).
 """
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any
 from mobilevit_core.data.archive import load_zip
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
+from mobilevit_core.data.curation import near_duplicates, suspect_labels
 from mobilevit_core.data.dataset import (
     ALL,
     JOINING,
@@ -31,12 +31,6 @@ from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
 from mobilevit_core.data.tfds import TFDS_NAME, load_tfds
 from mobilevit_core.data.union import add_other, merge, with_training_split, with_weights
 from mobilevit_core.errors import UserError
-
-TF_FLOWERS = Path(__file__).with_name("tf_flowers")
-NEAR_DUPLICATES = TF_FLOWERS / "near_duplicates.csv"
-# Photographs of tf_flowers whose label looks wrong to the eye (people, fields, other flowers); by digest.
-SUSPECT_LABELS = TF_FLOWERS / "suspect_labels.csv"
-
 
 LEAST = 5  # different photographs per class, to train on them
 FEW = 20  # training photographs per class; with fewer, a class is often missed
@@ -55,7 +49,7 @@ def load_dataset(
 ) -> PhotoDataset:
     """Loads a data set by folder or by its name in tensorflow-datasets, or several of them as one.
 
-    A photograph of the training split that also stands in another split, byte for byte or as a near copy, is
+    A photograph of the training split that is also in another split, byte for byte or as a near copy, is
     left out of training.
 
     Args:
@@ -67,8 +61,8 @@ def load_dataset(
             copy; for pretraining.
         without: classes to leave out whole, to see later how a model takes pictures of a kind that it has
             never seen.
-        keep_suspects: whether training photographs of tf_flowers whose label looks wrong are trained on;
-            the other splits always stay complete.
+        keep_suspects: whether photographs whose label is known to look wrong (`curation.suspect_labels`)
+            are trained on; the other splits always stay complete.
         other: folders or names whose photographs show none of the classes; they become the last class,
             "none of these", together with the subfolder of that name if there is one.
         other_without: classes of these that are left out; those with the name of a wanted class are anyway.
@@ -128,7 +122,7 @@ def load_described(
     )
     if not missing:
         return dataset
-    note = f"photographs of other things are not here, and not measured: {', '.join(missing)}"
+    note = f"photographs of other things are missing here, and not measured: {', '.join(missing)}"
     return replace(dataset, notes=(*dataset.notes, note))
 
 
@@ -276,18 +270,15 @@ def _complete(dataset: PhotoDataset) -> PhotoDataset:
 def _leave_out_duplicates(dataset: PhotoDataset) -> PhotoDataset:
     """Drops training photographs that are (nearly) the same as one in another split."""
     held_out = {p.sha256 for split, photos in dataset.splits.items() if split != "train" for p in photos}
-    with NEAR_DUPLICATES.open(newline="") as file:
-        for row in csv.DictReader(file):
-            pair = set(row.values())
-            if pair & held_out:
-                held_out |= pair
+    for pair in near_duplicates():
+        if pair & held_out:
+            held_out |= pair
     train = tuple(photo for photo in dataset.splits["train"] if photo.sha256 not in held_out)
     return with_training_split(dataset, train, "(nearly) the same as one of another split")
 
 
 def _leave_out_suspects(dataset: PhotoDataset) -> PhotoDataset:
-    with SUSPECT_LABELS.open(newline="") as file:
-        suspects = {row["sha256"] for row in csv.DictReader(file)}
+    suspects = suspect_labels()
     train = tuple(photo for photo in dataset.splits["train"] if photo.sha256 not in suspects)
     return with_training_split(dataset, train, "their label looks wrong (`suspect_labels.csv`)")
 

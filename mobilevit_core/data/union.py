@@ -80,7 +80,8 @@ def _without_straddling(dataset: PhotoDataset) -> PhotoDataset:
         for photo in photos
     }
     train = tuple(photo for photo in dataset.splits["train"] if groups[photo.sha256] not in held_out)
-    return with_training_split(dataset, train, "(nearly) the same as one that another source holds back")
+    reason = "(nearly) the same as one that another source holds back"
+    return with_training_split(replace(dataset, copies=groups), train, reason)
 
 
 def with_training_split(
@@ -103,7 +104,7 @@ def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Se
     number of every source, so that they don't drown the figures.
 
     Args:
-        dataset: the wanted classes, perhaps with an "none of these" of its own.
+        dataset: the wanted classes, perhaps with a "none of these" of its own.
         others: photographs of other things.
         without: names of classes of these that stay out.
 
@@ -235,7 +236,9 @@ def with_weights(dataset: PhotoDataset, weights: dict[str, float]) -> PhotoDatas
     }
     for name, weight in weights.items():
         if name not in known:
-            raise UserError(f"There is no source {name!r} to weigh. There are: {', '.join(known.values())}.")
+            raise UserError(
+                f"There is no source {name!r} to give a weight to. There are: {', '.join(known.values())}."
+            )
         if not 0 < weight < float("inf"):
             raise UserError(f"The weight of {name} is {weight:g}; it must be over 0.")
     by_data = {known[name]: weight for name, weight in weights.items()}

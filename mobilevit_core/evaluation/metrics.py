@@ -8,7 +8,6 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
-from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
@@ -16,7 +15,6 @@ from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.calibration import expected_calibration_error
 from mobilevit_core.inference.classifier import Classifier
-from mobilevit_core.inference.runtimes import load_runtime
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class Evaluation:
         }
 
     def _other_figures(self) -> dict[str, Any]:
-        """How many photographs of other things are called so, where there are any."""
+        """How many photographs of other things are rejected, where there are any."""
         others = self.answers[~self.wanted]
         if not len(others):
             return {}
@@ -126,13 +124,25 @@ def evaluate(classifier: Classifier, dataset: PhotoDataset, split: str) -> Evalu
     Raises:
         UserError: other classes, or no such split.
     """
-    return _evaluate_together([classifier], dataset, split)[classifier.format]
+    return evaluate_formats([classifier], dataset, split)[classifier.format]
 
 
-def _evaluate_together(
+def evaluate_formats(
     classifiers: Sequence[Classifier], dataset: PhotoDataset, split: str
 ) -> dict[str, Evaluation]:
-    """Weight formats of one bundle on the same photographs, each decoded once: format -> evaluation."""
+    """Weight formats of one bundle on the same photographs, each decoded once.
+
+    Args:
+        classifiers: of one bundle, as `load_formats` loads them.
+        dataset: with the same classes by name, in any order.
+        split: "train", "validation" or "test".
+
+    Returns:
+        Format -> evaluation.
+
+    Raises:
+        UserError: other classes, or no such split.
+    """
     manifest = classifiers[0].bundle.manifest
     translate = labels_for(dataset, manifest.class_names)
     photos: Sequence[LabelledPhoto] = dataset.split(split)
@@ -174,7 +184,7 @@ def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> d
 
 
 def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -> dict[str, dict[str, float]]:
-    """How well photographs of classes that the bundle does not know are told from those that it knows.
+    """How well photographs of classes that the bundle does not know are told apart from those it knows.
 
     Args:
         classifier: a loaded bundle with a rule for unknown pictures.
@@ -189,7 +199,7 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -
     """
     names, rule = classifier.bundle.manifest.class_names, classifier.bundle.manifest.rejection
     if not rule:
-        raise UserError(f"{classifier.bundle.folder} has no rule for unknown pictures; train it anew.")
+        raise UserError(f"{classifier.bundle.folder} has no rule for unknown pictures; train it again.")
     photos = dataset.split(split)
     tensors = in_order(
         lambda photo: classifier.tensor(photo.source, photo.name), photos, "Classifying photographs"
@@ -211,21 +221,6 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -
             "comes from: python -m mobilevit_core train --without CLASS"
         )
     return {name: separation(rule, np.concatenate(known), rows) for name, rows in unknown.items()}
-
-
-def evaluate_formats(
-    bundle: Bundle, dataset: PhotoDataset, split: str, names: Sequence[str]
-) -> dict[str, Evaluation]:
-    """Every named weight format on the same photographs.
-
-    Args:
-        bundle: an opened bundle.
-        dataset: with the same classes by name.
-        split: "train", "validation" or "test".
-        names: keys of `weight_formats.FORMATS`.
-    """
-    classifiers = [Classifier(bundle, name, load_runtime(bundle, name)) for name in names]
-    return _evaluate_together(classifiers, dataset, split)
 
 
 def figures_of(

@@ -27,7 +27,6 @@ from mobilevit_core.evaluation.robustness import evaluate_robustness
 from mobilevit_core.files import replacing, write_bytes, write_json
 from mobilevit_core.images.reading import read_photo
 from mobilevit_core.inference.classifier import Classifier
-from mobilevit_core.inference.runtimes import load_runtime
 
 ROBUSTNESS_SPLIT = "validation"  # the recipe may be chosen with it in mind, so never the test split
 MISTAKES = 24
@@ -36,7 +35,7 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
 def write_report(
-    bundle: Bundle,
+    classifier: Classifier,
     dataset: PhotoDataset,
     split: str,
     evaluations: dict[str, Evaluation],
@@ -45,7 +44,7 @@ def write_report(
     """Measures what is still missing and writes the report.
 
     Args:
-        bundle: an opened bundle.
+        classifier: with the first of the evaluated formats, which stands for the bundle's weights.
         dataset: what the evaluations were made on; its validation split is used for robustness.
         split: of the evaluations.
         evaluations: weight format -> what it did with every photograph of the split.
@@ -55,10 +54,10 @@ def write_report(
     Returns:
         The page.
     """
-    folder = bundle.folder / REPORT
+    folder = classifier.bundle.folder / REPORT
     folder.mkdir(exist_ok=True)
-    report = collect(bundle, dataset, split, evaluations, figures)
-    page = render(report, bundle.manifest.origins())
+    report = collect(classifier, dataset, split, evaluations[classifier.format], figures)
+    page = render(report, classifier.bundle.manifest.origins())
     _draw_mistakes(folder / REPORT_PHOTOGRAPHS, report["mistakes"], dataset, split)
     write_json(folder / REPORT_FIGURES, report)
     write_bytes(folder / REPORT_PAGE, page.encode(errors="replace"))
@@ -66,20 +65,18 @@ def write_report(
 
 
 def collect(
-    bundle: Bundle,
+    classifier: Classifier,
     dataset: PhotoDataset,
     split: str,
-    evaluations: dict[str, Evaluation],
+    evaluation: Evaluation,
     figures: dict[str, Any],
 ) -> dict[str, Any]:
-    """Every figure of the report; the first of the evaluations stands for the bundle's weights."""
-    manifest = bundle.manifest
-    main, evaluation = next(iter(evaluations.items()))
-    classifier = Classifier(bundle, main, load_runtime(bundle, main))
+    """Every figure of the report; the evaluation is the classifier's."""
+    manifest = classifier.bundle.manifest
     return {
         "bundle": {key: value for key, value in manifest.to_json().items() if key != "metrics"},
         "figures": figures,
-        "main": main,
+        "main": classifier.format,
         "calibration": _calibration(manifest.calibration, evaluation),
         "robustness": {
             "split": ROBUSTNESS_SPLIT,
@@ -89,7 +86,7 @@ def collect(
         "unknown": _unknown(classifier, evaluation),
         "colors": accuracy_by_color(evaluation, dataset.split(split)),
         "mistakes": _mistakes(evaluation, dataset, split),
-        "history": _history(bundle),
+        "history": _history(classifier.bundle),
     }
 
 

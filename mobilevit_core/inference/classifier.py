@@ -1,6 +1,7 @@
-"""A bundle ready to answer: the road from a photograph to names and probabilities."""
+"""A bundle ready to answer: from a photograph to names and probabilities."""
 
 import os
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -52,6 +53,11 @@ class Classifier:
     def answer(self, tensor: np.ndarray, latency: Latency | None = None) -> Answer:
         """The answer to a prepared photograph, the result of `tensor`."""
         return Answer.of(self.runtime.probabilities(tensor), self.bundle.manifest, self.format, latency)
+
+
+def load_formats(bundle: Bundle, names: Iterable[str]) -> list[Classifier]:
+    """A classifier for each named weight format of an opened bundle."""
+    return [Classifier(bundle, name, load_runtime(bundle, name)) for name in names]
 
 
 def load_classifier(

@@ -93,8 +93,8 @@ class Recipe:
             `images.preprocessing.RESIZE_MODES`.
         crop_fraction: for center_crop.
         split_scheme: a key of `data.dataset.SPLIT_SCHEMES`.
-        suspects: "keep", or "drop" for training without the photographs of tf_flowers whose label looks
-            wrong to the eye (154 of all 3,670).
+        suspects: "keep", or "drop" for training without the photographs whose label is known to look wrong
+            (`data.curation`; 154 of the 3,670 of tf_flowers).
         stages: (image size, epochs) pairs, trained one after the other.
         batch_size: photographs per step.
         optimizer: "adam" or "adamw".
@@ -314,4 +314,4 @@ def _parse(key: str, text: str, kind: Any) -> Any:
         return kind(text)
     except ValueError:
         expected = "image_size:epochs pairs such as 128:56,192:12" if key == "stages" else kind.__name__
-        raise UserError(f"{key}={text}: that is no value for {key}; expected: {expected}.") from None
+        raise UserError(f"{key}={text}: not a value for {key}; expected: {expected}.") from None

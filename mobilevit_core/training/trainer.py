@@ -1,6 +1,6 @@
 """Trains by a recipe: stages of rising resolution, checkpoints, one bundle at the end.
 
-The same call with the same run folder goes on after the last finished epoch. A new stage is the same
+The same call with the same run folder continues after the last finished epoch. A new stage is the same
 thing: a network for another image size that continues from the state of the one before.
 """
 
@@ -17,6 +17,7 @@ from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
+from mobilevit_core.inference.classifier import load_formats
 from mobilevit_core.messages import note
 from mobilevit_core.models.create import check_variant, create_mobilevit
 from mobilevit_core.training.callbacks import AddEpochFacts, SaveEpoch, UpdateEMA
@@ -74,9 +75,10 @@ def train_bundle(
     dataset.split("train"), dataset.split("validation")
     if start:
         start.check(recipe)
-    provenance = start.describe() if start else None
-    learned_from = teachers.describe() if teachers else None
-    origin = {"start": provenance, "teachers": learned_from}
+    origin = {
+        "start": start.describe() if start else None,
+        "teachers": teachers.describe() if teachers else None,
+    }
     before = [*(start.provenance if start else []), *(teachers.provenance if teachers else [])]
     provenance = Provenance.by_training(dataset, before)
     with run.locked(), ending_clearly(run, recipe.epochs):
@@ -97,7 +99,7 @@ def train_bundle(
 
 def record_validation(bundle: Bundle, dataset: PhotoDataset) -> None:
     """Measures every weight format of a bundle on the validation split and records the figures in it."""
-    evaluations = evaluate_formats(bundle, dataset, "validation", bundle.expected)
+    evaluations = evaluate_formats(load_formats(bundle, bundle.expected), dataset, "validation")
     bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation", bundle.provenance))
 
 
@@ -157,7 +159,7 @@ def train(
 
 
 def _mix_start_in(model: keras.Model, start: Start, class_names: tuple[str, ...], share: float) -> None:
-    """Moves the weights that the start has towards its own; a class that is new to it stays as trained."""
+    """Moves weights towards the start's, where it has them; a class that is new to it stays as trained."""
     trained = model.get_weights()
     start.copy_to(model, class_names)
     mixed = [

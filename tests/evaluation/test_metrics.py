@@ -12,6 +12,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import Evaluation, evaluate, evaluate_formats
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.inference import classifier as classifier_module
+from mobilevit_core.inference.classifier import load_formats
 from mobilevit_core.inference.latency import TURN, WARMUP, measure
 
 
@@ -52,7 +53,7 @@ def test_a_photograph_is_decoded_once_for_all_formats(
         return preprocess(photo, *rest)
 
     monkeypatch.setattr(classifier_module, "preprocess", counted)
-    together = evaluate_formats(small_bundle, dataset, "test", ["float32", "int8"])
+    together = evaluate_formats(load_formats(small_bundle, ["float32", "int8"]), dataset, "test")
     assert len(decoded) == len(dataset.split("test")) == 3
     for name, result in together.items():
         alone = evaluate(load_classifier(small_bundle.folder, name), dataset, "test")
