@@ -1,7 +1,6 @@
 """`publish`: a bundle on the Hugging Face Hub, or in a folder that any web server can serve."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from mobilevit_core import hub, messages
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import replacing
+from mobilevit_core.publishing.card import public_name
 from mobilevit_core.publishing.model_repository import write_model_repository
 from mobilevit_core.publishing.pages import PageOptions, write_page
 from mobilevit_core.publishing.targets import TARGETS
@@ -67,6 +67,9 @@ def publish(
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     kinds = _checked(what, opened)
     hub.check_name(repository)
+    data = opened.manifest.data["name"]
+    if public_name(data) != data:
+        messages.note(f"bundle.json tells its readers what the weights were trained on: {data}")
     options = PageOptions(repository, (repository,) if "model" in kinds else (), license, with_keras)
     if dry_run is not None:
         return _write_only(opened, kinds, options, Path(dry_run))
@@ -118,8 +121,6 @@ def _upload(bundle: Bundle, kinds: Sequence[str], options: PageOptions, private:
     api = open_hub()
     check_owner(api, options.repository)
     places = {kind: look_at(api, TARGETS[kind], options.repository, private) for kind in kinds}
-    if not private and not bundle.manifest.data["name"].startswith(("tf_flowers", "oxford_flowers102")):
-        messages.note(f"bundle.json tells what the weights were trained on: {bundle.manifest.data['name']}.")
     done: list[Published] = []
     with tempfile.TemporaryDirectory(prefix="mobilevit-publish-") as temporary:
         written = {kind: _write(bundle, kind, Path(temporary, kind), options) for kind in kinds}
@@ -128,5 +129,4 @@ def _upload(bundle: Bundle, kinds: Sequence[str], options: PageOptions, private:
             before = f"{done[-1].place} is complete." if done else ""
             address = send(api, place, Path(temporary, kind), private, before)
             done.append(Published(kind, address, written[kind]))
-            shutil.rmtree(Path(temporary, kind))
     return done

@@ -101,8 +101,8 @@ def _results(manifest: Manifest) -> list["EvalResult"]:
     return [
         EvalResult(
             task_type=TASK,
-            dataset_type=_public_name(measured["data"]).partition(":")[0],
-            dataset_name=_public_name(measured["data"]),
+            dataset_type=public_name(measured["data"]).partition(":")[0],
+            dataset_name=public_name(measured["data"]),
             dataset_split=split,
             metric_type="accuracy",
             metric_name=f"Accuracy, {FORMATS[name].title}",
@@ -114,7 +114,8 @@ def _results(manifest: Manifest) -> list["EvalResult"]:
     ]
 
 
-def _public_name(data: str) -> str:
+def public_name(data: str) -> str:
+    """A data set's name; a folder's is its owner's business."""
     return data if CATALOGUE.fullmatch(data) else "own photographs"
 
 
@@ -144,7 +145,7 @@ def _figures(bundle: Bundle, _: str) -> Iterator[str]:
     yield "\n".join(lines)
     if measured:
         photos = next(iter(measured["formats"].values()))["photos"]
-        data = plain(_public_name(measured["data"]))
+        data = plain(public_name(measured["data"]))
         yield f"Measured on {photos} photographs of {data}, {plain(measured['split'])} split."
     if (bundle.folder / REPORT / REPORT_PAGE).is_file():
         yield f"[`{REPORT}/{REPORT_PAGE}`]({REPORT}/{REPORT_PAGE}) has every figure that was measured."
@@ -189,7 +190,7 @@ def _training(bundle: Bundle, _: str) -> Iterator[str]:
     photos = manifest.data.get("photos", {})
     counted = f"{photos['train']:,} photographs" if "train" in photos else "photographs"
     yield "## Training"
-    name = plain(_public_name(manifest.data["name"]))
+    name = plain(public_name(manifest.data["name"]))
     yield f"Trained on {counted} of {name}. `bundle.json` records all of it."
     origins = [plain(phrase) for phrase in manifest.origins()]
     if origins:

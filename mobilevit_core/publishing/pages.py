@@ -60,6 +60,6 @@ def write_page(kind: str, bundle: Bundle, folder: Path, options: PageOptions) ->
         [sys.executable, "-m", WRITER, *words], cwd=PROJECT, stderr=subprocess.PIPE, text=True, check=False
     )
     if done.returncode == REFUSED:
-        raise UserError(done.stderr.strip().removeprefix("Error: "))
+        raise UserError(done.stderr.rpartition("Error: ")[2].strip())
     if done.returncode:
         raise RuntimeError(f"{WRITER} failed:\n{done.stderr}")

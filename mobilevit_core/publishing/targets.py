@@ -70,7 +70,15 @@ TARGETS = {
         "space",
         "gradio",
         f"demo/weights/{MANIFEST}",
-        ("app.py", "LICENSE", "requirements.txt", "thumbnail.png", "demo/*", "mobilevit_core/*"),
+        (
+            "app.py",
+            "Dockerfile",
+            "LICENSE",
+            "requirements.txt",
+            "thumbnail.png",
+            "demo/*",
+            "mobilevit_core/*",
+        ),
         "New Gradio Spaces need a paid plan of the Hub (PRO, Team or Enterprise). The hardware cpu-basic is "
         "enough; ZeroGPU is for PyTorch and of no use here.",
     ),

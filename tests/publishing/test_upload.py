@@ -12,6 +12,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from tests.publishing.fake_hub import FakeHub, Repository, serving, sha
 
 ROOT = Path(__file__).parents[2]
+PROGRAM = ("-m", "mobilevit_core")
 
 
 @pytest.fixture
@@ -21,13 +22,13 @@ def hub() -> Iterator[FakeHub]:
 
 
 def run(
-    hub: FakeHub, home: Path, *words: object, token: str | None = "good"
+    hub: FakeHub, home: Path, *words: object, token: str | None = "good", program: tuple[str, ...] = PROGRAM
 ) -> subprocess.CompletedProcess[str]:
     """The command line, as somebody with that token runs it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
     environment |= {"HF_HUB_DISABLE_TELEMETRY": "1"} | ({"HF_TOKEN": token} if token else {})
-    command = [sys.executable, "-m", "mobilevit_core", *map(str, words)]
+    command = [sys.executable, *program, *map(str, words)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
@@ -172,3 +173,27 @@ def test_weights_with_another_digest_are_refused(
     photo = next(photo_folder.rglob("*.jpg"))
     said = refused(run(hub, tmp_path, "predict", "hf://flora/flowers", photo))
     assert "hf://flora/flowers is damaged: model_float32.tflite does not have the digest" in said
+
+
+def test_the_page_takes_such_an_address_too(hub: FakeHub, tmp_path: Path) -> None:
+    hub.repositories["models", "flora/poems"] = Repository(commits=[{"poem.txt": b"roses"}])
+    done = run(hub, tmp_path, "--bundle", "hf://flora/poems", program=("app.py",))
+    assert "hf://flora/poems is not a bundle: it has no bundle.json" in refused(done)
+
+
+def test_a_space_is_uploaded_beside_the_model(hub: FakeHub, shipped: Bundle, tmp_path: Path) -> None:
+    """The default. The Space is refused here, and the message says what is complete."""
+    if not (ROOT / "demo" / "device" / "node_modules").exists():
+        pytest.skip("no LiteRT.js. To get it: npm ci --prefix demo/device")
+    hub.refuse["/api/spaces/flora/flowers/commit"] = 403
+    said = refused(run(hub, tmp_path, "publish", shipped.folder, "flora/flowers"))
+    assert f"{hub.url}/flora/flowers is complete." in said
+    assert f"{hub.url}/spaces/flora/flowers was made and is empty" in said
+    hub.refuse.clear()
+    done = run(hub, tmp_path, "publish", shipped.folder, "flora/flowers", "--what", "static")
+    assert done.returncode == 0, done.stderr
+    space = hub.repositories["spaces", "flora/flowers"]
+    assert space.sdk == "static" and {"index.html", "bundle/bundle.json", "README.md"} <= set(space.files)
+    assert f"static Space: {hub.url}/spaces/flora/flowers" in done.stdout
+    other = run(hub, tmp_path, "publish", shipped.folder, "flora/flowers", "--what", "gradio")
+    assert "is there already and is something else" in refused(other)
