@@ -117,7 +117,9 @@ class Comparison:
 
     def chosen_first(self) -> list[str]:
         """The formats that the page compares until a visitor asks for all."""
-        return [name for name in FIRST if name in self.names] or list(self.names[:2])
+        chosen = [name for name in FIRST if name in self.names]
+        others = [name for name in self.names if name not in chosen]
+        return sorted((chosen + others)[:2], key=self.names.index)
 
     def facts(self, name: str) -> Facts:
         """Size, engine and time of the first call of a format that was loaded."""

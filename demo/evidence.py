@@ -11,11 +11,11 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from demo import words
-from demo.escaping import plain
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.escaping import plain
 
 
 def routes(bundle: Bundle) -> list[BaseRoute]:
@@ -26,21 +26,23 @@ def routes(bundle: Bundle) -> list[BaseRoute]:
 
 def build(bundle: Bundle) -> None:
     """Shows the headline and the report in a frame, or says how to write one."""
+    gr.HTML(markup(bundle), apply_default_css=False, padding=False)
+
+
+def markup(bundle: Bundle) -> str:
+    """The tab as HTML."""
     items = "".join(f"<li>{item}</li>" for item in headline(bundle))
-    gr.HTML(f'<ul id="headline" class="card">{items}</ul>', apply_default_css=False, padding=False)
+    shown = f'<ul id="headline" class="card">{items}</ul>'
     if not (bundle.folder / REPORT / REPORT_PAGE).is_file():
-        gr.Markdown(
-            "This bundle has no report yet. To write one: "
-            "`python -m mobilevit_core evaluate BUNDLE --split test --all-formats`"
+        return (
+            f"{shown}<p>This bundle has no report yet. To write one: "
+            "<code>python -m mobilevit_core evaluate BUNDLE --split test --all-formats --record</code></p>"
         )
-        return
-    gr.HTML(
+    return (
+        f'{shown}<div id="evidence">'
         f'<p><a href="{REPORT}/{REPORT_PAGE}" download="report.html">Download the report as one file</a></p>'
         f'<iframe src="{REPORT}/{REPORT_PAGE}" title="How the weights were trained and what was measured" '
-        'sandbox loading="lazy"></iframe>',
-        elem_id="evidence",
-        apply_default_css=False,
-        padding=False,
+        'sandbox loading="lazy"></iframe></div>'
     )
 
 

@@ -5,7 +5,9 @@ not matter where on this machine the file lies.
 """
 
 import importlib.util
+import json
 import logging
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -33,7 +35,12 @@ from mobilevit_core.errors import UserError
 
 FOLDER = Path(__file__).parent / "examples"
 PREVIEW = Path(__file__).parent / "screenshot.png"  # for links to the page
-PACKAGED = {"flower.jpg": "a dahlia", "china.jpg": "a palace"}
+LIST = "index.json"  # of the pictures that a published page brings along
+FLICKR = "https://www.flickr.com/photos"
+PACKAGED = {  # file -> what it shows, who took it, where it was published
+    "flower.jpg": ("a dahlia", "vultilion", f"{FLICKR}/vultilion/6056698931"),
+    "china.jpg": ("a palace", "danielbuechele", f"{FLICKR}/danielbuechele/6061409035"),
+}
 OFFER = f"Fetch ten real test photos ({DOWNLOAD_MB} MB download, {LICENCE})"
 
 log = logging.getLogger(__name__)
@@ -48,7 +55,7 @@ class Picture:
         caption: what people read under it.
         what: it shows.
         credit: who took it, and under which licence.
-        url: where it was published; empty where it came with a package.
+        url: where it was published.
     """
 
     path: Path
@@ -78,7 +85,12 @@ def routes(manifest: Manifest) -> list[BaseRoute]:
 
 
 def pictures(manifest: Manifest) -> list[Picture]:
-    """What the page offers: photographs of the flowers where they are there, then what packages ship."""
+    """What the page offers: photographs of the flowers where they are there, then what packages ship.
+
+    A published page brings its own along.
+    """
+    if (FOLDER / LIST).is_file():
+        return [_brought(row) for row in json.loads((FOLDER / LIST).read_text(encoding="utf-8"))]
     flowers = []
     if words.is_flowers(manifest):
         table = {example.file: example for example in examples()}
@@ -91,6 +103,20 @@ def pictures(manifest: Manifest) -> list[Picture]:
     return [*flowers[::2], *_packaged(manifest)[:1], *flowers[1::2], *_packaged(manifest)[1:]]
 
 
+def bring_along(manifest: Manifest, folder: Path) -> None:
+    """Copies the pictures and their list into a folder of a page that is published."""
+    folder.mkdir(parents=True)
+    shown = pictures(manifest)
+    for picture in shown:
+        shutil.copyfile(picture.path, folder / picture.path.name)
+    rows = [picture.to_json() for picture in shown]
+    (folder / LIST).write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _brought(row: dict[str, str]) -> Picture:
+    return Picture(FOLDER / Path(row["file"]).name, **{key: row[key] for key in row if key != "file"})
+
+
 def _packaged(manifest: Manifest) -> list[Picture]:
     """Pictures of an installed package, so that the page needs no network to be tried."""
     package = importlib.util.find_spec("sklearn")
@@ -99,8 +125,8 @@ def _packaged(manifest: Manifest) -> list[Picture]:
     folder = Path(package.origin).parent / "datasets" / "images"
     count = words.number(len(words.known(manifest)))
     return [
-        Picture(folder / name, f"Trick question: not one of the {count}", what, "ships with scikit-learn")
-        for name, what in PACKAGED.items()
+        Picture(folder / name, f"Trick question: not one of the {count}", what, f"{who}, {LICENCE}", url)
+        for name, (what, who, url) in PACKAGED.items()
         if (folder / name).is_file()
     ]
 

@@ -7,13 +7,13 @@ import gradio as gr
 
 from demo import device_panel, evidence, gallery, many_photos, one_photo, service, words
 from demo.comparison import Comparison
-from demo.escaping import plain
 from demo.page import MAX_SESSIONS, Page
 from demo.uploads import Limits
+from mobilevit_core.escaping import plain
 from mobilevit_core.images.reading import MAX_FILE_BYTES
 
 WEB = Path(__file__).parent / "web"
-SCRIPTS = ("call.js", "answer.js", "device.js", "formats.js", "one.js", "many.js", "start.js")
+SCRIPTS = ("base.js", "call.js", "answer.js", "device.js", "formats.js", "one.js", "many.js", "start.js")
 
 LAUNCH: dict[str, Any] = {
     "theme": gr.themes.Default(primary_hue="green", font=["system-ui", "sans-serif"]),
@@ -47,11 +47,7 @@ def build(comparison: Comparison, limits: Limits | None = None, local: bool = Fa
         gallery.fill(comparison)
     with Page(limits or Limits(), routes, title=title, analytics_enabled=False) as page:
         page.preview = title, subtitle
-        gr.HTML(
-            f'<header id="title"><h1>{plain(title)}</h1><p>{plain(subtitle)}</p></header>',
-            apply_default_css=False,
-            padding=False,
-        )
+        gr.HTML(header(title, subtitle), apply_default_css=False, padding=False)
         with gr.Tab("One photo"):
             one_photo.build(comparison, local)
         with gr.Tab("Many photos"):
@@ -60,3 +56,8 @@ def build(comparison: Comparison, limits: Limits | None = None, local: bool = Fa
             evidence.build(bundle)
         service.build(comparison)
     return page.queue()
+
+
+def header(title: str, subtitle: str) -> str:
+    """The page's heading as HTML."""
+    return f'<header id="title"><h1>{plain(title)}</h1><p>{plain(subtitle)}</p></header>'

@@ -1,5 +1,6 @@
 """The tab for many photographs at once. What moves on it is in `web/many.js`; this is what stands still."""
 
+from collections.abc import Sequence
 from html import escape
 
 import gradio as gr
@@ -27,9 +28,14 @@ PAGE = """
 
 def build(comparison: Comparison) -> None:
     """Places the tab's content."""
+    gr.HTML(markup(comparison.names, comparison.default), apply_default_css=False, padding=False)
+
+
+def markup(formats: Sequence[str], chosen: str) -> str:
+    """The tab as HTML, with a choice of formats."""
     options = "".join(
-        f'<option value="{name}"{" selected" if name == comparison.default else ""}>'
+        f'<option value="{name}"{" selected" if name == chosen else ""}>'
         f"{escape(FORMATS[name].title)}</option>"
-        for name in comparison.names
+        for name in formats
     )
-    gr.HTML(PAGE.format(options=options), apply_default_css=False, padding=False)
+    return PAGE.format(options=options)

@@ -52,10 +52,17 @@ class Preview:
         return sending
 
 
-def tags(title: str, description: str) -> str:
-    """The tags; the picture's address is complete where the page's own is known (on Hugging Face Spaces)."""
+def tags(title: str, description: str, picture: str | None = None) -> str:
+    """The tags, as HTML.
+
+    Args:
+        title: of the page.
+        description: one line.
+        picture: its address; default: the server's own, complete where the server knows its name (on Hugging
+            Face Spaces).
+    """
     host = os.environ.get("SPACE_HOST")
-    picture = f"https://{host}/{PICTURE}" if host else f"/{PICTURE}"
+    picture = picture or (f"https://{host}/{PICTURE}" if host else f"/{PICTURE}")
     values = {"og:type": "website", "og:title": title, "og:description": description, "og:image": picture}
     shown = [f'<meta property="{name}" content="{escape(value)}">' for name, value in values.items()]
     shown.append('<meta name="twitter:card" content="summary_large_image">')

@@ -10,7 +10,7 @@ from demo.comparison import Comparison
 from demo.interface import LAUNCH, build
 from demo.page import is_local
 from demo.uploads import Limits
-from mobilevit_core.bundle.bundle import open_bundle
+from mobilevit_core.bundle.download import find_bundle
 from mobilevit_core.errors import UserError
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -30,7 +30,11 @@ def options() -> argparse.ArgumentParser:
         epilog=HOSTS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--bundle", type=Path, default=WEIGHTS, help="bundle folder")
+    parser.add_argument(
+        "--bundle",
+        default=str(WEIGHTS),
+        help="bundle folder, or hf://OWNER/NAME[@REVISION] of one on the Hugging Face Hub",
+    )
     parser.add_argument("--host", help="address to listen on; default: this machine alone (127.0.0.1)")
     parser.add_argument("--port", type=int, help="default: 7860 or the next free one")
     parser.add_argument(
@@ -75,7 +79,7 @@ def serve(arguments: argparse.Namespace) -> int:
     local = is_local(arguments.host) and not arguments.allow_host
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the uploads are deleted
     try:
-        page = build(Comparison(open_bundle(arguments.bundle), arguments.threads), limits, local)
+        page = build(Comparison(find_bundle(arguments.bundle), arguments.threads), limits, local)
         page.launch(
             server_name=arguments.host,
             server_port=arguments.port,

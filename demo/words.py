@@ -5,15 +5,17 @@ other come from its class names.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from demo.comparison import Comparison
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_FIGURES
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.files import read_json
 from mobilevit_core.inference.latency import processor
+
+if TYPE_CHECKING:
+    from demo.comparison import Comparison
 
 FLOWERS = {  # the class -> one, several
     "dandelion": ("Dandelion", "dandelions"),
@@ -90,10 +92,45 @@ def small(bundle: Bundle) -> str:
     return SMALL if SMALL in bundle.present else min(bundle.present, key=bundle.size_bytes)
 
 
-def facts(comparison: Comparison) -> dict[str, Any]:
-    """Everything that the page's scripts need to know of the bundle, for JSON."""
-    bundle, manifest = comparison.bundle, comparison.bundle.manifest
-    quiet = _quiet(bundle)
+def facts(comparison: "Comparison") -> dict[str, Any]:
+    """Everything that the page's scripts need to know, for JSON: of the bundle, and of the server."""
+    bundle = comparison.bundle
+    return {
+        **_facts(bundle, comparison.names),
+        "server": True,
+        "first": comparison.chosen_first(),
+        "ready": comparison.ready(),
+        "answering": comparison.default,
+        "device_first": small(bundle),
+        "explains": comparison.explains,
+        "processor": processor(),
+    }
+
+
+def facts_without_server(bundle: Bundle) -> dict[str, Any]:
+    """The same for a page whose every answer comes from the visitor's browser."""
+    names = on_device(bundle)
+    first = SMALL if SMALL in names else min(names, key=bundle.size_bytes)
+    return {
+        **_facts(bundle, names),
+        "server": False,
+        "first": [first],  # what is downloaded before the first answer
+        "ready": names,
+        "answering": first,
+        "device_first": first,
+        "explains": False,
+        "recorded": _recorded(bundle),
+    }
+
+
+def on_device(bundle: Bundle) -> list[str]:
+    """The formats that a browser runs."""
+    return [name for name in bundle.intact if FORMATS[name].engine == "litert"]
+
+
+def _facts(bundle: Bundle, names: Sequence[str]) -> dict[str, Any]:
+    """What holds for the bundle wherever it runs; `names` are the formats that the page compares."""
+    manifest, quiet = bundle.manifest, _quiet(bundle)
     return {
         "class_names": list(manifest.class_names),
         "display": {name: display(name, manifest) for name in manifest.class_names},
@@ -113,15 +150,9 @@ def facts(comparison: Comparison) -> dict[str, Any]:
                 "size_bytes": bundle.size_bytes(name),
                 "quiet_ms": quiet.get(name),
             }
-            for name in comparison.names
+            for name in names
         ],
-        "first": comparison.chosen_first(),
-        "ready": comparison.ready(),
-        "answering": comparison.default,
-        "device": [name for name in bundle.intact if FORMATS[name].engine == "litert"],
-        "device_first": small(bundle),
-        "explains": comparison.explains,
-        "processor": processor(),
+        "device": on_device(bundle),
     }
 
 
@@ -153,9 +184,30 @@ def _listed(names: Sequence[str], word: str) -> str:
 
 def _quiet(bundle: Bundle) -> dict[str, float]:
     """Median latencies in milliseconds from the bundle's report, which was measured on a quiet machine."""
+    _, fastest = _reported(bundle)
+    return {name: p50 for name, (p50, _) in fastest.items()}
+
+
+def _recorded(bundle: Bundle) -> dict[str, Any] | None:
+    """What the report measured, and where, for a page that has no server; None without a report."""
+    where, fastest = _reported(bundle)
+    rows = [
+        {"title": FORMATS[name].title, "p50": p50, "p95": p95, "size_bytes": bundle.size_bytes(name)}
+        for name, (p50, p95) in fastest.items()
+        if name in bundle.present
+    ]
+    return {"where": where, "rows": rows} if rows else None
+
+
+def _reported(bundle: Bundle) -> tuple[str, dict[str, tuple[float, float]]]:
+    """The processor of the bundle's report, and format -> p50 and p95 with the best number of threads."""
     path = bundle.folder / REPORT / REPORT_FIGURES
     try:
-        rows = read_json(path)["figures"]["comparison"]["rows"]
-        return {name: float(min(t["p50"] for t in row["latency_ms"].values())) for name, row in rows.items()}
+        compared = read_json(path)["figures"]["comparison"]
+        fastest = {
+            name: min((float(t["p50"]), float(t["p95"])) for t in row["latency_ms"].values())
+            for name, row in compared["rows"].items()
+        }
+        return str(compared["processor"]), fastest
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # no report, or one of other content: nothing is claimed
+        return "", {}  # no report, or one of other content: nothing is claimed

@@ -13,6 +13,7 @@ from mobilevit_core import tensorflow_setup
 if TYPE_CHECKING:
     from mobilevit_core.commands.evaluate import evaluate
     from mobilevit_core.commands.export import export
+    from mobilevit_core.commands.publish import publish
     from mobilevit_core.commands.train import train
     from mobilevit_core.inference.classifier import load_classifier
     from mobilevit_core.models.create import create_mobilevit
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 tensorflow_setup.prepare()  # here, because every entry point passes it before it imports TensorFlow
 
-__all__ = ["create_mobilevit", "evaluate", "export", "fit_head", "load_classifier", "train"]
+__all__ = ["create_mobilevit", "evaluate", "export", "fit_head", "load_classifier", "publish", "train"]
 
 HOMES = {
     "create_mobilevit": "models.create",
@@ -28,6 +29,7 @@ HOMES = {
     "export": "commands.export",
     "fit_head": "training.head",
     "load_classifier": "inference.classifier",
+    "publish": "commands.publish",
     "train": "commands.train",
 }
 

@@ -11,6 +11,8 @@ ORDER = [
     "errors",
     "files",
     "messages",
+    "escaping",
+    "hub",
     "tensorflow_setup",
     "images",
     "data",
@@ -20,6 +22,7 @@ ORDER = [
     "evaluation",
     "conversion",
     "training",
+    "publishing",
     "commands",
     "cli",
 ]

@@ -40,6 +40,7 @@ def test_predict_needs_nothing_of_the_training(photo_folder: Path, tmp_path: Pat
         ("evaluate", "BUNDLE", "--data", "PHOTOS"),
         ("unknown", "BUNDLE", "--data", "PHOTOS"),
         ("export", "BUNDLE", "--to", "new"),
+        ("publish", "BUNDLE", "a/b", "--what", "model", "--dry-run", "new"),
         ("examples",),
     ],
 )

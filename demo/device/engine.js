@@ -14,7 +14,7 @@ const bundle = new URL("../bundle/", location.href);
 
 let manifest = null, litert = null, content = null, size_bytes = 0, frames = 0;
 let wasm = null, gpu = null; // compiled models; `gpu` is null unless it passed
-const device = { format: null, engine: "", source: "", load, answer, frame, probabilities };
+const device = { format: null, engine: "", source: "", load, answer, classify, frame, probabilities };
 window.device = device;
 
 const quantile = (values, share) => {
@@ -22,6 +22,13 @@ const quantile = (values, share) => {
   const place = (sorted.length - 1) * share, low = Math.floor(place);
   return sorted[low] + (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]) * (place - low);
 };
+
+/** 95 % interval of the median, by order statistics, as mobilevit_core/inference/latency.py has it. */
+function medianRange(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const place = Math.max(Math.trunc((sorted.length - 1.96 * Math.sqrt(sorted.length)) / 2), 0);
+  return [sorted[place], sorted[sorted.length - 1 - place]];
+}
 
 async function get(url) {
   const unreachable = (why) => Object.assign(new Error(`${url.pathname.split("/").pop()} ${why}`), { network: true });
@@ -217,8 +224,13 @@ const tensorOf = async (blob) => photoToTensor(await decode(blob), manifest.inpu
 /** Classifies one photo, and times it. */
 async function answer(blob) {
   const { values, times } = await measured(await tensorOf(blob), RUNS);
-  const latency_ms = { p50: quantile(times, 0.5), p95: quantile(times, 0.95), runs: RUNS };
+  const latency_ms = { p50: quantile(times, 0.5), p95: quantile(times, 0.95), p50_range: medianRange(times), runs: RUNS };
   return answerOf(values, { latency_ms, size_bytes });
+}
+
+/** Classifies one photo, untimed. */
+async function classify(blob) {
+  return answerOf(Float32Array.from(await probabilities(blob)), { size_bytes });
 }
 
 /** Probabilities of one photo, untimed. */

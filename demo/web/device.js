@@ -30,15 +30,17 @@ function engine() {
   return hidden;
 }
 
+const serverGoesOn = () => (facts?.server ? " The server's answers do not depend on this." : "");
+
 /** A failure of the device as a sentence. */
 function deviceProblem(error) {
   if (error instanceof Told) return error.message;
   const cause = String(error?.message ?? error).replace(/\.$/, "");
   if (error?.photo) return `This browser can't read the photo: ${cause}.`;
   if (!navigator.onLine || error?.network) {
-    return `You are offline, or the files for this device can't be reached (${cause}). The server's answers do not depend on them.`;
+    return `You are offline, or the files for this device can't be reached (${cause}).${serverGoesOn()}`;
   }
-  return `This device can't run it: ${cause}. The server's answers do not depend on it.`;
+  return `This device can't run it: ${cause}.${serverGoesOn()}`;
 }
 
 async function openCamera() {
@@ -86,6 +88,7 @@ async function startLive() {
 
 async function frames(video, device, mine) {
   const times = [];
+  await idle(); // a call that runs already would load other weights meanwhile
   await device.load(chosenFormat());
   byId("live").disabled = false;
   byId("said").setAttribute("aria-live", "off"); // twenty answers a second are not to be read out

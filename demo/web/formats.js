@@ -5,7 +5,10 @@ const rows = new Map(); // format, or "here" -> cells
 function drawFormats() {
   const body = byId("formats").querySelector("tbody");
   for (const { name, title, size_bytes } of facts.formats) body.append(row(name, create("span", {}, title), size_bytes));
-  if (facts.device.length) {
+  if (!facts.server) {
+    document.querySelector(".stay").replaceChildren("Photos stay on this device.");
+    drawRecorded(body);
+  } else if (facts.device.length) {
     const choice = create("select", { id: "here-format", "aria-label": "Format that your browser runs" });
     for (const { name, title } of facts.formats.filter(({ name }) => facts.device.includes(name))) {
       choice.append(create("option", { value: name, selected: name === facts.device_first }, title));
@@ -17,6 +20,19 @@ function drawFormats() {
     byId("live").hidden = true;
     document.querySelector(".stay").hidden = true;
   }
+}
+
+/** What a page without a server can't measure itself. */
+function drawRecorded(body) {
+  if (!facts.recorded) return;
+  const { where, rows: lines } = facts.recorded;
+  const said = `Recorded on a server when the weights were made (${where}), not on this device:`;
+  const head = create("tr", { class: "recorded" }, create("th", { scope: "rowgroup", colspan: 5 }, said));
+  const group = create("tbody", { id: "recorded" }, head, ...lines.map(({ title, p50, p95, size_bytes }) =>
+    create("tr", {}, create("th", { scope: "row" }, title), create("td", { class: "said" }),
+      create("td", { class: "number" }, p50.toFixed(1), create("small", {}, ` (${p95.toFixed(1)})`)),
+      create("td", { class: "number" }, (size_bytes / 1e6).toFixed(2)), create("td", { class: "bar" }))));
+  body.after(group);
 }
 
 function row(name, title, size) {
@@ -89,11 +105,12 @@ function compared(answers) {
     parts.push(a.label === b.label && a.unknown === b.unknown ? "same answer" : "another answer");
     sentences.push(`${titleOf(small)} is ${parts.join(", ")}.`);
   }
-  sentences.push(busy.length ? busyNow() : `Measured in turns on this server (${facts.processor}).`);
+  sentences.push(busy.length ? busyNow() : facts.server ? `Measured in turns on this server (${facts.processor}).` : "Measured on this device, one after the other.");
   return sentences.join(" ");
 }
 
 function busyNow() {
+  if (!facts.server) return "This device is busy right now, so these times say little.";
   const quiet = facts.formats.filter(({ quiet_ms: time }) => time !== null).map(({ title, quiet_ms: time }) => `${title} ${time.toFixed(1)} ms`);
   const figures = quiet.length ? ` On a quiet machine, the report measured: ${quiet.join(", ")}.` : "";
   return `The server is busy right now, so these times say little.${figures}`;

@@ -4,8 +4,8 @@ let turn = 0; // of what is being looked at; an answer to an older turn is not s
 let photo = null; // { blob, reference: promise of the upload, caption }
 
 const newTurn = () => { turn += 1; };
-const chosenFormat = () => byId("here-format")?.value ?? null;
-const isPrivate = () => byId("private").checked;
+const chosenFormat = () => byId("here-format")?.value ?? facts.device_first;
+const isPrivate = () => byId("private")?.checked ?? false;
 const full = (wait) => { if (wait) say("Many visitors are measuring right now. The page tries again by itself."); };
 
 /** Shows a photo and names it. */
@@ -177,8 +177,7 @@ function credits(list) {
     if (/^https?:/.test(url)) link.href = url;
     return link;
   });
-  const photos = links.length ? ["Test photos of tf_flowers, CC BY 2.0: ", ...links.flatMap((link) => [link, ", "]).slice(0, -1), ". "] : [];
-  return [...photos, "Trick questions ship with scikit-learn."];
+  return links.length ? ["Photos, CC BY 2.0: ", ...links.flatMap((link) => [link, ", "]).slice(0, -1), "."] : [];
 }
 
 async function tryExample(file) {
@@ -197,6 +196,7 @@ const fromVisitor = (file) => {
 async function startOne() {
   facts ??= await (await reach("bundle/page.json")).json();
   drawFormats();
+  document.querySelector(".look").hidden = !facts.explains;
   clearAnswer();
   connectOne();
   const list = await showExamples();

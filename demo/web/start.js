@@ -9,5 +9,6 @@
       start().catch((error) => { if (byId("sure")) showProblem(error instanceof Told ? error.message : String(error)); });
     }
   };
+  begin(); // a page without a server is complete when this is read
   new MutationObserver(begin).observe(document.documentElement, { childList: true, subtree: true });
 })();

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.download import find_bundle
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.inference.answer import Answer
@@ -66,15 +67,16 @@ def load_classifier(
     """Opens a bundle for prediction.
 
     Args:
-        bundle: the bundle's folder.
+        bundle: the bundle's folder, or "hf://OWNER/NAME" or "hf://OWNER/NAME@REVISION" for one on the
+            Hugging Face Hub, which is downloaded once.
         format: a key of `weight_formats.FORMATS`; by default float32, or the first format that the
             bundle was written with if it was written without float32.
         threads: default: the processors of this process, at most 4.
 
     Raises:
-        UserError: no bundle, or no such weights in it.
+        UserError: no bundle, no such weights in it, or it can't be downloaded.
     """
-    opened = open_bundle(bundle)
+    opened = find_bundle(bundle)
     expected = opened.expected
     name = format or (DEFAULT_FORMAT if DEFAULT_FORMAT in expected else expected[0])
     return Classifier(opened, name, load_runtime(opened, name, threads))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mobilevit_core import hub
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import ResizeRule
 from mobilevit_core.models.mobilevit import DEPTHS, VARIANTS
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
     import keras
 
 IMAGENET = "imagenet"
-HUB = "hf://"
 FILE = "model.safetensors"
 SUFFIX = ".safetensors"
 # A commit of the three timm repositories would pin the files; none could be looked up without a network.
 # The commit that a download resolves to and the file's digest go into the manifest.
-REVISION = "main"
+REVISION = hub.MAIN
 IMAGENET_CLASSES = 1000
 HEAD = "logits"
 NAMED = 5  # how many tensors of one kind an error lists
@@ -372,15 +372,15 @@ def open_weights(source: str, variant: str) -> ReleasedWeights:
     """
     if source == IMAGENET:
         return _from_hub(source, f"timm/mobilevit_{variant}.cvnets_in1k", REVISION)
-    if source.startswith(HUB):
-        repository, _, revision = source.removeprefix(HUB).partition("@")
-        return _from_hub(source, repository, revision or REVISION)
+    if hub.is_address(source):
+        address = hub.parse(source)
+        return _from_hub(source, address.repository, address.revision)
     return read_file(Path(source))
 
 
 def is_released(source: str) -> bool:
     """Whether `open_weights` is what reads this; anything else is meant as a bundle's folder."""
-    return source == IMAGENET or source.startswith(HUB) or source.lower().endswith(SUFFIX)
+    return source == IMAGENET or hub.is_address(source) or source.lower().endswith(SUFFIX)
 
 
 def read_file(path: Path, source: str | None = None) -> ReleasedWeights:
@@ -434,30 +434,17 @@ def download(repository: str, revision: str = REVISION) -> Path:
         UserError: no network and not in the cache, or the Hub has no such repository, revision or file.
     """
     from huggingface_hub import errors, hf_hub_download
-    from huggingface_hub.utils import logging
 
-    logging.set_verbosity_error()  # its retries would be told line by line
-    try:
+    hub.check_name(repository)
+    way_out = (
+        f"Try again with a network, or download it elsewhere from https://huggingface.co/{repository} and "
+        "give the file's path instead."
+    )
+    with hub.downloading(hub.Address(repository, revision), FILE, way_out):
         try:
             return Path(hf_hub_download(repository, FILE, revision=revision, local_files_only=True))
         except errors.LocalEntryNotFoundError:
             return Path(hf_hub_download(repository, FILE, revision=revision))
-    except errors.HFValidationError as error:
-        raise UserError(f"{HUB}{repository} is not OWNER/NAME: {error}") from error
-    except errors.RepositoryNotFoundError as error:
-        raise UserError(
-            f"The Hugging Face Hub has no repository {repository}, or it is not public."
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise UserError(f"{repository} has no revision {revision}.") from error
-    except errors.RemoteEntryNotFoundError as error:
-        raise UserError(f"{repository} has no {FILE} at the revision {revision}.") from error
-    except OSError as error:
-        raise UserError(
-            f"{FILE} of {repository} could not be downloaded: the Hugging Face Hub can't be reached and the "
-            "file is not in the local cache. Try again with a network, or download it elsewhere from "
-            f"https://huggingface.co/{repository} and give the file's path instead."
-        ) from error
 
 
 def _opened(path: Path) -> Any:

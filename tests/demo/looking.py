@@ -43,5 +43,6 @@ def give(page: "Page", photo: Path, until: str = COMPARED) -> str:
 def timed_rows(page: "Page") -> list[str]:
     """The formats that have a time."""
     return page.eval_on_selector_all(
-        "#formats tbody tr", "rows => rows.filter(r => r.cells[2].innerText).map(r => r.dataset.format)"
+        "#formats tr[data-format]",
+        "rows => rows.filter(r => r.cells[2].innerText).map(r => r.dataset.format)",
     )

@@ -16,9 +16,9 @@ from gradio.utils import get_upload_folder
 
 from demo import gallery, guard, page, uploads
 from demo.comparison import AT_ONCE, Comparison
-from demo.escaping import plain
 from demo.interface import LAUNCH, build
 from demo.uploads import Limits
+from mobilevit_core.escaping import plain
 from tests.demo.visitor import Visitor
 
 PLACES = ["", "config", "report/index.html", "device/index.html", "bundle/bundle.json", "bundle/page.json"]

@@ -1,4 +1,4 @@
-"""Foreign text on the page: names out of a bundle are shown as they are, never as markup."""
+"""Foreign text on pages: names out of a bundle are shown as they are, never as markup."""
 
 
 def plain(text: str) -> str:

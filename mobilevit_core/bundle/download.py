@@ -1,0 +1,70 @@
+"""Bundles from the Hugging Face Hub: `hf://OWNER/NAME` in place of a folder."""
+
+import os
+from pathlib import Path
+
+from mobilevit_core import hub
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.files import HISTORY, MANIFEST, REPORT, REPORT_FIGURES, REPORT_PAGE, SEEN
+from mobilevit_core.bundle.manifest import read_manifest
+from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.errors import UserError
+
+FILES = (
+    MANIFEST,
+    HISTORY,
+    SEEN,
+    f"{REPORT}/{REPORT_PAGE}",
+    f"{REPORT}/{REPORT_FIGURES}",
+    *(fmt.file for fmt in FORMATS.values()),
+)
+WAY_OUT = "Try again with a network, or give a bundle's folder."
+
+
+def find_bundle(bundle: str | os.PathLike[str]) -> Bundle:
+    """Opens a bundle that is a folder here or a repository of the Hub.
+
+    Args:
+        bundle: a folder, "hf://OWNER/NAME", or "hf://OWNER/NAME@REVISION" for a branch, tag or commit.
+
+    Returns:
+        The bundle; one of the Hub is in the local cache, which is not to be written to.
+
+    Raises:
+        UserError: there is no bundle, it is damaged, or it can't be downloaded.
+    """
+    if not hub.is_address(bundle):
+        return open_bundle(bundle)
+    opened = open_bundle(download_bundle(str(bundle)))
+    damaged = sorted(set(opened.present) - set(opened.intact))
+    if damaged:
+        raise UserError(
+            f"{bundle} is damaged: {', '.join(FORMATS[name].file for name in damaged)} does not have the "
+            "digest that its bundle.json states."
+        )
+    return opened
+
+
+def download_bundle(source: str) -> Path:
+    """The folder of a bundle in the local cache, with the newest files of the revision.
+
+    Only the files of a bundle are downloaded, whatever else the repository holds.
+
+    Args:
+        source: "hf://OWNER/NAME" or "hf://OWNER/NAME@REVISION".
+
+    Raises:
+        UserError: as `find_bundle`.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    address = hub.parse(source)
+    with hub.downloading(address, "the bundle", WAY_OUT):
+        try:
+            manifest = Path(hf_hub_download(address.repository, MANIFEST, revision=address.revision))
+        except RemoteEntryNotFoundError:
+            raise UserError(f"{source} is not a bundle: it has no {MANIFEST}.") from None
+        read_manifest(manifest)  # before all the rest is fetched
+        commit = manifest.parent.name  # a newer one may come while we look
+        return Path(snapshot_download(address.repository, revision=commit, allow_patterns=list(FILES)))

@@ -1,0 +1,67 @@
+"""A bundle as a model repository: its files, Keras's unpacked form beside them, and the model card."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.download import FILES
+from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.errors import UserError
+from mobilevit_core.publishing.card import model_card
+from mobilevit_core.publishing.targets import KERAS_FOLDER
+
+README = "README.md"
+
+
+def copy_bundle(bundle: Bundle, folder: Path, formats: tuple[str, ...]) -> None:
+    """Copies a bundle. The photographs of its report are other people's, and stay where they are.
+
+    Args:
+        bundle: an opened bundle.
+        folder: to write to; made if it is not there.
+        formats: the weight formats that are copied.
+
+    Raises:
+        UserError: a weight file is not the one that the bundle was written with.
+    """
+    weights = {bundle.weights(name).name for name in formats}
+    for name in set(FILES) - {fmt.file for fmt in FORMATS.values()} | weights:
+        source, target = bundle.folder / name, folder / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+def write_model_repository(bundle: Bundle, folder: Path, repository: str, license: str | None) -> None:
+    """Writes the folder that becomes a model repository.
+
+    Args:
+        bundle: an opened bundle.
+        folder: to write to; must exist.
+        repository: OWNER/NAME, which the card's examples load.
+        license: the Hub's name of a licence; default: as `card.licence_of`.
+
+    Raises:
+        UserError: a weight file is not the one that the bundle was written with.
+    """
+    copy_bundle(bundle, folder, bundle.present)
+    if "keras" in bundle.present:
+        unpack_keras(folder / FORMATS["keras"].file, folder)
+    card = model_card(bundle, repository, license)
+    (folder / README).write_text(str(card), encoding="utf-8")
+
+
+def unpack_keras(file: Path, folder: Path) -> None:
+    """Unpacks a .keras file: `keras.saving.load_model("hf://OWNER/NAME")` reads this form alone.
+
+    Raises:
+        UserError: the file holds anything else, which Keras would not find again in the folder.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if set(archive.namelist()) != set(KERAS_FOLDER):
+                raise UserError(f"{file.name} holds {archive.namelist()}, not {', '.join(KERAS_FOLDER)}.")
+            archive.extractall(folder)  # zipfile keeps members inside the folder, and the names are known
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{file.name} is not a complete .keras file: {error}.") from error

@@ -1,0 +1,231 @@
+"""The page without a server: a folder, any web server, and Chromium."""
+
+import base64
+import functools
+import json
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from huggingface_hub import SpaceCard
+
+from demo import spaces, static_page, words
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.errors import UserError
+from mobilevit_core.inference.classifier import load_classifier
+from tests.demo.looking import COMPARED, NO_ANSWER, PATIENCE, closed, give, opened, timed_rows
+from tests.demo.test_browser_accessible import AXE, violations
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+REPOSITORY = "flora/flowers"
+MOST_BYTES = 16_000_000  # before the first answer
+PLAIN = {"bypass_csp": True}  # Playwright's own waiting needs eval; one test looks at the page's policy
+needs_litert = pytest.mark.skipif(
+    not (spaces.DEMO / "device" / "node_modules").exists(),
+    reason="no LiteRT.js. To get it: npm ci --prefix demo/device",
+)
+pytestmark = needs_litert
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Python's own web server, which knows nothing of the page."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def written(folder: Path, bundle: Path, *more: str) -> Path:
+    folder.mkdir()
+    assert spaces.main(["static", str(bundle), str(folder), "--repository", REPOSITORY, *more]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(shipped: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("static") / "site", shipped.folder, "--model", REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def url(site: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+def test_the_front_matter_is_a_static_spaces(site: Path, shipped: Bundle) -> None:
+    data = SpaceCard.load(site / "README.md").data
+    assert (data.sdk, data.app_file, data.models) == ("static", "index.html", [REPOSITORY])
+    assert data.title == words.title(shipped.manifest) and data.license == "apache-2.0"
+    assert len(data.to_dict()["short_description"]) <= spaces.LONGEST
+    assert data.to_dict()["thumbnail"].endswith("/flora/flowers/resolve/main/thumbnail.png")
+    assert (site / "thumbnail.png").stat().st_size < 100_000
+
+
+def test_the_folder_holds_the_bundle_and_names_who_took_the_photos(site: Path, shipped: Bundle) -> None:
+    copied = open_bundle(site / "bundle")
+    assert list(copied.intact) == words.on_device(shipped)
+    listed = json.loads((site / "examples" / "index.json").read_text(encoding="utf-8"))
+    assert listed and all((site / "examples" / row["file"]).is_file() for row in listed)
+    assert all("CC BY 2.0" in row["credit"] and row["url"].startswith("https://") for row in listed)
+    assert "photographs/" not in "".join(path.as_posix() for path in site.rglob("*"))
+
+
+def test_names_of_classes_are_text(shipped: Bundle, tmp_path: Path) -> None:
+    value = shipped.manifest.to_json()
+    names = ['<img src=x onerror="alert(1)">', *value["class_names"][1:]]
+    other = Bundle(shipped.folder, type(shipped.manifest).from_json(value | {"class_names": names}))
+    assert "<img src=x" not in static_page.page(other, REPOSITORY)
+
+
+def test_what_can_not_be_shown_is_refused(
+    shipped: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bundle.json", "model.keras"):
+        (tmp_path / name).write_bytes((shipped.folder / name).read_bytes())
+    out = tmp_path / "out"
+    out.mkdir()
+    arguments = [str(tmp_path), str(out), "--repository", REPOSITORY]
+    assert spaces.main(["static", *arguments]) == 2
+    assert "Browsers run .tflite files, and this bundle has none." in capsys.readouterr().err
+    assert spaces.main(["gradio", *arguments]) == 2
+    assert "Add --with-keras" in capsys.readouterr().err
+    monkeypatch.setattr(spaces, "DEMO", tmp_path)
+    with pytest.raises(UserError, match="npm ci --prefix demo/device"):
+        spaces.copy_engine(out)
+    assert not list(out.iterdir())
+
+
+@pytest.mark.browser
+def test_the_page_answers_by_itself_and_asks_its_own_server_alone(
+    browser: "Browser", url: str, site: Path, shipped: Bundle
+) -> None:
+    """Under the page's own policy, with the bytes that come before the first answer."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    asked: list[str] = []
+    problems: list[str] = []
+    page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(url)
+    page.locator("#bars .share").filter(has_text="%").first.wait_for()
+    first = [line for line in asked if not line.startswith("GET blob:")]
+    assert all(line.startswith(f"GET {url}") for line in first) and not problems
+    sizes = {line: (site / line.removeprefix(f"GET {url}").split("?")[0]) for line in set(first)}
+    total = sum((path / "index.html" if path.is_dir() else path).stat().st_size for path in sizes.values())
+    assert 10_000_000 < total < MOST_BYTES
+    files = {Path(line).name for line in first}
+    assert {"litert_wasm_internal.wasm", "model_dynamic_int8.tflite"} <= files
+    assert "model_float32.tflite" not in files  # only when it is asked for
+    picture = json.loads((site / "examples" / "index.json").read_text(encoding="utf-8"))[0]["file"]
+    answer = load_classifier(site / "bundle", "dynamic_int8").predict(site / "examples" / picture)
+    name = "Probably none of these" if answer.unknown else words.display(answer.label, shipped.manifest)
+    assert page.inner_text("#name") == name
+    page.close()
+
+
+@pytest.mark.browser
+def test_formats_side_by_side(browser: "Browser", url: str, shipped: Bundle, photo_folder: Path) -> None:
+    page = opened(browser, url, **PLAIN)
+    photo = photo_folder / "red" / "00.jpg"
+    give(page, photo)
+    assert timed_rows(page) == ["dynamic_int8"]
+    page.get_by_role("button", name="Compare formats and speed").click()
+    page.wait_for_function(f"{COMPARED} && document.querySelector('#speed').innerText.includes('than')")
+    assert timed_rows(page) == words.on_device(shipped)
+    for name in words.on_device(shipped):
+        answer = load_classifier(shipped.folder, name).predict(photo)
+        said = "None of these" if answer.unknown else words.display(answer.label, shipped.manifest)
+        assert page.inner_text(f"tr[data-format={name}] td.said") == said
+    recorded = page.inner_text("#recorded")
+    assert "Recorded on a server" in recorded and "not on this device" in recorded and "Keras" in recorded
+    assert "this server" not in page.inner_text("#speed") and "stay on this device" in page.inner_text("#one")
+    assert page.locator("#look").is_hidden() and not page.locator("#private").count()
+    closed(page)
+
+
+ASK = """async ([format, encoded]) => {
+  const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+  const [answer] = await call("classify", [new Blob([bytes]), format]);
+  return facts.class_names.map((name) => answer.scores[name]);
+}"""
+
+
+@pytest.mark.browser
+@pytest.mark.photographs
+def test_it_answers_as_the_bundle(
+    browser: "Browser", url: str, tf_flowers: PhotoDataset, shipped: Bundle
+) -> None:
+    page = opened(browser, url, **PLAIN)
+    photos = tf_flowers.split("test")[:60]
+    classifier = load_classifier(shipped.folder, "dynamic_int8")
+    expected = np.array([classifier.probabilities(photo.source) for photo in photos])
+    given = [["dynamic_int8", base64.b64encode(photo.source).decode()] for photo in photos]
+    answers = np.array([page.evaluate(ASK, pair) for pair in given])
+    assert (answers.argmax(axis=1) == expected.argmax(axis=1)).sum() >= 59  # of 60, 98 %
+    assert np.abs(answers - expected).mean(axis=1).max() < 0.05
+    closed(page)
+
+
+@pytest.mark.browser
+def test_many_photos_camera_and_report(
+    browser: "Browser", url: str, photo_folder: Path, tmp_path: Path
+) -> None:
+    page = opened(browser, url, **PLAIN)
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function("document.querySelector('#overlay').innerText.includes('pictures a second')")
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no photograph")
+    page.get_by_role("tab", name="One photo").press("ArrowRight")
+    page.set_input_files("#photos", [*sorted((photo_folder / "red").iterdir())[:3], bad])
+    page.wait_for_function("document.querySelector('#many-status').innerText.startsWith('4 photos:')")
+    assert "1 unreadable" in page.inner_text("#many-status")
+    assert "This browser can't read the photo" in page.inner_text("#groups .unreadable")
+    assert page.locator("#groups img").count() == 3
+    assert page.locator("#video").is_hidden() and page.evaluate("camera") is None  # it gave way
+    page.get_by_role("tab", name="How good is it?").click()
+    assert "95 % interval" in page.inner_text("#headline")
+    report = page.frame_locator("#evidence iframe")
+    report.get_by_role("heading").first.wait_for()
+    assert page.locator("#one").is_hidden()
+    closed(page)
+
+
+@pytest.mark.browser
+def test_on_a_phone_in_the_dark(browser: "Browser", url: str, photo_folder: Path) -> None:
+    page = opened(browser, url, width=390, color_scheme="dark", **PLAIN)
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 18, 16)"
+    answer = page.locator("#name").bounding_box()
+    assert answer and answer["y"] + answer["height"] < 844  # on the first screen
+    closed(page)
+
+
+@pytest.mark.browser
+def test_a_device_that_can_not_run_it_says_so(browser: "Browser", url: str, photo_folder: Path) -> None:
+    page = browser.new_page(**PLAIN)
+    page.set_default_timeout(PATIENCE)
+    page.route("**/*.wasm", lambda route: route.fulfill(status=404))
+    page.goto(url)
+    page.wait_for_function(NO_ANSWER)
+    said = page.inner_text("#sure")
+    assert "can't" in said and "server" not in said
+    page.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not AXE.exists(), reason="no axe-core. To get it: npm ci --prefix tests/demo")
+@pytest.mark.parametrize(("width", "scheme"), [(1366, "light"), (390, "dark")])
+def test_axe_finds_nothing(browser: "Browser", url: str, width: int, scheme: str) -> None:
+    page = opened(browser, url, width, color_scheme=scheme, **PLAIN)
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        assert violations(page) == []
+    closed(page)
