@@ -33,7 +33,18 @@ EXTRAS = dict.fromkeys(
 # Options that have another name since version 3 of the manifest, for one release.
 FORMER_OPTIONS = {"--part": "--split", "--runtime": "--format", "--all-variants": "--all-formats"}
 
-ORDER = ("train", "finish", "evaluate", "predict", "export", "benchmark", "unknown", "weights", "examples")
+ORDER = (
+    "train",
+    "finish",
+    "evaluate",
+    "predict",
+    "export",
+    "verify",
+    "benchmark",
+    "unknown",
+    "weights",
+    "examples",
+)
 
 console = Console(highlight=False)
 
