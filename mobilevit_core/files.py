@@ -93,14 +93,25 @@ def read_json(path: Path) -> Any:
         path: a regular file.
 
     Returns:
+        As `parse_json`.
+
+    Raises:
+        ValueError: as `parse_json`.
+        OSError: the file can't be read.
+    """
+    with path.open("rb") as file:
+        return parse_json(file.read(MOST_JSON_BYTES + 1))
+
+
+def parse_json(content: bytes) -> Any:
+    """JSON that may be damaged, or made to do harm.
+
+    Returns:
         The value; every number in it is finite, and it has at most `MOST_JSON_LEVELS` levels.
 
     Raises:
         ValueError: what is wrong, in a few words, such as "it is not JSON".
-        OSError: the file can't be read.
     """
-    with path.open("rb") as file:
-        content = file.read(MOST_JSON_BYTES + 1)
     if len(content) > MOST_JSON_BYTES:
         raise ValueError(f"it is larger than {MOST_JSON_BYTES // 2**20} MB")
     try:

@@ -1,16 +1,18 @@
 // Runs the bundle's .tflite file in the visitor's browser with LiteRT.js. The photo is read, resized and
 // classified here and goes nowhere.
 //
-// WebGPU is not taken on trust: on some GPUs only its first run is right. It is used where it gives what
-// WebAssembly gives, every time, and is faster.
+// Neither engine is taken on trust. WebAssembly has to give the golden answers that the bundle was made with,
+// where it has some. On some GPUs only WebGPU's first run is right: it is used where it gives what WebAssembly
+// gives, every time, and is faster.
 
 const RUNS = 20, WARMUP = 3, TOP = 5;
 const TOLERANCE = 0.02; // of any probability, between WebGPU (16 bits on some GPUs) and WebAssembly
-const CHECKS = 3, REPEATS = 5; // drawn inputs, and runs of each, before WebGPU is used
+const SEEDS = [0, 1, 2], REPEATS = 5; // drawn inputs without golden ones, and runs of each, before WebGPU is used
 const RECHECK = 30; // camera pictures between two checks
 const CDN = "https://cdn.jsdelivr.net/npm/";
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|basic render/i;
-const bundle = new URL("../bundle/", location.href);
+// Another bundle of this server where the address names one: ?bundle=../taught/NAME/
+const bundle = new URL(new URLSearchParams(location.search).get("bundle") ?? "../bundle/", location.href);
 
 let manifest = null, litert = null, content = null, size_bytes = 0, frames = 0;
 let wasm = null, gpu = null; // compiled models; `gpu` is null unless it passed
@@ -80,9 +82,8 @@ async function loadFormat(format) {
   size_bytes = content.length;
   drop();
   wasm = await litert.loadAndCompile(content, { accelerator: "wasm" });
-  await run(wasm, drawn(0)); // does it run?
-  device.engine = "WebAssembly";
-  await tryGpu();
+  await checkWasm(golden(format));
+  await tryGpu(golden(format));
   device.format = format;
 }
 
@@ -92,8 +93,29 @@ function drop() {
   wasm = gpu = null;
 }
 
-/** Takes WebGPU where it is real, agrees with WebAssembly each time, and is faster. */
-async function tryGpu() {
+/** The drawn inputs to check with: their seeds, and the format's answers to them where the bundle has them. */
+function golden(format) {
+  const answers = manifest.golden?.scores[format];
+  return answers ? manifest.golden.seeds.map((seed, place) => ({ seed, answer: answers[place] })) : SEEDS.map((seed) => ({ seed }));
+}
+
+/** How far probabilities are from a golden answer; NaN stays NaN. */
+const apart = (values, answer) =>
+  answer && Math.max(...Object.entries(answer).map(([name, share]) => Math.abs(values[manifest.class_names.indexOf(name)] - share)));
+
+/** Runs every input once; without golden answers, that it runs is all that is known. */
+async function checkWasm(inputs) {
+  for (const { seed, answer } of inputs) {
+    const off = apart(await run(wasm, drawn(seed)), answer);
+    if (!answer || off <= manifest.golden.tolerance) continue;
+    drop();
+    throw new Error(`its WebAssembly gives other answers than this file was made with, off by ${off.toFixed(2)}`);
+  }
+  device.engine = inputs[0].answer ? "WebAssembly, checked against the file's golden answers" : "WebAssembly";
+}
+
+/** Takes WebGPU where it is real, agrees with WebAssembly and the golden answers each time, and is faster. */
+async function tryGpu(inputs) {
   const adapter = navigator.gpu && (await navigator.gpu.requestAdapter().catch(() => null));
   if (!adapter) return;
   const { vendor = "", architecture = "", description = "", isFallbackAdapter = false } = adapter.info ?? {};
@@ -103,12 +125,12 @@ async function tryGpu() {
   }
   try {
     gpu = await litert.loadAndCompile(content, { accelerator: "webgpu" });
-    if (!(await agrees())) refuse();
+    if (!(await agrees(inputs))) refuse();
     else if ((await speed(gpu)) >= (await speed(wasm))) {
       gpu.delete();
       gpu = null;
       device.engine = "WebAssembly (faster here than WebGPU)";
-    } else device.engine = "WebGPU, checked against WebAssembly";
+    } else device.engine = `WebGPU, checked against WebAssembly${inputs[0].answer ? " and the file's golden answers" : ""}`;
   } catch {
     gpu = null; // it can't run this file
     device.engine = "WebAssembly (WebGPU can't run this file)";
@@ -121,11 +143,12 @@ function refuse() {
   device.engine = "WebAssembly (this browser's WebGPU gave other results)";
 }
 
-async function agrees() {
-  for (let check = 0; check < CHECKS; check++) {
-    const pixels = drawn(check), expected = await run(wasm, pixels);
+async function agrees(inputs) {
+  for (const { seed, answer } of inputs) {
+    const pixels = drawn(seed), expected = await run(wasm, pixels);
     for (let repeat = 0; repeat < REPEATS; repeat++) {
-      if (!close(await run(gpu, pixels), expected)) return false;
+      const values = await run(gpu, pixels);
+      if (!close(values, expected) || (answer && !(apart(values, answer) <= manifest.golden.tolerance))) return false;
     }
   }
   return true;
@@ -138,14 +161,20 @@ async function speed(model) {
   return quantile(times, 0.5);
 }
 
-/** A drawn input: coarse colour patches, the same on every device. */
+/** A drawn input: discs on a ground, the same on every device; mobilevit_core/bundle/golden.py in JavaScript. */
 function drawn(seed) {
-  const size = manifest.input.image_size, patch = 16, pixels = new Float32Array(size * size * 3);
+  const size = manifest.input.image_size, pixels = new Float32Array(size * size * 3), numbers = [];
+  for (let count = 0, state = seed + 1; count < 12; count++) {
+    state = (state * 75 + 74) % 65537;
+    numbers.push(state % 256);
+  }
+  const [ground, outer, inner] = [0, 3, 6].map((start) => numbers.slice(start, start + 3));
+  const [column, row, across] = numbers.slice(9).map((number) => Math.floor((size * (128 + number)) / 512));
   for (let y = 0, at = 0; y < size; y++) {
     for (let x = 0; x < size; x++) {
-      for (let color = 0; color < 3; color++, at++) {
-        pixels[at] = (Math.floor(x / patch) * 53 + Math.floor(y / patch) * 97 + color * 71 + seed * 131) % 256;
-      }
+      const far = (x - column) ** 2 + (y - row) ** 2, texture = 2 * ((x ^ y) % 16);
+      const color = 24 * far < across ** 2 ? inner : 4 * far < across ** 2 ? outer : ground;
+      for (const value of color) pixels[at++] = (value + texture) % 256;
     }
   }
   return pixels;

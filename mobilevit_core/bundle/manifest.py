@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobilevit_core.bundle.former_names import from_version_1, from_version_2
+from mobilevit_core.bundle.golden import Golden
 from mobilevit_core.bundle.manifest_fields import (
     AsItWas,
     Calibration,
@@ -66,6 +67,7 @@ class Manifest(BaseModel):
         calibration: the temperature folded into the classifier, and what it was fitted on.
         rejection: when a picture is called none of the classes, None for never.
         other_class: the class that means "none of these", the last of `class_names`; None without one.
+        golden: drawn inputs with each format's answers, to check an engine with; None in older bundles.
 
     Keys that this program does not know are kept.
     """
@@ -87,6 +89,7 @@ class Manifest(BaseModel):
     calibration: Annotated[Calibration | None, AsItWas] = None
     rejection: RejectionRule | None = None
     other_class: Text | None = None
+    golden: Golden | None = None
 
     @model_validator(mode="after")
     def _other_class_is_last(self) -> "Manifest":
@@ -94,6 +97,13 @@ class Manifest(BaseModel):
             raise ValueError(f"other_class {self.other_class[:60]!r} is not the last of class_names")
         if self.rejection and self.rejection.other not in (None, self.other):
             raise ValueError("rejection.other is not the place of other_class")
+        return self
+
+    @model_validator(mode="after")
+    def _golden_knows_the_classes(self) -> "Manifest":
+        strangers = sorted(self.golden.classes() - set(self.class_names)) if self.golden else []
+        if strangers:
+            raise ValueError(f"golden.scores has {strangers[0][:60]!r}, which is not a class")
         return self
 
     @property
@@ -119,8 +129,9 @@ class Manifest(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The content of `bundle.json`."""
         fields = {info.alias or name: getattr(self, name) for name, info in type(self).model_fields.items()}
-        if self.other_class is None:
-            del fields["other_class"]
+        for name in ("other_class", "golden"):
+            if fields[name] is None:
+                del fields[name]
         return {
             VERSION: MANIFEST_VERSION,
             **fields,
@@ -128,6 +139,7 @@ class Manifest(BaseModel):
             "input": self.rule.to_json(),
             "files": {name: asdict(entry) for name, entry in self.files.items()},
             "rejection": self.rejection.to_json() if self.rejection else None,
+            **({"golden": self.golden.to_json()} if self.golden else {}),
             **(self.model_extra or {}),
         }
 

@@ -14,10 +14,13 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mobilevit_core.bundle import metadata_schema
 from mobilevit_core.bundle.files import EMBEDDED_MANIFEST, LABELS
+from mobilevit_core.bundle.golden import Golden
 from mobilevit_core.bundle.manifest import MANIFEST_VERSION, VERSION, Manifest
+from mobilevit_core.bundle.manifest_fields import ClassNames, InputRule, Label
 from mobilevit_core.bundle.metadata_schema import (
     AssociatedFile,
     Content,
@@ -31,11 +34,14 @@ from mobilevit_core.bundle.metadata_schema import (
     SubGraphMetadata,
     TensorMetadata,
 )
-from mobilevit_core.files import write_bytes
+from mobilevit_core.bundle.weight_formats import tflite_formats
+from mobilevit_core.errors import UserError
+from mobilevit_core.files import parse_json, write_bytes
 
 INPUT, OUTPUT = "image", "probabilities"
 METADATA, MODEL_IDENTIFIER = b"TFLITE_METADATA", b"TFL3"
 MIN_PARSER_VERSION = "1.0.0"
+MOST_EMBEDDED_BYTES = 16 * 2**20  # of a file's own manifest; one of 100,000 classes stays under it
 
 
 def describe(content: bytes, class_names: Sequence[str], image_size: int) -> bytes:
@@ -103,6 +109,8 @@ def _probabilities() -> TensorMetadata:
         "Class names, one per line, in the order of the probabilities.",
         metadata_schema.TENSOR_AXIS_LABELS,
     )
+    # The rejection threshold is not among the process units: MediaPipe drops every row under such a
+    # threshold, and with it what the picture looks most like. The README's snippet applies it in one line.
     return TensorMetadata(
         name=OUTPUT,
         description="Probability of each class; they add up to 1.",
@@ -123,7 +131,14 @@ def embedded_manifest(manifest: Manifest, name: str) -> dict[str, Any]:
     keys = ("class_names", "input", "rejection", "architecture", "variant", "versions")
     # Without its notes, which may name the files of whoever trained it.
     data = {key: item for key, item in manifest.data.items() if key != "notes"}
-    return {VERSION: MANIFEST_VERSION, "format": name, **{key: whole[key] for key in keys}, "data": data}
+    has_golden = manifest.golden is not None and name in manifest.golden.scores
+    return {
+        VERSION: MANIFEST_VERSION,
+        "format": name,
+        **{key: whole[key] for key in keys},
+        "data": data,
+        **({"golden": manifest.golden.only(name).to_json()} if has_golden else {}),
+    }
 
 
 def attach(path: Path, manifest: Manifest, name: str) -> None:
@@ -141,6 +156,54 @@ def attach(path: Path, manifest: Manifest, name: str) -> None:
             # A fixed date, so that the same weights make the same file; stored, as MediaPipe reads them.
             archive.writestr(zipfile.ZipInfo(member), lines.encode(errors="backslashreplace"))
     write_bytes(path, content.getvalue())
+
+
+class Embedded(BaseModel):
+    """What is read back of a .tflite file's own manifest.
+
+    Attributes:
+        format: weight format of the file.
+        class_names: in the order of the probabilities.
+        rule: how a photograph becomes the input; `input` in the file.
+        golden: drawn inputs with this file's answers, None in older files.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    format: Label
+    class_names: ClassNames
+    rule: InputRule = Field(alias="input")
+    golden: Golden | None = None
+
+    @model_validator(mode="after")
+    def _golden_is_of_this_file(self) -> "Embedded":
+        if self.format not in tflite_formats():
+            raise ValueError(f"format is {self.format!r}, which this program does not know")
+        if self.golden and (
+            self.golden.classes() - set(self.class_names) or self.format not in self.golden.scores
+        ):
+            raise ValueError("golden is not of this file")
+        return self
+
+
+def read_embedded(path: Path) -> Embedded:
+    """Reads the manifest behind a .tflite file.
+
+    Raises:
+        UserError: the file has none, or a damaged one.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(EMBEDDED_MANIFEST) as member:
+            content = member.read(MOST_EMBEDDED_BYTES + 1)
+        if len(content) > MOST_EMBEDDED_BYTES:
+            raise ValueError("too large")
+        return Embedded.model_validate(parse_json(content))
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or error}.") from None
+    except (zipfile.BadZipFile, KeyError):
+        raise UserError(f"{path} is not a .tflite file of this program: it holds no manifest.") from None
+    except Exception:  # of zipfile, JSON and the schema: whatever a damaged or hostile file gives
+        raise UserError(f"{path} is damaged: the manifest in it can't be read. Copy it again.") from None
 
 
 def without_zip(content: bytes) -> bytes:

@@ -40,6 +40,7 @@ ORDER = (
     "predict",
     "export",
     "publish",
+    "verify",
     "benchmark",
     "unknown",
     "weights",

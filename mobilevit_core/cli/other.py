@@ -1,4 +1,4 @@
-"""The commands export, examples and weights check."""
+"""The commands export, verify, examples and weights check."""
 
 import dataclasses
 import json
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mobilevit_core import messages
+from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli.app import app, console, result
 from mobilevit_core.cli.options import BundleArgument, DataHelp, JsonOption
 from mobilevit_core.commands import export as commands
@@ -38,6 +39,30 @@ def export(
         messages.say("int8 is not among them: it finds its scales on photographs. Name some with --data.")
     if exported.refused:
         raise UserError("\n".join(exported.refused))
+
+
+@app.command()
+def verify(
+    place: Annotated[Path, typer.Argument(help="A .tflite file, or the folder of a bundle.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check .tflite files on this machine: their answers to the drawn pictures that they carry.
+
+    Example: python -m mobilevit_core verify model_int8.tflite
+    """
+    from mobilevit_core.commands.verify import require_agreement
+    from mobilevit_core.commands.verify import verify as verify_files
+
+    verified = verify_files(place)
+    if as_json:
+        print(json.dumps([one.to_json() for one in verified]))
+    else:
+        for one in verified:
+            result(
+                f"{FORMATS[one.format].title}: largest difference {one.difference:.2g} on {one.pictures} "
+                f"golden inputs (tolerance {one.tolerance:g})"
+            )
+    require_agreement(verified)
 
 
 @app.command(name="examples")

@@ -13,6 +13,7 @@ import numpy as np
 
 from mobilevit_core.bundle.bundle import Bundle, write_bundle
 from mobilevit_core.bundle.files import HISTORY, LABELS, MANIFEST
+from mobilevit_core.bundle.golden import CANDIDATES, Golden, drawn, telling
 from mobilevit_core.bundle.manifest import Manifest, write_manifest
 from mobilevit_core.bundle.tflite_metadata import attach, describe
 from mobilevit_core.bundle.weight_formats import FORMATS
@@ -132,6 +133,32 @@ def write_tflite_formats(
     return parities, refused
 
 
+def golden_inputs(
+    model: keras.Model, folder: Path, class_names: Sequence[str], formats: Sequence[str]
+) -> Golden | None:
+    """Drawn pictures with what the converted files say about them, each by its own arithmetic.
+
+    Args:
+        model: of the bundle; chooses the pictures.
+        folder: holds the converted files.
+        class_names: in the order of the model's output.
+        formats: LiteRT keys of `weight_formats.FORMATS` whose files are there.
+
+    Returns:
+        None where there are no files.
+    """
+    if not formats:
+        return None
+    size = model.input_shape[1]
+    candidates = np.stack([drawn(seed, size) for seed in range(CANDIDATES)])
+    seeds = telling(model.predict(candidates, batch_size=16, verbose=0))
+    answers = {}
+    for name in formats:
+        runtime = LiteRTRuntime.load(folder / FORMATS[name].file, default_threads())
+        answers[name] = np.stack([runtime.probabilities(candidates[seed]) for seed in seeds])
+    return Golden.of(seeds, class_names, answers)
+
+
 def export_again(
     bundle: Bundle, folder: Path, dataset: PhotoDataset | None = None
 ) -> tuple[Bundle, list[str]]:
@@ -166,7 +193,7 @@ def write_exported(
     Args:
         folder: of the new bundle; must not exist.
         model: a model of `create_mobilevit`.
-        manifest: of the bundle; files, versions and parity are filled in.
+        manifest: of the bundle; files, versions, parity and golden inputs are filled in.
         pictures: to compare on and to find scales with.
         history: CSV of the training, copied if it is there.
         seen: the photographs that went into the weights, where known.
@@ -188,7 +215,8 @@ def write_exported(
             "versions": {package: version(package) for package in VERSIONS_OF},
             "parity": {name: asdict(parity) for name, parity in parities.items()},
         }
-        complete = manifest.model_copy(update=made)
+        golden = golden_inputs(model, beside, manifest.class_names, tuple(parities))
+        complete = manifest.model_copy(update={**made, "golden": golden})
         for name in parities:
             attach(beside / FORMATS[name].file, complete, name)
         return complete

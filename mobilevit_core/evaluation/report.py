@@ -114,7 +114,17 @@ def render(report: dict[str, Any], origins: Sequence[str]) -> str:
         origins=origins,
         formats=FORMATS,
         photographs=REPORT_PHOTOGRAPHS,
+        weakest=min(main["per_class"].items(), key=lambda row: row[1]["recall"]),
+        fastest=_fastest(report["figures"].get("comparison")),
     )
+
+
+def _fastest(comparison: dict[str, Any] | None) -> float | None:
+    """The lowest median of a format's latencies in milliseconds, with the first number of threads."""
+    if not comparison:
+        return None
+    threads = str(comparison["threads"][0])
+    return min(row["latency_ms"][threads]["p50"] for row in comparison["rows"].values())
 
 
 def _calibration(recorded: dict[str, Any] | None, evaluation: Evaluation) -> dict[str, Any] | None:

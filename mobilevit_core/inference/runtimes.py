@@ -150,7 +150,20 @@ def load_runtime(bundle: Bundle, name: str, threads: int | None = None) -> Runti
     Raises:
         UserError: the file is missing, damaged or of another bundle, or its engine is not installed.
     """
-    weights = bundle.weights(name)
+    manifest = bundle.manifest
+    return load_file(bundle.weights(name), name, manifest.rule.image_size, len(manifest.class_names), threads)
+
+
+def load_file(weights: Path, name: str, size: int, classes: int, threads: int | None = None) -> Runtime:
+    """As `load_runtime`, for a file that may lie anywhere.
+
+    Args:
+        weights: the file.
+        name: a key of `weight_formats.FORMATS`, what the file is.
+        size: side of the input in pixels that its manifest states.
+        classes: their number in its manifest.
+        threads: default `default_threads()`.
+    """
     threads = default_threads() if threads is None else threads
     if not 1 <= threads <= MOST_THREADS:
         raise UserError(f"{threads} threads are not possible: give 1 to {MOST_THREADS}.")
@@ -164,11 +177,10 @@ def load_runtime(bundle: Bundle, name: str, threads: int | None = None) -> Runti
         raise
     except Exception as error:  # both engines raise many kinds of errors for damaged files
         raise UserError(f"{weights.name} can't be loaded: {error}") from error
-    size, classes = bundle.manifest.rule.image_size, len(bundle.manifest.class_names)
     if runtime.shapes() != ((1, size, size, 3), (1, classes)):
         (_, *taken), (_, *given) = runtime.shapes()
         raise UserError(
-            f"{weights.name} does not belong to its bundle.json: it takes {taken} and gives {given} numbers, "
+            f"{weights.name} does not belong to its manifest: it takes {taken} and gives {given} numbers, "
             f"the manifest says {size} px and {classes} classes. Copy the whole bundle again."
         )
     return runtime

@@ -2,20 +2,24 @@
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from demo.comparison import Comparison
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.golden import drawn
 from mobilevit_core.bundle.rejection import RejectionRule
+from mobilevit_core.bundle.weight_formats import tflite_formats
 from mobilevit_core.data.dataset import PhotoDataset
 from tests.demo.looking import COMPARED, NO_ANSWER, PHOTO, closed, give, opened
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Frame, Page
+    from playwright.sync_api import Browser, Frame, Page, Route
 
 PANEL = Path(__file__).parents[2] / "demo" / "device"
 NEEDS_LITERT = pytest.mark.skipif(
@@ -46,7 +50,7 @@ class Model {
     await new Promise((wake) => setTimeout(wake, plan[this.accelerator]));
     const sums = [0, 0, 0];
     input.values.forEach((value, index) => { sums[index %% 3] += value; });
-    const values = new Float32Array(5).fill(0.025);
+    const values = new Float32Array(plan.classes).fill(0.1 / (plan.classes - 1));
     values[sums.indexOf(Math.max(...sums))] = 0.9;
     if (this.accelerator === "webgpu" && ++gpuRuns > plan.right) values.reverse();
     return [new Tensor(values)];
@@ -64,7 +68,9 @@ def faked(
     page: "Page", right: int = 10**6, vendor: str | None = REAL_VENDOR, wasm: int = 25, webgpu: int = 0
 ) -> None:
     """Gives the page a LiteRT.js whose WebGPU is right for so many runs; each engine takes so many ms."""
-    plan = json.dumps({"right": right, "wasm": wasm, "webgpu": webgpu})
+    classes = page.evaluate("facts.class_names.length")
+    plan = json.dumps({"right": right, "wasm": wasm, "webgpu": webgpu, "classes": classes})
+    with_golden(page, lambda golden: None)  # the real weights' answers are not the faked ones
     page.route(
         "**/@litertjs/core/dist/index.js",
         lambda route: route.fulfill(body=FAKE % plan, content_type="text/javascript"),
@@ -74,6 +80,17 @@ def faked(
         page.context.add_init_script(ADAPTER % json.dumps(vendor))
         page.reload()
         page.wait_for_function(COMPARED)
+
+
+def with_golden(page: "Page", change: Callable[[Any], Any]) -> None:
+    """Gives the page's engine a bundle.json with other golden answers."""
+
+    def answer(route: "Route") -> None:
+        manifest = route.fetch().json()
+        manifest["golden"] = change(manifest.get("golden"))
+        route.fulfill(json=manifest)
+
+    page.route("**/bundle/bundle.json", answer)
 
 
 def run_here(page: "Page") -> str:
@@ -107,6 +124,41 @@ def test_this_device_answers_as_the_server(
     answers = np.array([page.evaluate(ASK, base64.b64encode(photo.source).decode()) for photo in photos])
     assert (answers.argmax(axis=1) == expected.argmax(axis=1)).sum() >= 59  # of 60, 98 %
     assert np.abs(answers - expected).mean(axis=1).max() < 0.02
+    closed(page)
+
+
+@NEEDS_LITERT
+def test_webassembly_is_checked_against_the_golden_answers(
+    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, photo_folder: Path
+) -> None:
+    page = opened(browser, serve(shown=Comparison(small_bundle)))
+    give(page, photo_folder / "red" / "00.jpg")
+    for name in tflite_formats():
+        page.locator("#here-format").select_option(name)
+        assert "WebAssembly, checked against the file's golden answers" in run_here(page)
+    drawing = "(seed) => [...drawn(seed)]"
+    for seed in (0, 7, 65535):
+        assert engine_of(page).evaluate(drawing, seed) == drawn(seed, 64).ravel().tolist()
+    closed(page)
+
+
+@NEEDS_LITERT
+def test_webassembly_that_is_off_is_told_and_not_used(
+    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, photo_folder: Path
+) -> None:
+    def off(golden: Any) -> Any:
+        golden["scores"]["dynamic_int8"][0]["red"] += 0.03
+        return golden
+
+    page = opened(browser, serve(shown=Comparison(small_bundle)))
+    with_golden(page, off)
+    give(page, photo_folder / "red" / "00.jpg")
+    note = run_here(page)
+    assert "its WebAssembly gives other answers than this file was made with, off by 0.03" in note
+    assert note.endswith("The server's answers do not depend on it.")
+    assert page.locator("tr[data-format=here] td.number").first.inner_text() == ""
+    page.locator("#here-format").select_option("float32")  # whose golden answers are right
+    assert "checked against the file's golden answers" in run_here(page)
     closed(page)
 
 

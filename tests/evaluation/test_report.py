@@ -194,6 +194,30 @@ def hostile_report() -> dict[str, Any]:
     return spoilt
 
 
+def test_a_page_begins_with_what_matters_and_its_contents() -> None:
+    report = json.loads((SHIPPED / "report" / "report.json").read_text())
+    page = render(report, [])
+    main = report["figures"]["formats"][report["main"]]
+    weakest = min(main["per_class"], key=lambda name: main["per_class"][name]["recall"])
+    smallest = min(file["bytes"] for file in report["bundle"]["files"].values())
+    headline = page[page.index('<dl class="headline">') : page.index("</dl>")]
+    for figure in (f"{main['accuracy'] * 100:.1f} %", f"{smallest / 1e6:.1f} MB", weakest, " ms"):
+        assert f"<strong>{figure}" in headline or f"{figure}</strong>" in headline
+    contents = Tags(page[page.index("<nav") : page.index("</nav>")]).elements
+    links = [str(attributes["href"]) for tag, attributes in contents if tag == "a"]
+    headings = [f"#{attributes.get('id')}" for tag, attributes in Tags(page).elements if tag == "h2"]
+    assert links == headings and len(set(links)) == len(links) > 6
+    assert page.index("</nav>") < page.index("<h2")
+    folded = page[page.index("<details>") : page.index("</details>")]
+    assert all(name in folded for name in report["bundle"]["recipe"])
+    pictures = [attributes for tag, attributes in Tags(page).elements if tag == "img"]
+    assert len(pictures) == len(report["mistakes"]) and {picture["alt"] for picture in pictures} == {""}
+    del report["figures"]["comparison"]
+    report["calibration"] = report["unknown"] = None
+    plain = render(report, [])
+    assert "#formats" not in plain and "#none" not in plain and " ms</strong>" not in plain
+
+
 def test_a_report_runs_nothing_and_loads_nothing() -> None:
     report = hostile_report()
     page = render(report, [HOSTILE])
