@@ -13,7 +13,7 @@ PLAIN = Recipe(color=0, degrade=0, crop_scale=0.1)
 
 
 def shown(recipe: Recipe, count: int = 60) -> np.ndarray:
-    """Pictures (count, 32, 32, 3) of one photograph: red on its left edge, blue on its right, green between."""
+    """Pictures (count, 32, 32, 3) of one photograph: red at its left, blue at its right, green between."""
     photo = np.zeros((50, 100, 3), np.uint8)
     photo[:, :20, 0], photo[:, 20:80, 1], photo[:, 80:, 2] = 255, 255, 255
     return np.stack([augment(tf.constant(photo), 32, recipe, tf.constant([0, n])) for n in range(count)])
