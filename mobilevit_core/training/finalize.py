@@ -46,7 +46,7 @@ def bundle_model(
         dataset: its validation split is what temperature and threshold are fitted on and exports are
             compared on.
         recipe: of the run.
-        seen: the photographs that went into the weights.
+        provenance: the photographs that went into the weights.
         origin: `start` and `teachers` of the manifest: what other trainings went into the weights.
         history: CSV of the training, copied into the bundle.
         trained_on: the description of the data, where some of it is no longer there; the data set's own by
