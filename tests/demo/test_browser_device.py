@@ -2,6 +2,7 @@
 
 import base64
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ REAL_VENDOR = "qualcomm"
 def faked(
     page: "Page", right: int = 10**6, vendor: str | None = REAL_VENDOR, wasm: int = 25, webgpu: int = 0
 ) -> None:
-    """Gives the page a LiteRT.js whose WebGPU is right for so many runs, and each engine's milliseconds a run."""
+    """Gives an empty page a LiteRT.js whose WebGPU is right for so many runs; engines: ms per run."""
     plan = json.dumps({"right": right, "wasm": wasm, "webgpu": webgpu})
     page.route(
         "**/@litertjs/core/dist/index.js",
@@ -72,8 +73,6 @@ def faked(
     page.route("**/@litertjs/core/package.json", lambda route: route.fulfill(body="{}"))
     if vendor is not None:
         page.context.add_init_script(ADAPTER % json.dumps(vendor))
-        page.reload()
-        page.wait_for_function(COMPARED)
 
 
 def run_here(page: "Page") -> str:
@@ -126,8 +125,7 @@ def test_the_browser_is_a_row_of_the_table(browser: "Browser", served: str, phot
 
 
 def test_the_browser_rejects_as_the_rule_does(browser: "Browser", served: str) -> None:
-    page = opened(browser, served)
-    faked(page, vendor=None)
+    page = opened(browser, served, prepare=partial(faked, vendor=None))
     run_here(page)
     frame, random = engine_of(page), np.random.default_rng(0)
     for other in (None, 0, 4):
@@ -161,9 +159,8 @@ def test_webgpu_is_used_only_where_it_agrees(
     browser: "Browser", served: str, photo_folder: Path, plan: str
 ) -> None:
     options, said = PLANS[plan]
-    page = opened(browser, served)
     # Far apart, so that a busy machine can't turn the order of the two engines round.
-    faked(page, **{"wasm": 150, **options})  # type: ignore[arg-type]
+    page = opened(browser, served, prepare=partial(faked, **{"wasm": 150, **options}))  # type: ignore[arg-type]
     give(page, photo_folder / "red" / "00.jpg")
     assert said in run_here(page)
     # Whoever answered: it is the answer for a red picture.
@@ -174,8 +171,7 @@ def test_webgpu_is_used_only_where_it_agrees(
 def test_an_own_photo_stays_on_the_device_and_is_shown(
     browser: "Browser", served: str, photo_folder: Path
 ) -> None:
-    page = opened(browser, served)
-    faked(page)
+    page = opened(browser, served, prepare=faked)
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
     page.get_by_label("Keep photos on this device").check()
@@ -192,8 +188,7 @@ def test_an_own_photo_stays_on_the_device_and_is_shown(
 def test_a_photo_that_comes_during_a_run_gets_its_own_answer(
     browser: "Browser", served: str, photo_folder: Path
 ) -> None:
-    page = opened(browser, served)
-    faked(page, vendor=None)
+    page = opened(browser, served, prepare=partial(faked, vendor=None))
     page.get_by_label("Keep photos on this device").check()
     page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
     page.wait_for_function("document.querySelector('#status').innerText.includes('Measuring on this device')")
@@ -220,8 +215,7 @@ def test_the_camera_is_named_live(browser: "Browser", served: str) -> None:
 
 
 def test_other_weights_do_not_stop_the_camera(browser: "Browser", served: str) -> None:
-    page = opened(browser, served)
-    faked(page, vendor=None)
+    page = opened(browser, served, prepare=partial(faked, vendor=None))
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function(RATE)
     page.locator("#here-format").select_option("int8")
@@ -236,8 +230,7 @@ def test_other_weights_do_not_stop_the_camera(browser: "Browser", served: str) -
 def test_nothing_of_the_camera_stands_beside_a_photo(
     browser: "Browser", served: str, photo_folder: Path, shipped: Bundle
 ) -> None:
-    page = opened(browser, served)
-    faked(page, vendor=None)
+    page = opened(browser, served, prepare=partial(faked, vendor=None))
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function(RATE)
     photo = photo_folder / "red" / "00.jpg"
@@ -256,24 +249,22 @@ NO_CAMERA = (
 )
 
 
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("NotFoundError", "No camera was found on this device."),
-        ("NotAllowedError", "Access to the camera was refused."),
-        ("NotReadableError", "The camera is in use by another program."),
-    ],
-)
-def test_a_camera_that_is_not_there_is_told(
-    browser: "Browser", served: str, name: str, sentence: str, photo_folder: Path
-) -> None:
+CAMERA_ERRORS = {
+    "NotFoundError": "No camera was found on this device.",
+    "NotAllowedError": "Access to the camera was refused.",
+    "NotReadableError": "The camera is in use by another program.",
+}
+
+
+def test_a_camera_that_is_not_there_is_told(browser: "Browser", served: str, photo_folder: Path) -> None:
     page = opened(browser, served)
-    page.evaluate(NO_CAMERA % name)
-    page.get_by_role("button", name="Live camera").click()
-    page.wait_for_function(NO_ANSWER)
-    assert sentence in page.inner_text("#answer")
-    assert page.get_by_role("button", name="Live camera").is_enabled()
-    give(page, photo_folder / "red" / "00.jpg")
+    for name, sentence in CAMERA_ERRORS.items():
+        page.evaluate(NO_CAMERA % name)
+        page.get_by_role("button", name="Live camera").click()
+        page.wait_for_function(NO_ANSWER)
+        assert sentence in page.inner_text("#answer")
+        assert page.get_by_role("button", name="Live camera").is_enabled()
+        give(page, photo_folder / "red" / "00.jpg")  # the page goes on
     closed(page)
 
 

@@ -56,6 +56,7 @@ def test_an_inverse_temperature_undoes_it() -> None:
     assert np.allclose(with_temperature(with_temperature(answers, 2.5), 1 / 2.5), answers, atol=1e-9)
 
 
+@pytest.mark.usefixtures("tiny")
 def test_the_classifier_carries_the_temperature() -> None:
     model = create_mobilevit(num_classes=3, image_size=64)
     images = np.random.default_rng(2).uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
