@@ -1,7 +1,7 @@
 """Shared by all tests: drawn photographs, a small trained bundle, the shipped one, the real data set."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mobilevit_core  # noqa: F401  # isort: skip  (first: it sets up TensorFlow)
@@ -16,6 +16,7 @@ from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.training.recipes import Recipe, make_recipe
 from tests.drawing import draw_folder
+from tests.networks import float32_alone, tiny_networks
 
 SHIPPED = Path(__file__).parents[1] / "demo" / "weights"
 GET_PHOTOGRAPHS = "python -c \"import tensorflow_datasets as tfds; tfds.load('tf_flowers')\""
@@ -57,21 +58,34 @@ def small_recipe() -> Recipe:
     return make_recipe("default", overrides)
 
 
+@pytest.fixture
+def tiny() -> Iterator[None]:
+    """Networks that are created are tiny ones."""
+    with tiny_networks():
+        yield
+
+
+@pytest.fixture
+def one_format() -> Iterator[None]:
+    """New bundles get one .tflite file, float32."""
+    with float32_alone():
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_bundle(
     photo_folder: Path, small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
 ) -> Bundle:
-    """The shipped network with a classifier of its own: decided answers within seconds."""
+    """A tiny network, untrained, with a fitted classifier: decided answers within seconds."""
     from mobilevit_core.data.provenance import Provenance
     from mobilevit_core.models.create import create_mobilevit
     from mobilevit_core.training.finalize import bundle_model
-    from mobilevit_core.training.transfer import StartingWeights
 
     def make(folder: Path) -> None:
         dataset = load_dataset(str(photo_folder))
         keras.utils.set_random_seed(0)
-        model = create_mobilevit(num_classes=3, image_size=64)
-        StartingWeights(open_bundle(SHIPPED)).copy_to(model, dataset.class_names)
+        with tiny_networks():
+            model = create_mobilevit(num_classes=3, image_size=64)
         _fit_classifier(model, dataset, small_recipe)
         _, refused = bundle_model(folder, model, dataset, small_recipe, Provenance.by_training(dataset))
         assert not refused

@@ -36,9 +36,14 @@ PHOTOS = {
 }
 
 
+@pytest.fixture(scope="module")
+def comparison(small_bundle: Bundle) -> Comparison:
+    return Comparison(small_bundle)
+
+
 @pytest.mark.parametrize("kind", PHOTOS)
 def test_the_tensor_is_identical_everywhere(
-    kind: str, small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, small_bundle: Bundle, comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = PHOTOS[kind]
     path = tmp_path / "photo.jpg"
@@ -51,7 +56,6 @@ def test_the_tensor_is_identical_everywhere(
         return answer(runtime, image)
 
     classifier = Classifier(small_bundle, "float32", load_runtime(small_bundle, "float32"))
-    comparison = Comparison(small_bundle)
     comparison.run(path, 1)  # its runtimes are loaded, and warmed up, from here on
     monkeypatch.setattr(LiteRTRuntime, "probabilities", record)
     photo = LabelledPhoto("photo", 0, content)

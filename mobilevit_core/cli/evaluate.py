@@ -31,7 +31,7 @@ def evaluate(
         bool,
         typer.Option(
             help="Compare all weight formats: parity with Keras, size, latency, load time, memory; "
-            "with --record."
+            "implies --record."
         ),
     ] = False,
     ood: Annotated[
@@ -85,7 +85,7 @@ def print_figures(figures: dict[str, Any]) -> None:
         )
         if "other" in row:
             found, count = row["other"]["found"], row["other"]["photos"]
-            result(f"  {found:.1%} of {count} photographs of other things are called so")
+            result(f"  {found:.1%} of {count} photographs of other things are rejected")
     print_classes(next(iter(figures["formats"].values())))
 
 
@@ -120,7 +120,7 @@ def unknown(
     format: FormatOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How well photographs of classes that the bundle never saw are told from those that it knows."""
+    """How well photographs of classes that the bundle never saw are told apart from those that it knows."""
     dataset, figures = commands.unknown(bundle, data, split, format)
     if as_json:
         print(json.dumps({"data": dataset.name, "split": split, "unknown": figures}))
@@ -181,5 +181,5 @@ def _numbers(text: str) -> tuple[int, ...]:
     except ValueError:
         raise UserError(f"--threads {text}: write numbers with commas between them, such as 1,2.") from None
     if len(set(numbers)) < len(numbers):
-        raise UserError(f"--threads {text}: every number once.")
+        raise UserError(f"--threads {text}: name each number once.")
     return numbers

@@ -36,7 +36,7 @@ def export(
             f"{parity['largest_difference']:.2g}"
         )
     if not data:
-        messages.say("int8 is not among them: it finds its scales on photographs. Name some with --data.")
+        messages.say("int8 is not among them: its scales are found on photographs. Name some with --data.")
     if exported.refused:
         raise UserError("\n".join(exported.refused))
 

@@ -47,10 +47,11 @@ DataWeightOption = Annotated[
 ]
 RecipeOption = Annotated[
     str | None,
-    typer.Option(help=f"One of: {', '.join((*RECIPES, HEAD))}. Default: chosen by the photographs."),
+    typer.Option(help=f"One of: {', '.join((*RECIPES, HEAD))}. Default: depends on the photographs."),
 ]
 RunOption = Annotated[
-    Path | None, typer.Option(help="Run folder; the same one goes on. Default: runs/NAME, after the data.")
+    Path | None,
+    typer.Option(help="Run folder; a training in it continues. Default: runs/NAME, named after the data."),
 ]
 AddOption = Annotated[
     list[str] | None,
@@ -110,8 +111,8 @@ def train(
 ) -> None:
     """Train a MobileViT on your photographs, export it, and measure it.
 
-    Everything that is not said is chosen and explained. Stopped at any time, the same command goes on after
-    the last finished epoch.
+    Whatever you do not set is chosen and explained. You can stop at any time: the same command continues
+    after the last finished epoch.
 
     Example: python -m mobilevit_core train my_photos
 

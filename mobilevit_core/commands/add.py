@@ -44,7 +44,8 @@ def add(run: str | os.PathLike[str], more: Sequence[str], to: str | os.PathLike[
     Args:
         run: folder of a finished run.
         more: folders, zip or CSV files, or names in tensorflow-datasets; classes of the same name are joined.
-        to: folder of the new run; by default beside the run, with the next number. The same call goes on.
+        to: folder of the new run; by default beside the run, with the next number. The same call
+            continues it.
 
     Returns:
         The new run, and gains and regressions against the bundle before.

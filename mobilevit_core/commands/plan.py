@@ -111,7 +111,7 @@ class Wish:
         if source == GENERAL:
             return source, (
                 "start: the general weights of this package, because they know everyday things already "
-                "(--weights fresh starts from nothing)"
+                "(--weights fresh starts from scratch)"
             )
         if source == FLOWERS:
             return os.fspath(source), (

@@ -196,7 +196,7 @@ def write_exported(
         manifest: of the bundle; files, versions, parity and golden inputs are filled in.
         pictures: to compare on and to find scales with.
         history: CSV of the training, copied if it is there.
-        seen: the photographs that went into the weights, where known.
+        provenance: the photographs that went into the weights, where known.
 
     Returns:
         The bundle, and one sentence for every format that was refused.

@@ -31,4 +31,4 @@ def check_class_names(names: Sequence[str]) -> None:
             raise UserError(f"The class name {name[:60]!r} has a character that can't be printed. Rename it.")
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        raise UserError(f"The class name {name[:60]!r} is there {count} times.")
+        raise UserError(f"The class name {name[:60]!r} appears {count} times.")

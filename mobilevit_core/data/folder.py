@@ -58,7 +58,7 @@ def load_folder(folder: Path, split_scheme: str, seed: int, labelled: bool = Tru
     roots = layout or {"train": folder}
     class_names = _class_names(roots["train"]) if labelled else _loose_classes(folder)
     unread = {split: _photos_below(root, class_names, reading, labelled) for split, root in roots.items()}
-    if len(roots) > 1 and split_scheme == JOINING:  # the same name may stand in several
+    if len(roots) > 1 and split_scheme == JOINING:  # the same name may be in several
         unread = {
             split: [replace(photo, name=f"{roots[split].name}/{photo.name}") for photo in photos]
             for split, photos in unread.items()
@@ -147,8 +147,8 @@ def _split_folders(folder: Path, reading: Reading) -> dict[str, Path]:
         if split != "train" and not _subfolders(path):
             count = len(_pictures_in(path))
             reading.notes.append(
-                f"{path} is not used: its {count} photographs lie in no class folder, so nobody knows what "
-                "they show"
+                f"{path} is not used: its {count} photographs lie outside the class folders, so "
+                "nothing says what they show"
             )
             del chosen[split]
     return chosen
@@ -214,7 +214,7 @@ def _photos_below(
         return photos + [LabelledPhoto(path.name, class_names.index(""), path) for path in loose]
     _note_groups(root, class_names, reading)
     for path in loose:
-        reading.skip(path, "beside the class folders, so in no class")
+        reading.skip(path, "beside the class folders, so without a class")
     return photos
 
 

@@ -116,5 +116,5 @@ def _row(
         )
     split = values.get("split", "")
     if split and not split_of(split):
-        raise UserError(f"{path}, line {number}: {split!r} is not a split: train, validation or test is.")
+        raise UserError(f"{path}, line {number}: {split!r} is not a split; use train, validation or test.")
     return file, values["label"], split_of(split) or ""

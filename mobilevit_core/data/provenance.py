@@ -22,7 +22,7 @@ class Provenance:
 
     Attributes:
         train: the weights were fitted to them.
-        validation: something was chosen by them, such as temperature, threshold or epoch.
+        validation: they were used to choose something, such as temperature, threshold or epoch.
     """
 
     train: frozenset[str] = frozenset()
@@ -67,7 +67,7 @@ class Provenance:
         (bundle_folder / FILE).write_text("\n".join(lines) + "\n", encoding="ascii")
 
     def among(self, photos: Sequence[LabelledPhoto]) -> dict[str, int]:
-        """How many of these photographs were trained on, and how many something was chosen by."""
+        """How many of these photographs were trained on, and how many were used to choose something."""
         digests = [photo.sha256[:DIGITS] for photo in photos]
         return {
             "trained_on": sum(digest in self.train for digest in digests),

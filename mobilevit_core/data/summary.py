@@ -32,7 +32,7 @@ def counts_table(dataset: PhotoDataset) -> Table:
 
 
 def write_skipped(folder: Path, dataset: PhotoDataset) -> None:
-    """Lists the files that are not part of a data set, a line each: reason, path, detail.
+    """Lists the files that are not part of a data set, one per line: reason, path, detail.
 
     Args:
         folder: of the run; nothing is written where nothing was skipped.

@@ -16,7 +16,7 @@ def load_tfds(name: str, split_scheme: str) -> PhotoDataset:
         split_scheme: a key of `SPLIT_SCHEMES`; "default" keeps the data set's own splits, "whole" joins them.
 
     Raises:
-        UserError: there is no such data set, it is none for classification, or it could not be fetched.
+        UserError: there is no such data set, it is not for classification, or it could not be fetched.
     """
     import tensorflow_datasets as tfds  # imports TensorFlow
 
@@ -29,7 +29,7 @@ def load_tfds(name: str, split_scheme: str) -> PhotoDataset:
         ) from None
     features = builder.info.features
     if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
-        raise UserError(f"{name} is no image classification data set: it has {', '.join(features)}.")
+        raise UserError(f"{name} is not an image classification data set: it has {', '.join(features)}.")
     try:
         builder.download_and_prepare()  # draws its own progress bars; does nothing when prepared
     except Exception as error:  # network, disk and checksums fail in many ways

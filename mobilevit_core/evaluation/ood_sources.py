@@ -17,7 +17,7 @@ MOST = 1000  # photographs of one source, evenly over its classes' order
 def rejection_by_source(
     classifier: Classifier, known: Evaluation, sources: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """How well each source's photographs are told from those of the classes.
+    """How well each source's photographs are told apart from those of the classes.
 
     Args:
         classifier: a loaded bundle.
@@ -32,7 +32,7 @@ def rejection_by_source(
     """
     rule = classifier.bundle.manifest.rejection
     if rule is None:
-        raise UserError(f"{classifier.bundle.folder} has no rejection rule; train it anew.")
+        raise UserError(f"{classifier.bundle.folder} has no rejection rule; train it again.")
     answers = known.probabilities[known.wanted]
     names = [Path(source).name if Path(source).is_dir() else source for source in sources]
     twice = {name for name in names if names.count(name) > 1}

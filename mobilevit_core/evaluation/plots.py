@@ -132,7 +132,7 @@ def latencies(rows: Mapping[str, dict[str, Any]], formats: Mapping[str, WeightFo
             axes.text(median / 2, place, f"{median:.1f}", ha="center", va="center", color="white", size=8)
     axes.set_yticks(range(len(rows)), [formats[name].title for name in rows])
     axes.invert_yaxis()
-    axes.set(xlabel="milliseconds a picture, median and 95th percentile")
+    axes.set(xlabel="milliseconds per picture, median and 95th percentile")
     axes.legend(frameon=False)
     return figure
 

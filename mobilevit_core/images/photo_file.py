@@ -21,7 +21,7 @@ def read_file(path: Path, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
         limit: bytes.
 
     Raises:
-        UserError: there is no such file, it is no regular file, it is larger than the limit, or the
+        UserError: there is no such file, it is not a regular file, it is larger than the limit, or the
             operating system refuses.
     """
     try:

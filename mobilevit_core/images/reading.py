@@ -64,8 +64,8 @@ Result = TypeVar("Result")
 def read_photo(source: PhotoSource, name: str | None = None) -> np.ndarray:
     """Decodes a photograph, upright and in RGB.
 
-    Handles EXIF orientation, grey, CMYK, palette, alpha (laid over white) and 16 bits a channel. A photograph
-    of more than `limits.FULL_SIZE_PIXELS` comes with its sides divided by 2, 4 or 8.
+    Handles EXIF orientation, grey, CMYK, palette, alpha (laid over white) and 16 bits per channel. A
+    photograph of more than `limits.FULL_SIZE_PIXELS` comes with its sides divided by 2, 4 or 8.
 
     Args:
         source: path, encoded bytes, Pillow image, or uint8 array (height, width, 3), which is returned as

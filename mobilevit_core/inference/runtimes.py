@@ -99,7 +99,7 @@ class KerasRuntime:
 
     @classmethod
     def load(cls, weights: Path, threads: int) -> "KerasRuntime":
-        """Opens the file; see `Runtime.load`. TensorFlow's threads are set once a process, by the first."""
+        """Opens the file; see `Runtime.load`. TensorFlow's threads are set once per process, by the first."""
         import tensorflow as tf
 
         try:

@@ -68,7 +68,7 @@ class MirroredAdamW(keras.optimizers.AdamW):
 
     Args:
         learning_rate: a number or a schedule.
-        weight_decay: a step, times the learning rate.
+        weight_decay: per step, times the learning rate.
         clip_norm: highest global norm of the gradient, 0 for no limit.
     """
 

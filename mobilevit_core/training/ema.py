@@ -23,7 +23,7 @@ def assign_flat(variables: Sequence[Any], flat: tf.Tensor) -> None:
 class EMA:
     """Exponential moving average of every weight, normalization statistics included.
 
-    Keras's own EMA (`use_ema`) leave the statistics out: averaged weights with the live network's
+    Keras's own EMA (`use_ema`) leaves the statistics out: averaged weights with the live network's
     statistics are far off while the learning rate is high.
 
     Args:

@@ -50,7 +50,7 @@ class Network:
         architecture: "paper" or "keras_example".
         variant: "xxs", "xs" or "s".
         origin: where its weights come from, as the manifest records it.
-        seen: the photographs that went into its weights, where known.
+        provenance: the photographs that went into its weights, where known.
     """
 
     model: keras.Model

@@ -54,10 +54,8 @@ def finish_run(run: RunFolder, folder: Path | None = None) -> tuple[Bundle, list
         state = TrainingState(model, recipe.stages[-1][0], recipe, 1, checkpoint)
         state.copy_kept_weights(model)
         run.write_history(state.history)
-        provenance, origin = (
-            Provenance.read(run.path) or Provenance(),
-            {key: record.get(key) for key in ("start", "teachers")},
-        )
+        provenance = Provenance.read(run.path) or Provenance()
+        origin = {key: record.get(key) for key in ("start", "teachers")}
         bundle, refused = bundle_model(
             folder, model, dataset, recipe, provenance, origin, run.history, record["data"]
         )

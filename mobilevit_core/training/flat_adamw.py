@@ -37,7 +37,7 @@ class FlatAdamW(keras.optimizers.Optimizer):
         self._decay, self._clip = weight_decay, clip_norm
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Makes the two moments, one number a weight."""
+        """Makes the two moments, one number per weight."""
         if self.built:
             return
         super().build(variables)

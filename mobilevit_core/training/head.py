@@ -70,7 +70,7 @@ class FittedHead:
         calibration: what the classifier was calibrated by.
         seconds: for all of it.
         seed: of the folds.
-        seen: the photographs that went into it, and into the network before.
+        provenance: the photographs that went into it, and into the network before.
     """
 
     model: keras.Model
@@ -371,7 +371,7 @@ def _data_in_memory(names: Sequence[str], examples: Sequence[Example]) -> dict[s
 
 
 def _distinct(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[str]]:
-    """Every photograph once; without those that stand in two classes, which the notes name."""
+    """Every photograph once; without those that are in two classes, which the notes name."""
     first: dict[str, Example] = {}
     contradictory: dict[str, str] = {}
     for example in examples:

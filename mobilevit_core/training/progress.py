@@ -1,4 +1,4 @@
-"""A live progress bar over a whole training run, and one line an epoch for log files."""
+"""A live progress bar over a whole training run, and one line per epoch for log files."""
 
 import sys
 import time

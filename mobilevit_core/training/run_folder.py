@@ -45,7 +45,7 @@ class RunFolder:
 
     @property
     def history(self) -> Path:
-        """CSV, a row per epoch."""
+        """CSV, one row per epoch."""
         return self.path / "history.csv"
 
     @property

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from mobilevit_core.data.findings import CONTACT_SHEET
 from mobilevit_core.errors import UserError
 from mobilevit_core.training import head
 from tests.drawing import COLORS, draw_photo
+from tests.networks import float32_alone
 
 
 def run(*arguments: object) -> Result:
@@ -30,6 +32,13 @@ def draw_more(folder: Path, per_class: int, first: int) -> Path:
         for index in range(per_class):
             draw_photo(color, first + 100 * number + index).save(folder / name / f"{first}-{index}.jpg")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_format_each() -> Iterator[None]:
+    """The bundles get one .tflite file: nothing here asks for the others."""
+    with float32_alone():
+        yield
 
 
 @pytest.fixture(scope="module")

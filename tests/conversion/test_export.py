@@ -20,8 +20,9 @@ from mobilevit_core.conversion.export import (
 )
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.evaluation.metrics import evaluate_formats
 from mobilevit_core.evaluation.parity import Parity
+from mobilevit_core.inference.classifier import load_formats
 from mobilevit_core.inference.runtimes import load_keras
 
 
@@ -50,7 +51,7 @@ def test_files_are_plain(name: str, shipped: Bundle) -> None:
 @pytest.mark.photographs
 def test_answers_on_the_test_photographs(shipped: Bundle, tf_flowers: PhotoDataset) -> None:
     """The figures in bundle.json are what the weights do, and all formats agree as promised."""
-    results = {name: evaluate(load_classifier(shipped.folder, name), tf_flowers, "test") for name in FORMATS}
+    results = evaluate_formats(load_formats(shipped, FORMATS), tf_flowers, "test")
     recorded = shipped.manifest.metrics["test"]["formats"]
     for name, result in results.items():
         # Half a photograph of slack: another processor may round a tie differently.

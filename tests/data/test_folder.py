@@ -72,7 +72,9 @@ def test_photographs_of_a_split_without_classes_are_left_alone(tmp_path: Path) -
     noise_folder(tmp_path / "test", {"": 3}, 2)
     dataset = load_dataset(str(tmp_path))
     assert sizes(dataset) == [18, 2, 0]
-    assert any("test is not used: its 3 photographs lie in no class folder" in note for note in dataset.notes)
+    assert any(
+        "test is not used: its 3 photographs lie outside the class folders" in note for note in dataset.notes
+    )
 
 
 def test_groups_of_classes_are_not_silently_classes(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_photographs_beside_the_classes_are_told(tmp_path: Path) -> None:
     noise_folder(tmp_path, TWO)
     noise_photo(9).save(tmp_path / "beside.jpg")
     dataset = load_dataset(str(tmp_path))
-    assert reasons(dataset) == {"beside.jpg": "beside the class folders, so in no class"}
+    assert reasons(dataset) == {"beside.jpg": "beside the class folders, so without a class"}
 
 
 def test_many_skipped_files_are_one_sentence(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_a_photograph_in_two_classes_is_named_and_left_out(tmp_path: Path) -> No
     folder = noise_folder(tmp_path, TWO)
     shutil.copy(folder / "blue" / "000.jpg", folder / "red" / "again.jpg")
     dataset = load_dataset(str(folder))
-    note = "1 photographs stand in two classes and are left out of both: blue/000.jpg = red/again.jpg"
+    note = "1 photographs appear in two classes and are left out of both: blue/000.jpg = red/again.jpg"
     assert note in dataset.notes
     assert sum(sizes(dataset)) == 19 and len(dataset.skipped) == 2
 

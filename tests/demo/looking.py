@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from playwright.sync_api import Browser, Page
 
 PHOTO = "#photo"
@@ -16,12 +18,28 @@ PATIENCE = 120_000  # milliseconds
 LOGS = ("cc:", "XNNPACK")  # LiteRT.js writes its log there
 
 
-def opened(browser: "Browser", url: str, width: int = 1366, **options: Any) -> "Page":
-    """The page after it answered by itself; whatever fails on it fails the test in `closed`."""
+def opened(
+    browser: "Browser",
+    url: str,
+    width: int = 1366,
+    prepare: "Callable[[Page], None] | None" = None,
+    **options: Any,
+) -> "Page":
+    """The page after it answered by itself; whatever fails on it fails the test in `closed`.
+
+    Args:
+        browser: Chromium.
+        url: of the page.
+        width: of the window, pixels.
+        prepare: what to do with the empty page before it loads.
+        options: of its context.
+    """
     page = browser.new_page(viewport={"width": width, "height": 844 if width < 800 else 768}, **options)
     page.set_default_timeout(PATIENCE)
     page.problems = []  # type: ignore[attr-defined]
     page.on("pageerror", lambda error: page.problems.append(str(error)))  # type: ignore[attr-defined]
+    if prepare:
+        prepare(page)
     page.goto(url)
     page.wait_for_function(COMPARED)
     return page

@@ -58,6 +58,7 @@ def test_an_inverse_temperature_undoes_it() -> None:
     assert np.allclose(with_temperature(with_temperature(answers, 2.5), 1 / 2.5), answers, atol=1e-9)
 
 
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("shift", [None, 1.5])
 def test_the_classifier_carries_it(shift: float | None) -> None:
     calibration = Calibration(0.25, shift, 2)

@@ -17,6 +17,7 @@ from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation import format_comparison
 from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.metrics import separation
 from mobilevit_core.evaluation.ood_images import unknown_pictures
@@ -59,7 +60,10 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
             assert max(image.size) <= 320
 
 
-def test_all_variants_are_compared_and_written_down(small_bundle: Bundle, tmp_path: Path) -> None:
+def test_all_variants_are_compared_and_written_down(
+    small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(format_comparison, "RUNS", 12)
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
     embedded = read_manifest(folder / FORMATS["int8"].file)
     readme = tmp_path / "README.md"

@@ -8,6 +8,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -37,6 +38,12 @@ def images(size: int) -> np.ndarray:
     return (blocks + random.normal(0, 20, blocks.shape)).clip(0, 255).round().astype(np.float32)
 
 
+@cache
+def _network(variant: str) -> keras.Model:
+    """Asked for its layers' names and shapes alone."""
+    return create_mobilevit(variant, CLASSES, 64)
+
+
 def plan(naming: Naming, model: keras.Model) -> list[Tensor]:
     return ReleasedWeights(Path(), "", naming, "", model.output_shape[-1]).plan(model)
 
@@ -44,7 +51,7 @@ def plan(naming: Naming, model: keras.Model) -> list[Tensor]:
 def tensors(naming: Naming, variant: str) -> dict[str, np.ndarray]:
     """A whole file's tensors; those of one name in timm are split into three for transformers."""
     drawn = {}
-    for tensor in plan(naming, create_mobilevit(variant, CLASSES, 64)):
+    for tensor in plan(naming, _network(variant)):
         for name in tensor.names:
             drawn[name] = _draw(name, tensor.shape)
         if tensor.layer.endswith("_bn"):

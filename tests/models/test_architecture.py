@@ -10,6 +10,14 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.models.blocks import fold, unfold
 from mobilevit_core.models.create import logits_model
 
+ARCHITECTURES = ("paper", "keras_example")
+
+
+@pytest.fixture(scope="module")
+def networks() -> dict[str, keras.Model]:
+    """Both architectures at 64 px, with seven classes; no test changes them."""
+    return {name: create_mobilevit(image_size=64, num_classes=7, architecture=name) for name in ARCHITECTURES}
+
 
 def trainable(model: keras.Model) -> int:
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
@@ -48,10 +56,11 @@ def test_unfold_groups_by_pixel_position_and_fold_inverts_it() -> None:
     assert np.array_equal(np.asarray(fold(tokens, 6, 10)), x)
 
 
-@pytest.mark.parametrize("architecture", ["paper", "keras_example"])
-def test_a_sample_does_not_depend_on_the_rest_of_its_batch(architecture: str) -> None:
-    random = np.random.default_rng(1)
-    model = create_mobilevit(image_size=64, architecture=architecture)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_sample_does_not_depend_on_the_rest_of_its_batch(
+    architecture: str, networks: dict[str, keras.Model]
+) -> None:
+    random, model = np.random.default_rng(1), networks[architecture]
     batch = random.uniform(0, 255, (3, 64, 64, 3)).astype(np.float32)
     other = batch.copy()
     other[1:] = random.uniform(0, 255, (2, 64, 64, 3))
@@ -60,18 +69,19 @@ def test_a_sample_does_not_depend_on_the_rest_of_its_batch(architecture: str) ->
     assert not np.allclose(first[1], second[1], atol=0)
 
 
-def test_probabilities_are_the_softmax_of_the_reachable_logits() -> None:
-    model = create_mobilevit(image_size=64, num_classes=7)
+def test_probabilities_are_the_softmax_of_the_reachable_logits(networks: dict[str, keras.Model]) -> None:
+    model = networks["paper"]
     image = np.random.default_rng(2).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     logits = logits_model(model)(image).numpy()
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.allclose(model(image).numpy(), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", ["paper", "keras_example"])
-def test_the_keras_file_needs_nothing_of_this_package(architecture: str, tmp_path: Path) -> None:
-    model = create_mobilevit(image_size=64, architecture=architecture)
-    path = tmp_path / "model.keras"
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_keras_file_needs_nothing_of_this_package(
+    architecture: str, networks: dict[str, keras.Model], tmp_path: Path
+) -> None:
+    model, path = networks[architecture], tmp_path / "model.keras"
     model.save(path)
     with zipfile.ZipFile(path) as archive:
         assert b"mobilevit_core" not in archive.read("config.json")

@@ -33,6 +33,12 @@ def drawn() -> dict[str, np.ndarray]:
     return tensors(TIMM, "xxs")
 
 
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    """Takes no weights: every file that it is given is refused."""
+    return create_mobilevit(image_size=64)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("library", NAMING)
 def test_the_logits_are_those_of_the_library(library: str, variant: str, tmp_path: Path) -> None:
@@ -95,21 +101,28 @@ def test_half_precision_is_read(tmp_path: Path, drawn: dict[str, np.ndarray]) ->
     ],
 )
 def test_a_file_with_other_tensors_is_refused(
-    change: dict[str, np.ndarray | None], message: str, tmp_path: Path, drawn: dict[str, np.ndarray]
+    change: dict[str, np.ndarray | None],
+    message: str,
+    tmp_path: Path,
+    drawn: dict[str, np.ndarray],
+    network: keras.Model,
 ) -> None:
     changed = {name: value for name, value in {**drawn, **change}.items() if value is not None}
     file = write(tmp_path / "model.safetensors", changed)
     with pytest.raises(UserError, match=message):
-        create_mobilevit(image_size=64, weights=str(file))
+        open_weights(str(file), "xxs").copy_to(network)
 
 
-def test_nothing_is_taken_from_a_file_that_is_refused(tmp_path: Path, drawn: dict[str, np.ndarray]) -> None:
+def test_nothing_is_taken_from_a_file_that_is_refused(
+    tmp_path: Path, drawn: dict[str, np.ndarray], network: keras.Model
+) -> None:
     file = write(tmp_path / "model.safetensors", {**drawn, "head.fc.bias": np.full(7, np.inf, np.float32)})
-    model = create_mobilevit(image_size=64)
-    before = model.get_weights()
+    before = network.get_weights()
     with pytest.raises(UserError, match="head.fc.bias"):
-        open_weights(str(file), "xxs").copy_to(model)
-    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+        open_weights(str(file), "xxs").copy_to(network)
+    assert all(np.array_equal(a, b) for a, b in zip(before, network.get_weights(), strict=True))
+    with pytest.raises(UserError, match="head.fc.bias"):
+        create_mobilevit(image_size=64, weights=str(file))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Trains in processes that kill themselves at chosen moments, as a power cut would.
 
-    python -m tests.training.killed_run PHOTOS RUN [MOMENT ...]
+    python -m tests.training.killed_run PHOTOS FOLDER [MOMENT ...]
+
+FOLDER/whole is trained in one piece, FOLDER/killed by one process for each moment and one that ends it.
 
 A network of a few layers stands in for the real one: what matters here are the files.
 """
@@ -86,17 +88,14 @@ def train(photos: str, run: Path) -> None:
 
 
 def main() -> None:
-    """Trains once for each moment, in a process that dies there, and at last to the end.
-
-    The processes are forks of one that has imported everything and run nothing: imports take the longest.
-    """
-    photos, run, *moments = sys.argv[1:]
-    for moment in [*moments, ""]:
+    """Trains in forks of a process that has imported everything and run nothing: imports take the longest."""
+    photos, folder, *moments = sys.argv[1:]
+    for name, moment in [("whole", ""), *(("killed", moment) for moment in moments), ("killed", "")]:
         child = os.fork()
         if not child:
             if moment:
                 arrange_death(moment)
-            train(photos, Path(run))
+            train(photos, Path(folder) / name)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         ended = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL if moment else status == 0

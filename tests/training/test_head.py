@@ -57,6 +57,12 @@ def written(fitted: FittedHead, tmp_path_factory: pytest.TempPathFactory) -> Bun
     return bundle
 
 
+@pytest.fixture
+def two_strengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits in less than half of the time, where any fit will do."""
+    monkeypatch.setattr(head, "STRENGTHS", (1e-2, 1e-1))
+
+
 def test_it_is_exported_by_the_package() -> None:
     assert mobilevit_core.fit_head is fit_head
 
@@ -101,6 +107,7 @@ def test_accuracy_is_chance_where_the_labels_mean_nothing(network: Network) -> N
     assert fitted.interval[0] < 0.5 < fitted.interval[1]
 
 
+@pytest.mark.usefixtures("two_strengths")
 def test_photographs_are_looked_at_once(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +129,7 @@ def test_photographs_are_looked_at_once(
     assert len(seen) == 20
 
 
+@pytest.mark.usefixtures("two_strengths")
 def test_a_photograph_counts_once(network: Network) -> None:
     photos = pictures(4)
     photos["red"] += photos["red"]
@@ -133,6 +141,7 @@ def test_a_photograph_counts_once(network: Network) -> None:
     assert note.startswith("photograph 5 of 'blue' and photograph 1 of 'red' are the same photograph in two")
 
 
+@pytest.mark.usefixtures("two_strengths")
 def test_files_bytes_and_images_are_taken(network: Network, tmp_path: Path) -> None:
     photos: dict[str, list] = pictures(3)
     path = tmp_path / "a.png"
@@ -183,6 +192,7 @@ def test_the_bundle_answers_like_the_model(written: Bundle, fitted: FittedHead, 
     assert len(written.provenance.train) == 24 + len(shipped.provenance.train)
 
 
+@pytest.mark.usefixtures("one_format")
 def test_the_command_line_trains_a_head(photo_folder: Path, written: Bundle, tmp_path: Path) -> None:
     run = ["train", "--recipe", "head", str(photo_folder), "--run", str(tmp_path / "run")]
     run += ["--weights", str(written.folder), "--set", "split_scheme=default"]

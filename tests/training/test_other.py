@@ -15,6 +15,7 @@ from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER
 from mobilevit_core.evaluation.metrics import Evaluation
 from mobilevit_core.inference.answer import Answer
 from tests.drawing import draw_folder, noise_folder
+from tests.networks import float32_alone, tiny_networks
 
 
 def run(*arguments: object) -> Result:
@@ -30,19 +31,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = noise_folder(folder / "more", {"": 20, "reds": 5}, 7)
     values = ["stages=64:2", "batch_size=8", "mix=0", "ema_decay=0.9", "warmup_epochs=0.5"]
     settings = [word for value in values for word in ("--set", value)]
-    result = run(
-        "train",
-        photos,
-        "--recipe",
-        "default",
-        "--other",
-        more,
-        "--data-weight",
-        f"{more}=2",
-        "--run",
-        folder / "run",
-        *settings,
-    )
+    command = ["train", photos, "--recipe", "default", "--run", folder / "run", *settings]
+    with tiny_networks(), float32_alone():
+        result = run(*command, "--other", more, "--data-weight", f"{more}=2")
     assert result.exit_code == 0, result.output
     assert "none of these" in result.stderr and "left out of 'none of these' by name: reds" in result.stderr
     return folder

@@ -21,6 +21,7 @@ from mobilevit_core.training.run_folder import RunFolder
 from tests.drawing import draw_folder
 
 
+@pytest.mark.usefixtures("tiny")
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     photo_folder: Path, small_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +198,7 @@ def test_impossible_values_are_named(overrides: dict[str, str], message: str) ->
         make_recipe("default", overrides)
 
 
+@pytest.mark.usefixtures("tiny")
 def test_drawn_photographs_are_learned_from_the_command_line(tmp_path: Path) -> None:
     """Training, averaging, export, evaluation and prediction together: three colours are told apart."""
     folder, run = draw_folder(tmp_path / "photos", 20), tmp_path / "run"

@@ -18,6 +18,8 @@ from mobilevit_core.training.trainer import train, train_bundle
 from mobilevit_core.training.transfer import StartingWeights
 from tests.drawing import draw_folder
 
+pytestmark = pytest.mark.usefixtures("tiny")  # as the small bundle's
+
 
 def test_a_classifier_of_the_same_classes_in_another_order_is_taken_over(small_bundle: Bundle) -> None:
     turned = small_bundle.manifest.class_names[::-1]
@@ -73,6 +75,7 @@ def test_another_network_is_refused(small_bundle: Bundle, small_recipe: Recipe) 
         StartingWeights(small_bundle).check(replace(small_recipe, variant="xs"))
 
 
+@pytest.mark.usefixtures("one_format")
 def test_the_new_bundle_says_what_its_weights_have_seen(
     small_bundle: Bundle, small_recipe: Recipe, tmp_path: Path
 ) -> None:
