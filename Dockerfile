@@ -5,8 +5,8 @@
 # The folder of `publish --what gradio --dry-run FOLDER` holds this file too; built there, the image is smaller,
 # because it lacks TensorFlow. Options of app.py come after the image's name, for example --allow-host NAME.
 #
-# There was no Docker where this was written: the steps were run one by one in a fresh environment instead, as an
-# ordinary user, with Python 3.11.
+# There was no Docker where this was written. Its steps were run one by one instead, with Python 3.11: the smaller
+# requirements in a fresh environment, the copied folders read-only, the page, the health check.
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

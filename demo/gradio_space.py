@@ -8,6 +8,7 @@ from demo import gallery, spaces, words
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
+from mobilevit_core.publishing.model_repository import copy_bundle
 
 KINDS = {"demo": (".py",), "demo/web": (".js", ".css"), "mobilevit_core": (".py", ".csv", ".jinja")}
 SLOW_START, QUICK_START = "30m", "10m"  # after which the Hub gives up; most of it installs the requirements
@@ -52,7 +53,7 @@ def write(bundle: Bundle, folder: Path, arguments: argparse.Namespace) -> None:
         spaces.copy((path.relative_to(source).as_posix() for path in chosen), source, folder / name)
     spaces.copy(("app.py", "Dockerfile", "LICENSE", "demo/screenshot.png"), spaces.PROJECT, folder)
     spaces.copy_engine(folder / "demo" / "device")
-    spaces.copy_bundle(bundle, folder / "demo" / "weights", formats)
+    copy_bundle(bundle, folder / "demo" / "weights", formats)
     gallery.bring_along(bundle.manifest, folder / "demo" / "examples")
     title, subtitle = words.title(bundle.manifest), words.subtitle(bundle.manifest, bundle)
     spaces.draw_thumbnail(folder / "thumbnail.png", title, subtitle)

@@ -8,12 +8,18 @@ import argparse
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import SpaceCardData
+from PIL import Image, ImageDraw, ImageFont
+
+from demo import words
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.errors import UserError
+from mobilevit_core.publishing.card import licence_of
 
 DEMO = Path(__file__).parent
 PROJECT = DEMO.parent
@@ -55,17 +61,8 @@ def copy_engine(target: Path) -> None:
     copy(LITERT, packages, target / "node_modules")
 
 
-def copy_bundle(bundle: Bundle, target: Path, formats: Sequence[str]) -> None:
-    """Copies a bundle with some of its formats, without the photographs of its report."""
-    from mobilevit_core.publishing import model_repository
-
-    model_repository.copy_bundle(bundle, target, tuple(formats))
-
-
 def draw_thumbnail(path: Path, title: str, subtitle: str) -> None:
     """What other sites show of a link to the page: its title on a coloured ground."""
-    from PIL import Image, ImageDraw, ImageFont
-
     image = Image.new("RGB", (WIDTH, HEIGHT), "#0f7a45")
     pen = ImageDraw.Draw(image)
     large, small = ImageFont.load_default(84), ImageFont.load_default(38)
@@ -75,8 +72,6 @@ def draw_thumbnail(path: Path, title: str, subtitle: str) -> None:
 
 
 def _wrapped(text: str, width: int) -> str:
-    import textwrap
-
     return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder=" ..."))
 
 
@@ -88,17 +83,13 @@ def front_matter(bundle: Bundle, arguments: argparse.Namespace, **fields: Any) -
         arguments: of `options()`.
         fields: that this kind of Space has beside the common ones.
     """
-    from huggingface_hub import SpaceCardData
-
-    from demo import words
-
     manifest = bundle.manifest
     return SpaceCardData(
         title=words.title(manifest),
         emoji="🌷" if words.is_flowers(manifest) else "🔎",
         colorFrom="green",
         colorTo="yellow",
-        license=arguments.license or "apache-2.0",
+        **({"license": arguments.license} if arguments.license else licence_of(manifest)),
         short_description=f"Names {words.kind(manifest)} in photos"[:LONGEST],
         thumbnail=thumbnail_address(arguments.repository),
         models=arguments.model or None,
@@ -143,11 +134,11 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(command: Sequence[str] | None = None) -> int:
     """Runs the command line; 2 for what a person can mend."""
-    arguments = options().parse_args(words)
+    arguments = options().parse_args(command)
     try:
-        from demo import gradio_space, static_page
+        from demo import gradio_space, static_page  # they need Gradio
 
         writer = {"static": static_page.write, "gradio": gradio_space.write}[arguments.kind]
         writer(open_bundle(arguments.bundle), arguments.folder, arguments)

@@ -9,6 +9,7 @@ from demo import evidence, gallery, interface, many_photos, one_photo, preview, 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import REPORT
 from mobilevit_core.errors import UserError
+from mobilevit_core.publishing.model_repository import copy_bundle
 
 STYLES = ("page.css", "static.css")
 FIRST = ("base.js", "static.js")  # before the body is drawn: they choose the colours
@@ -78,7 +79,7 @@ def write(bundle: Bundle, folder: Path, arguments: argparse.Namespace) -> None:
     title, subtitle = words.title(manifest), words.subtitle(manifest, bundle)
     spaces.copy_engine(folder / "device")
     _add_policy(folder / "device" / "index.html")
-    spaces.copy_bundle(bundle, folder / "bundle", formats)
+    copy_bundle(bundle, folder / "bundle", formats)
     if (folder / "bundle" / REPORT).is_dir():
         (folder / "bundle" / REPORT).rename(folder / REPORT)
     facts = words.facts_without_server(bundle)

@@ -121,11 +121,12 @@ def _upload(bundle: Bundle, kinds: Sequence[str], options: PageOptions, private:
     api = open_hub()
     check_owner(api, options.repository)
     places = {kind: look_at(api, TARGETS[kind], options.repository, private) for kind in kinds}
+    for kind in kinds:
+        messages.say(f"{TARGETS[kind].title} {options.repository}: {TARGETS[kind].needs}")
     done: list[Published] = []
     with tempfile.TemporaryDirectory(prefix="mobilevit-publish-") as temporary:
         written = {kind: _write(bundle, kind, Path(temporary, kind), options) for kind in kinds}
         for kind, place in places.items():
-            messages.say(f"{TARGETS[kind].title} {options.repository}: {TARGETS[kind].needs}")
             before = f"{done[-1].place} is complete." if done else ""
             address = send(api, place, Path(temporary, kind), private, before)
             done.append(Published(kind, address, written[kind]))

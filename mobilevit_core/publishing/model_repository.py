@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from mobilevit_core.bundle.bundle import Bundle
@@ -14,7 +15,7 @@ from mobilevit_core.publishing.targets import KERAS_FOLDER
 README = "README.md"
 
 
-def copy_bundle(bundle: Bundle, folder: Path, formats: tuple[str, ...]) -> None:
+def copy_bundle(bundle: Bundle, folder: Path, formats: Sequence[str]) -> None:
     """Copies a bundle. The photographs of its report are other people's, and stay where they are.
 
     Args:

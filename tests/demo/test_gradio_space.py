@@ -75,6 +75,7 @@ def test_the_bundle_has_what_runs_there(folder: Path, shipped: Bundle) -> None:
         "app.py",
         "demo",
         "mobilevit_core",
+        "Dockerfile",
         "LICENSE",
         "README.md",
         "requirements.txt",
@@ -97,23 +98,29 @@ def running(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     }
     environment |= {"SPACE_ID": REPOSITORY, "SYSTEM": "spaces", "GRADIO_SERVER_NAME": "0.0.0.0"}
     environment |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
-    log = (tmp_path_factory.mktemp("log") / "app.log").open("w+")
     command = [sys.executable, "-c", START.format(without=WITHOUT)]
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    url = f"http://127.0.0.1:{port}/"
+    with (tmp_path_factory.mktemp("log") / "app.log").open("w+") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        url = f"http://127.0.0.1:{port}/"
+        if not is_up(url, process):
+            process.kill()
+            log.seek(0)
+            pytest.fail(log.read())
+        yield url
+        process.terminate()
+        process.wait(30)
+
+
+def is_up(url: str, process: subprocess.Popen[bytes]) -> bool:
+    """Waits until the page answers; False where it ended or takes too long."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and process.poll() is None:
         try:
             httpx.get(f"{url}bundle/page.json", timeout=10).raise_for_status()
-            break
+            return True
         except httpx.HTTPError:
             time.sleep(1)
-    else:
-        log.seek(0)
-        pytest.fail(log.read())
-    yield url
-    process.terminate()
-    process.wait(30)
+    return False
 
 
 def test_it_answers_without_tensorflow(
@@ -131,3 +138,15 @@ def test_it_answers_without_tensorflow(
         assert listed == written and visitor.get(f"examples/{listed[0]['file']}").status_code == 200
         assert visitor.get("device/node_modules/@litertjs/core/package.json").status_code == 200
         assert "needs the Keras weights" in str(visitor.call("explain", visitor.upload(photo)))
+
+
+def test_the_containers_health_check_is_answered(running: str) -> None:
+    text = (spaces.PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    command = json.loads(text.partition("HEALTHCHECK")[2].partition("CMD ")[2].splitlines()[0])
+    assert command[:2] == ["python", "-c"] and "7860" in command[2]
+    port = running.rstrip("/").rpartition(":")[2]
+    checked = [sys.executable, "-c", command[2].replace("7860", port)]
+    assert subprocess.run(checked, check=False, timeout=PATIENCE).returncode == 0
+    checked[-1] = command[2].replace("7860", "9")  # nothing is there
+    done = subprocess.run(checked, check=False, capture_output=True, timeout=PATIENCE)
+    assert done.returncode != 0
