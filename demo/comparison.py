@@ -193,7 +193,6 @@ class Comparison:
 
     def wait(self) -> None:
         """Returns when every format is loaded, or turned out not to load."""
-        self._answered.set()
         futures = [*self._loading.values(), *([self._explainer] if self._explainer else [])]
         concurrent.futures.wait(futures)
 
