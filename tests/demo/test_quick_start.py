@@ -33,11 +33,11 @@ def test_the_keras_weights_wait_for_the_first_answer(
     monkeypatch.setattr(module, "HEAD_START_SECONDS", 600)
     comparison, photo = Comparison(small_bundle), photo_folder / "red" / "00.jpg"
     for name in tflite_formats():
-        comparison._loading[name].result(120)
+        comparison._loading[name].result(600)
     time.sleep(1)
     assert comparison.ready() == tflite_formats()
     assert comparison.classify(photo).format == "float32"
-    assert comparison._loading["keras"].result(120).format == "keras"
+    assert comparison._loading["keras"].result(600).format == "keras"
 
 
 def test_whoever_asks_for_keras_does_not_wait_for_an_answer(
