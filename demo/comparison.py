@@ -27,6 +27,7 @@ from mobilevit_core.inference.runtimes import load_runtime
 AT_ONCE = 8  # requests in work: photographs are read side by side, networks run one by one
 FIRST = ("keras", "dynamic_int8")  # what the page compares at first: the original and the usual small file
 NO_TURN_REST = 0.0  # seconds; a visitor waits
+HEAD_START_SECONDS = 10.0  # of the first answer, before TensorFlow's import takes every processor
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Facts:
 
 
 @contextmanager
-def _without_path(bundle: Bundle) -> Iterator[None]:
+def without_path(bundle: Bundle) -> Iterator[None]:
     """A visitor gets to know which file is damaged, but not where it lies on the server."""
     try:
         yield
@@ -78,8 +79,10 @@ class Comparison:
         self._reader.start()
         # The one place where networks wait for each other: a neighbour's run would spoil a measurement.
         self._measuring = threading.Lock()
+        self._answered = threading.Event()  # or somebody needs the Keras weights
         pool = ThreadPoolExecutor(1, thread_name_prefix="load")
-        # LiteRT first, the default format before the others: TensorFlow takes several seconds.
+        # LiteRT first, the default format before the others. TensorFlow takes several seconds: it is imported
+        # once the first answer is out.
         order = sorted(
             bundle.present, key=lambda name: (FORMATS[name].engine == "keras", name != DEFAULT_FORMAT)
         )
@@ -105,14 +108,16 @@ class Comparison:
         return self._explainer is not None
 
     def _load(self, name: str, threads: int | None) -> Classifier:
+        if FORMATS[name].engine == "keras":
+            self._answered.wait(HEAD_START_SECONDS)
         start = perf_counter()
-        with _without_path(self.bundle):
+        with without_path(self.bundle):
             classifier = Classifier(self.bundle, name, load_runtime(self.bundle, name, threads))
         self._first_call_ms[name] = (perf_counter() - start) * 1e3
         return classifier
 
     def _load_explainer(self) -> Explainer:
-        with _without_path(self.bundle):
+        with without_path(self.bundle):
             return Explainer.load(self.bundle)
 
     def chosen_first(self) -> list[str]:
@@ -140,7 +145,9 @@ class Comparison:
         name = name or self.default
         classifier = self._loaded([name])[name]
         with self._measuring:
-            return classifier.answer(tensor)
+            answer = classifier.answer(tensor)
+        self._answered.set()
+        return answer
 
     def run(self, photo: PhotoSource, runs: int, names: Sequence[str] | None = None) -> dict[str, Answer]:
         """Classifies a photograph with several formats and times them in turns; waits until they are loaded.
@@ -175,6 +182,7 @@ class Comparison:
         """
         if self._explainer is None:
             raise UserError("The map needs the Keras weights, and this bundle has none.")
+        self._answered.set()
         prepared = self._reader.prepare(photo, self.bundle.manifest.rule, "The photograph")
         explainer = self._explainer.result()
         with self._measuring:
@@ -210,6 +218,8 @@ class Comparison:
 
     def _loaded(self, names: Sequence[str]) -> dict[str, Classifier]:
         """Waits for the formats; one that can't be loaded is left out as long as another can."""
+        if any(FORMATS[name].engine == "keras" for name in names):
+            self._answered.set()
         classifiers, problems = {}, []
         for name in names:
             try:

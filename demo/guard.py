@@ -18,7 +18,7 @@ from demo import uploads
 API = "/gradio_api/"
 # What the page, gradio_client and MCP use. Gradio has more: a proxy for web addresses, recordings, links that
 # store the page's state, a history, monitoring. What nobody needs is not there.
-PLACES = set("assets static svelte device bundle report examples config theme.css favicon.ico".split())
+PLACES = set("assets static svelte device bundle report examples taught config theme.css favicon.ico".split())
 PLACES |= {"manifest.json", "pwa_icon", "robots.txt"}
 CALLS = set("app_id call cancel heartbeat info login_check mcp openapi.json queue reset run api".split())
 CALLS |= {"startup-events", "theme.css", "token", "upload", "upload_progress", "user"}

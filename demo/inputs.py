@@ -5,9 +5,11 @@ from typing import Any
 
 import gradio as gr
 
-from demo import uploads
-from demo.photo_field import PhotoField
+from demo import lessons, uploads
+from demo.photo_field import LessonField, PhotoField
 from mobilevit_core.errors import UserError
+
+LONGEST_TEXT = 64  # of a field; the only one takes a token
 
 
 def check_all(components: Sequence[Any], values: Sequence[Any], name: str | None) -> list[Any]:
@@ -92,8 +94,20 @@ def _switch(component: Any, value: Any) -> bool:
     return value
 
 
+def _text(component: Any, value: Any) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        raise UserError(f"{component.label} must be text of at most {LONGEST_TEXT} characters.")
+    return value
+
+
+def _lesson(_: Any, value: Any) -> list[dict[str, Any]]:
+    return lessons.admitted(value)
+
+
 CHECKS: tuple[tuple[Any, Callable[[Any, Any], Any]], ...] = (
     (PhotoField, _photo),
+    (LessonField, _lesson),
+    (gr.Textbox, _text),
     ((gr.Number, gr.Slider), _number),
     (gr.Dropdown, _dropdown),
     (gr.CheckboxGroup, _choices),

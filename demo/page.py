@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -45,6 +45,7 @@ class Page(gr.Blocks):
         self.limits = limits
         self.preview = "", ""  # title and description for links to the page
         self.own_routes = list(routes or [])
+        self.chores: list[Callable[[], None]] = []  # done from time to time, in a thread
         super().__init__(**blocks)
 
     async def preprocess_data(
@@ -124,6 +125,8 @@ class Page(gr.Blocks):
             since = guard.receiving_since()
             empty = await anyio.to_thread.run_sync(uploads.sweep, self.limits.lifetime_seconds, keep, since)
             uploads.drop_empty(empty)
+            for chore in self.chores:
+                await anyio.to_thread.run_sync(chore)
             for paths in self.temp_file_sets:
                 paths.intersection_update({path for path in list(paths) if uploads.exists(path)})
             events, messages = self._queue.pending_event_ids_session, self._queue.pending_messages_per_session

@@ -1,4 +1,4 @@
-"""The API's field for a photograph. (Gradio writes a .pyi file beside every component that is defined.)
+"""The API's fields for photographs.
 
 Gradio's own field opens the file before a handler is called. This one hands over the path that `demo.inputs`
 has admitted; reading it is our loader's business.
@@ -31,3 +31,9 @@ class PhotoField(gr.Image):
         """What the API's page shows as an example; Gradio's own names a URL, and none is fetched here."""
         name = "flower.jpg"
         return {"path": name, "url": name, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+
+class LessonField(gr.JSON):
+    """A field for the classes of a lesson with their photographs, in the form of `demo.lessons.admitted`."""
+
+    is_template = True

@@ -41,6 +41,11 @@ def options() -> argparse.ArgumentParser:
         "--allow-host", action="append", default=[], metavar="NAME", help="see below; can be repeated"
     )
     parser.add_argument("--no-mcp", action="store_true", help="do not offer the functions as MCP tools")
+    parser.add_argument(
+        "--teach",
+        action="store_true",
+        help='offer the tab "Teach it" on a hosted page, too; one for this machine alone has it anyway',
+    )
     parser.add_argument("--threads", type=int, help="of each runtime; default: processors, at most 4")
     parser.add_argument(
         "--keep-uploads",
@@ -79,7 +84,8 @@ def serve(arguments: argparse.Namespace) -> int:
     local = is_local(arguments.host) and not arguments.allow_host
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the uploads are deleted
     try:
-        page = build(Comparison(find_bundle(arguments.bundle), arguments.threads), limits, local)
+        comparison = Comparison(find_bundle(arguments.bundle), arguments.threads)
+        page = build(comparison, limits, local, teach=local or arguments.teach)
         page.launch(
             server_name=arguments.host,
             server_port=arguments.port,

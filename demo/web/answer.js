@@ -29,7 +29,7 @@ function showAnswer(answer) {
 }
 
 function bar({ label, score }) {
-  const name = facts.display[label], width = `${(score * 100).toFixed(1)}%`;
+  const name = facts.display[label] ?? label, width = `${(score * 100).toFixed(1)}%`;
   const meter = create("span", {
     role: "meter", class: "meter", "aria-label": name, "aria-valuemin": 0, "aria-valuemax": 100,
     "aria-valuenow": Math.round(score * 100), "aria-valuetext": percent(score), style: `--share: ${width}`,

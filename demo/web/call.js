@@ -23,8 +23,8 @@ async function reason(response) {
   }
 }
 
-/** One call of the API: its list of results. A full server is asked again. */
-async function call(name, data, waiting = () => {}) {
+/** Begins a call of the API; the stream of its events. A full server is asked again. */
+async function begin(name, data, waiting = () => {}) {
   let joined;
   for (let attempt = 0; ; attempt++) {
     const body = JSON.stringify({ data });
@@ -38,9 +38,35 @@ async function call(name, data, waiting = () => {}) {
   waiting(false);
   if (!joined.ok) throw new Told(await reason(joined));
   const { event_id } = await joined.json();
-  const response = await reach(`gradio_api/call/${name}/${event_id}`);
-  const [kind, content] = (await response.text()).trim().split("\n\n").at(-1).split("\n");
+  return reach(`gradio_api/call/${name}/${event_id}`);
+}
+
+/** What an event of a call brought: its list of results. */
+function resultOf(event) {
+  const [kind, content] = event.split("\n");
   const result = JSON.parse((content ?? "").slice("data: ".length) || "null");
-  if (kind === "event: complete") return result;
+  if (kind === "event: complete" || kind === "event: generating") return result;
   throw new Told(result?.error ?? "The server gave no answer. Try again in a moment.");
+}
+
+/** One call of the API: its list of results. */
+async function call(name, data, waiting) {
+  const response = await begin(name, data, waiting);
+  return resultOf((await response.text()).trim().split("\n\n").at(-1));
+}
+
+/** A call that tells how far it is: `tell` gets every list of results, the last one is returned. */
+async function follow(name, data, tell, waiting) {
+  const reader = (await begin(name, data, waiting)).body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "", last = null;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    text += part.value;
+    const events = text.split("\n\n");
+    text = events.pop();
+    for (const event of events.filter((event) => !event.startsWith("event: heartbeat"))) {
+      last = resultOf(event) ?? last;
+      if (last) tell(last);
+    }
+  }
+  return last ?? resultOf("");
 }

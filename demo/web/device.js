@@ -7,23 +7,28 @@ const CAMERA_PROBLEMS = {
   NotAllowedError: "Access to the camera was refused. Allow it in the browser's address bar, then try again.",
   NotReadableError: "The camera is in use by another program.",
 };
-let hidden = null; // promise of the engine
+let hidden = null; // promise of the page's own engine
 let camera = null;
 
-/** The engine, loaded when it is first asked for. */
-function engine() {
-  hidden ??= new Promise((resolve, reject) => {
-    const frame = create("iframe", {
-      src: "device/index.html", title: "Names photos in your browser", tabindex: -1, "aria-hidden": "true", class: "engine",
-    });
+/** An engine for the bundle at this address, in a frame that the caller removes. */
+function openEngine(address, frame = create("iframe")) {
+  const attributes = { src: address, title: "Names photos in your browser", tabindex: -1, "aria-hidden": "true", class: "engine" };
+  for (const [name, value] of Object.entries(attributes)) frame.setAttribute(name, value);
+  return new Promise((resolve, reject) => {
     frame.addEventListener("load", () => {
       const device = frame.contentWindow.device;
       if (device) resolve(device);
       else reject(new Told("This browser can't run the network."));
     });
     document.body.append(frame);
-  }).catch((error) => {
-    document.querySelector("iframe.engine")?.remove();
+  });
+}
+
+/** The page's own engine, loaded when it is first asked for. */
+function engine() {
+  const frame = create("iframe");
+  hidden ??= openEngine("device/index.html", frame).catch((error) => {
+    frame.remove();
     hidden = null;
     throw error;
   });

@@ -1,6 +1,6 @@
 // Gradio puts a tab's content into the page when it is first shown; then its script begins.
 (() => {
-  const parts = { one: startOne, many: startMany };
+  const parts = { one: startOne, many: startMany, teach: startTeach };
   const begin = () => {
     for (const [id, start] of Object.entries(parts)) {
       const place = byId(id);

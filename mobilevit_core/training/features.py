@@ -28,6 +28,7 @@ from mobilevit_core.training.transfer import ReleasedStart, StartingWeights, pac
 BATCH = 32  # photographs in memory at once
 
 Progress = Callable[[int, int], None]
+Read = Callable[[PhotoSource, ResizeRule, str | None], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Network:
         variant: "xxs", "xs" or "s".
         origin: where its weights come from, as the manifest records it.
         provenance: the photographs that went into its weights, where known.
+        read: how a photograph is read by the rule; a server reads those of strangers in another way.
     """
 
     model: keras.Model
@@ -59,6 +61,7 @@ class Network:
     variant: str
     origin: dict[str, Any]
     provenance: tuple[Provenance, ...] = ()
+    read: Read = preprocess
 
     @cached_property  # compiled once, by the first photographs
     def features(self) -> keras.Model:
@@ -169,7 +172,7 @@ def _computed(
     remaining = iter(examples)
     with ThreadPoolExecutor() as pool:
         while batch := list(islice(remaining, BATCH)):
-            images = list(pool.map(lambda e: preprocess(e.source, network.rule, e.name), batch))
+            images = list(pool.map(lambda e: network.read(e.source, network.rule, e.name), batch))
             # Always a full batch: another size would be compiled anew.
             padded = np.zeros((BATCH, size, size, 3), np.float32)
             padded[: len(images)] = np.stack(images)

@@ -157,7 +157,7 @@ class FittedHead:
     def _pictures(self) -> Pictures:
         """The same number of every class, as far as there are enough."""
         turns = list(_in_turns(self.examples, len(self.class_names)))
-        images = np.stack([preprocess(e.source, self.rule, e.name) for e in turns[:CHECK_PHOTOS]])
+        images = np.stack([self.network.read(e.source, self.rule, e.name) for e in turns[:CHECK_PHOTOS]])
         return Pictures(images, images[:CALIBRATION_PHOTOS])
 
 

@@ -33,8 +33,10 @@ def serve(comparison: Comparison) -> Iterator[Callable[..., str]]:
     """
     pages = []
 
-    def start(limits: Limits | None = None, shown: Comparison | None = None, **options: Any) -> str:
-        page = build(shown or comparison, limits)
+    def start(
+        limits: Limits | None = None, shown: Comparison | None = None, teach: bool = False, **options: Any
+    ) -> str:
+        page = build(shown or comparison, limits, teach=teach)
         pages.append(page)
         _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH, **options)
         return url

@@ -1,0 +1,49 @@
+"""The page starts without what its first answer does not need."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from demo import comparison as module
+from demo.comparison import Comparison
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.weight_formats import tflite_formats
+
+ROOT = Path(__file__).parents[2]
+START = """
+import sys
+import demo.interface
+import gradio.component_meta as writer
+print(writer.create_or_modify_pyi.__module__, "tensorflow" in sys.modules, "keras" in sys.modules)
+print([type(hook).__name__ for hook in sys.meta_path if type(hook).__name__ == "_WithoutStubs"])
+"""
+
+
+def test_gradio_writes_no_stubs_and_nothing_imports_tensorflow() -> None:
+    done = subprocess.run([sys.executable, "-c", START], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["demo.quick_start False False", "[]"]
+
+
+def test_the_keras_weights_wait_for_the_first_answer(
+    small_bundle: Bundle, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEAD_START_SECONDS", 600)
+    comparison, photo = Comparison(small_bundle), photo_folder / "red" / "00.jpg"
+    for name in tflite_formats():
+        comparison._loading[name].result(600)
+    time.sleep(1)
+    assert comparison.ready() == tflite_formats()
+    assert comparison.classify(photo).format == "float32"
+    assert comparison._loading["keras"].result(600).format == "keras"
+
+
+def test_whoever_asks_for_keras_does_not_wait_for_an_answer(
+    small_bundle: Bundle, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEAD_START_SECONDS", 600)
+    photo = photo_folder / "red" / "00.jpg"
+    assert set(Comparison(small_bundle).run(photo, 1, ["keras"])) == {"keras"}
+    assert Comparison(small_bundle).explain(photo)[1] in small_bundle.manifest.class_names
