@@ -60,9 +60,16 @@ class Pictures:
         return cls(tensors(checked, rule), tensors(calibration, rule))
 
     @classmethod
-    def drawn(cls, size: int) -> "Pictures":
-        """Without any photographs."""
-        return cls(drawn_pictures(DRAWN_PICTURES, size))
+    def drawn(cls, model: keras.Model) -> "Pictures":
+        """Without any photographs, for this model's image size.
+
+        Drawn pictures show nothing, so that many answers are near ties, which the last digit decides. Of
+        twice as many, the half is kept for which the model's two best classes are farthest apart.
+        """
+        images = drawn_pictures(2 * DRAWN_PICTURES, model.input_shape[1])
+        best = np.sort(model.predict(images, batch_size=16, verbose=0), axis=1)
+        undecided_first = np.argsort(best[:, -1] - best[:, -2], kind="stable")
+        return cls(images[np.sort(undecided_first[DRAWN_PICTURES:])])
 
 
 def tensors(photos: Sequence[LabelledPhoto], rule: ResizeRule) -> np.ndarray:
@@ -173,10 +180,9 @@ def export_again(
     Returns:
         The new bundle, and one sentence for every format that was refused.
     """
-    rule = bundle.manifest.rule
-    pictures = Pictures.of(dataset, rule) if dataset else Pictures.drawn(rule.image_size)
-    manifest = bundle.manifest.model_copy(update={"metrics": {}})  # nothing was measured on the new files
     model = load_keras(bundle.weights("keras"))
+    pictures = Pictures.of(dataset, bundle.manifest.rule) if dataset else Pictures.drawn(model)
+    manifest = bundle.manifest.model_copy(update={"metrics": {}})  # nothing was measured on the new files
     return write_exported(folder, model, manifest, pictures, bundle.history, bundle.provenance)
 
 

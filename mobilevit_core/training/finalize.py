@@ -95,4 +95,4 @@ def _pictures(dataset: PhotoDataset, rule: ResizeRule) -> Pictures:
     if validation and training:
         return Pictures.of(dataset, rule)
     photos = [*validation, *training][:CHECK_PHOTOS]
-    return Pictures(tensors(photos, rule)) if photos else Pictures.drawn(rule.image_size)
+    return Pictures(tensors(photos, rule)) if photos else Pictures.drawn(model)

@@ -59,7 +59,7 @@ FIELDS: list[tuple[str, Any, str]] = [
     ("class_names", "daisy", "class_names is 'daisy'; it must be a list"),
     ("class_names", ["one"], "there must be 2 to 100,000"),
     ("class_names", [], "there must be 2 to 100,000"),
-    ("class_names", ["a", "b", "a"], "the class name 'a' is there 2 times"),
+    ("class_names", ["a", "b", "a"], "the class name 'a' appears 2 times"),
     ("class_names", ["a", ""], "a class name is empty"),
     ("class_names", ["a", "  "], "a class name is empty"),
     ("class_names", ["a", "b\n"], r"'b\n' has a character that can't be printed"),
@@ -309,7 +309,7 @@ def test_keys_that_nobody_knows_are_kept(folder: Path) -> None:
 
 def test_a_manifest_that_could_not_be_read_is_not_written(shipped: Bundle, tmp_path: Path) -> None:
     wrong = shipped.manifest.model_copy(update={"class_names": ("a", "a")})
-    with pytest.raises(ValueError, match="the class name 'a' is there 2 times"):
+    with pytest.raises(ValueError, match="the class name 'a' appears 2 times"):
         write_manifest(tmp_path / "bundle.json", wrong)
     assert not any(tmp_path.iterdir())
 

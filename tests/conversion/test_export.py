@@ -80,7 +80,7 @@ def test_a_file_under_its_floor_is_refused(
         wrong = conversion.convert(other, None)
     right = {name: small_bundle.weights(name).read_bytes() for name in tflite_formats()}
     monkeypatch.setattr("mobilevit_core.conversion.export.convert", lambda *_: {**right, **wrong})
-    pictures = Pictures.drawn(64)
+    pictures = Pictures.drawn(model)
     parities, refused = write_tflite_formats(model, tmp_path, ("a", "b", "c"), pictures)
     assert re.match(
         r"dynamic_int8 is refused: on 100 pictures .* have Keras's answer \(floor 98.5%\)", refused[0]

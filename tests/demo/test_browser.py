@@ -144,7 +144,7 @@ def test_words_never_claim_too_much(browser: "Browser", served: str) -> None:
         }
         script = """(answer) => {
           facts.other = "none of these";
-          facts.rejection.false_alarms = 0.05;
+          facts.rejection = { threshold: 0.5, false_alarms: 0.05 };
           return inWords(answer);
         }"""
         return page.evaluate(script, answer)
@@ -215,7 +215,8 @@ def hostile(shipped: Bundle, photo_folder: Path, tmp_path: Path) -> Comparison:
     (folder / "report" / "index.html").write_text(REPORT)
     theirs = Comparison(open_bundle(folder))
     theirs.run(photo_folder / "red" / "00.jpg", 1)  # everything is loaded
-    manifest = theirs.bundle.manifest.model_copy(update={"class_names": HOSTILE})
+    names = (*HOSTILE, theirs.bundle.manifest.other_class)
+    manifest = theirs.bundle.manifest.model_copy(update={"class_names": names})
     theirs.bundle = replace(theirs.bundle, manifest=manifest)
     for name in theirs.names:
         theirs._loading[name].result().bundle = theirs.bundle
@@ -228,7 +229,9 @@ def test_a_bundle_puts_no_markup_on_the_page(
     page = opened(browser, serve(shown=hostile))
     assert page.inner_text("h1").startswith("What is it? <img src=x onerror=window.hacked=1>, **bold**, =1+1")
     give(page, photo_folder / "red" / "00.jpg")
-    assert all(name[1:] in page.inner_text("#bars") for name in HOSTILE)
+    bars = page.inner_text("#bars")
+    shown = [theirs for theirs in HOSTILE if theirs[1:] in bars]
+    assert len(shown) >= 4 and len(bars.split("%")) == 6  # the five best of six classes
     page.get_by_role("tab", name="Many photos").click()
     page.set_input_files("#photos", sorted((photo_folder / "red").glob("*.jpg"))[:3])
     page.get_by_text("3 photos: ").wait_for()

@@ -99,8 +99,8 @@ def test_a_photo_that_nobody_can_read_is_told(
 ) -> None:
     page = opened(browser, serve(shown=Comparison(small_bundle), teach=True))
     page.get_by_role("tab", name="Teach it").click()
-    bad = [tmp_path / f"{number}.jpg" for number in range(5)]
     for place, name in enumerate(COLOURS):
+        bad = [tmp_path / f"{place}{number}.jpg" for number in range(5)]
         for path in bad:
             path.write_text(f"no photograph {name} {path.name}")
         page.locator("#lesson > li").nth(place).locator("input[type=text]").fill(name)
@@ -108,6 +108,6 @@ def test_a_photo_that_nobody_can_read_is_told(
         page.locator("#lesson > li").nth(place).get_by_text("5 photos").wait_for()
     page.locator("#train").click()
     page.wait_for_function(f"{STATUS}.includes('0 photographs can be read')")
-    assert "0.jpg is not a JPEG" in page.inner_text("#teach-status")
+    assert "00.jpg is not a JPEG" in page.inner_text("#teach-status")
     assert not page.locator("#taught").is_visible() and page.locator("#train").is_enabled()
     closed(page)

@@ -57,8 +57,9 @@ def test_the_card_names_classes_and_ways_to_load(written: Path, shipped: Bundle)
 
 def test_a_bundle_of_somebody_else_is_described_without_its_owners_paths(shipped: Bundle) -> None:
     data = {**shipped.manifest.data, "name": "/home/anna/secret|photos"}
-    names = [*shipped.manifest.class_names[:-1], "<b>|x`"]
-    card = model_card(changed(shipped, data=data, metrics={}, start=None, class_names=names), "a/b", "mit")
+    names = ["<b>|x`", *shipped.manifest.class_names[1:]]
+    theirs = changed(shipped, data=data, metrics={}, start=None, class_names=names, golden=None)
+    card = model_card(theirs, "a/b", "mit")
     assert card.data.license == "mit" and card.data.eval_results is None and not card.data.datasets
     assert "secret" not in card.content and "<b>" not in card.content
 

@@ -13,6 +13,7 @@ from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.training.distillation import Teachers
 
 
+@pytest.mark.usefixtures("tiny")
 def test_labels_are_blended_with_the_teachers_answers(small_bundle: Bundle) -> None:
     images = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32)
     labels = np.eye(3, dtype=np.float32)
@@ -26,6 +27,7 @@ def test_labels_are_blended_with_the_teachers_answers(small_bundle: Bundle) -> N
     assert np.abs(targets - labels).max() > 0.05
 
 
+@pytest.mark.usefixtures("tiny")
 def test_a_teacher_says_nothing_of_other_things(small_bundle: Bundle) -> None:
     images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
     answers = load_keras(small_bundle.weights("keras")).predict(images, verbose=0)
