@@ -62,7 +62,7 @@ def bundle_model(
         **calibrated,
         other_class=dataset.other_class,
     )
-    return write_exported(folder, model, manifest, _pictures(dataset, rule), history, provenance)
+    return write_exported(folder, model, manifest, _pictures(dataset, rule, model), history, provenance)
 
 
 def _calibrate(
@@ -89,7 +89,7 @@ def fold_calibration(model: keras.Model, calibration: Calibration) -> None:
     head.set_weights(calibration.fold(*head.get_weights()))
 
 
-def _pictures(dataset: PhotoDataset, rule: ResizeRule) -> Pictures:
+def _pictures(dataset: PhotoDataset, rule: ResizeRule, model: keras.Model) -> Pictures:
     """What exports are compared on: photographs, as far as there are any."""
     validation, training = (dataset.splits.get(split, ()) for split in ("validation", "train"))
     if validation and training:
