@@ -19,7 +19,7 @@ from tests.drawing import draw_folder
         (["a", "b\tc"], r"'b\tc' has a character that can't be printed"),
         (["a", "caf\udce9"], r"'caf\udce9' has a character that can't be printed"),
         (["a", "b\u2028c"], "has a character that can't be printed"),
-        (["b", "a", "b"], "The class name 'b' is there 2 times"),
+        (["b", "a", "b"], "The class name 'b' appears 2 times"),
     ],
 )
 def test_names_that_could_not_be_written_are_named(names: list[str], said: str) -> None:

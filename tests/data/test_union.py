@@ -91,7 +91,7 @@ def test_wrong_sources_are_told(tmp_path: Path) -> None:
     folder = str(noise_folder(tmp_path / "a", {"red": 10, "blue": 10}))
     with pytest.raises(UserError, match="is given twice"):
         load_dataset([folder, folder])
-    with pytest.raises(UserError, match="no source 'b' to weigh"):
+    with pytest.raises(UserError, match="no source 'b' to give a weight to"):
         load_dataset(folder, weights={"b": 2.0})
     with pytest.raises(UserError, match="must be over 0"):
         load_dataset(folder, weights={folder: -1.0})

@@ -12,6 +12,7 @@ from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.training.distillation import Teachers
 
 
+@pytest.mark.usefixtures("tiny")
 def test_labels_are_blended_with_the_teachers_answers(small_bundle: Bundle) -> None:
     images = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32)
     labels = np.eye(3, dtype=np.float32)
