@@ -77,10 +77,10 @@ def _measured(measured: dict[str, Any], manifest: Manifest) -> list[str]:
         items.append(f"<b>Weak at:</b> {shown}, of which it finds {recalls[weakest] * 100:.0f} %.")
     rule = manifest.rejection
     if rule:
-        learned = "where it takes a photo for something else" if rule.other is not None else ""
-        when = learned or f"under {rule.threshold * 100:.0f} %"
+        learned = rule.other is not None
+        when = "by a class of its own" if learned else f"under {rule.threshold * 100:.0f} %"
         items.append(
-            f"<b>Not sure:</b> {when} it says that a photo is probably none of these; "
+            f"<b>Not sure:</b> {when}, it says that a photo is probably none of these; "
             f"{rule.false_alarms * 100:.1f} % of real ones get that answer, and some pictures of something "
             "else do not."
         )

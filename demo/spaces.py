@@ -135,7 +135,7 @@ def options() -> argparse.ArgumentParser:
 
 
 def main(command: Sequence[str] | None = None) -> int:
-    """Runs the command line; 2 for what a person can mend."""
+    """Runs the command line; returns 0, or 2 where the input must be corrected."""
     arguments = options().parse_args(command)
     try:
         from demo import gradio_space, static_page  # they need Gradio

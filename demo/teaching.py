@@ -19,7 +19,7 @@ PAGE = f"""
 <div id="teach" data-fewest="{FEWEST}" data-most="{MOST}" data-classes="{MOST_CLASSES}">
   <p class="lead">Name two or more things, give it {FEWEST} to {MOST} photos of each, and press Train.
   Call one \u201cnone of these\u201d and fill it with anything else, and it learns to say so.</p>
-  <ol id="lesson" aria-label="What it is to learn"></ol>
+  <ol id="lesson" aria-label="Things to learn"></ol>
   <div class="tools">
     <button id="add-class" type="button">Add a class</button>
     <button id="shooting" type="button">Use the camera</button>

@@ -1,4 +1,4 @@
-"""The one error class that means "the person can mend this"."""
+"""The one error class that means "the user can fix this"."""
 
 
 class UserError(Exception):

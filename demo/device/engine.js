@@ -13,6 +13,7 @@ const CDN = "https://cdn.jsdelivr.net/npm/";
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|basic render/i;
 // Another bundle of this server where the address names one: ?bundle=../taught/NAME/
 const bundle = new URL(new URLSearchParams(location.search).get("bundle") ?? "../bundle/", location.href);
+if (bundle.origin !== location.origin) throw new Error("a bundle of another server is not opened");
 
 let manifest = null, litert = null, content = null, size_bytes = 0, frames = 0;
 let wasm = null, gpu = null; // compiled models; `gpu` is null unless it passed

@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from mobilevit_core.bundle.rejection import RejectionRule
+from mobilevit_core.bundle.rejection import SMALLEST, RejectionRule
 
 BINS = 15
 TEMPERATURES = (0.25, 4.0)  # what the fit may choose from
 # Standard deviation of log T before any photograph is seen: on a few photographs, all of them answered
 # right, the likelihood alone would make every answer certain.
 PRIOR = 0.5
-SMALLEST = 1e-12  # probabilities are kept over it before a logarithm
 
 
 @dataclass(frozen=True)

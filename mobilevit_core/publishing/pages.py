@@ -15,7 +15,7 @@ from mobilevit_core.errors import UserError
 
 PROJECT = Path(mobilevit_core.__file__).parents[1]
 WRITER = "demo.spaces"  # a module of the project
-REFUSED = 2  # its exit code where a person can mend the input
+REFUSED = 2  # its exit code where the input must be corrected
 
 
 @dataclass(frozen=True)

@@ -212,6 +212,16 @@ class Recipe:
         return {**dataclasses.asdict(self), "stages": [list(stage) for stage in self.stages]}
 
 
+FINETUNE = Recipe(
+    suspects="drop",
+    image_size=192,
+    resize_mode="center_crop",
+    crop_fraction=0.875,
+    stages=((128, 8), (192, 20)),
+    learning_rate=1e-3,
+    warmup_epochs=1,
+    degrade=0.05,
+)
 RECIPES = {
     "default": Recipe(image_size=192, stages=((128, 56), (192, 12))),
     "pretrain": Recipe(
@@ -229,24 +239,11 @@ RECIPES = {
         degrade=0.1,
         balance="none",
     ),
-    "finetune": Recipe(
-        suspects="drop",
-        image_size=192,
-        resize_mode="center_crop",
-        crop_fraction=0.875,
-        stages=((128, 8), (192, 20)),
-        learning_rate=1e-3,
-        warmup_epochs=1,
-        degrade=0.05,
-    ),
-    "reject": Recipe(
-        suspects="drop",
-        image_size=192,
-        resize_mode="center_crop",
-        crop_fraction=0.875,
+    "finetune": FINETUNE,
+    "reject": dataclasses.replace(
+        FINETUNE,
         stages=((128, 4), (192, 6)),
         learning_rate=7e-4,
-        warmup_epochs=1,
         label_smoothing=0,
         whole_share=0.3,
         color=0.4,
