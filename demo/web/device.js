@@ -111,6 +111,7 @@ async function frames(video, device, mine) {
     if (!camera || mine !== turn) return;
     showAnswer(answer);
     await new Promise(requestAnimationFrame);
+    if (!camera || mine !== turn) return; // a photo may have come meanwhile
     times.push(performance.now() - last);
     last = performance.now();
     showRate(answer, times.slice(-LIVE_WINDOW), device);

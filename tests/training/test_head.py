@@ -1,6 +1,7 @@
 """A new classifier on the features of existing weights."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -19,7 +20,6 @@ from mobilevit_core.evaluation.metrics import evaluate
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.classifier import load_classifier
 from mobilevit_core.models.create import create_mobilevit
-from mobilevit_core.training import features as features_module
 from mobilevit_core.training import head
 from mobilevit_core.training.features import FeatureCache, Network, open_network
 from mobilevit_core.training.head import FittedHead, fit_head
@@ -108,12 +108,9 @@ def test_accuracy_is_chance_where_the_labels_mean_nothing(network: Network) -> N
 
 
 @pytest.mark.usefixtures("two_strengths")
-def test_photographs_are_looked_at_once(
-    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photographs_are_looked_at_once(network: Network, tmp_path: Path) -> None:
     seen = []
-    read = features_module.preprocess
-    monkeypatch.setattr(features_module, "preprocess", lambda *given: seen.append(given) or read(*given))
+    network = replace(network, read=lambda *given: seen.append(given) or preprocess(*given))
     photos = pictures(3)
     first = fit_head(photos, network, cache=tmp_path)
     assert len(seen) == 9
