@@ -2,9 +2,12 @@
 
 let facts = null; // of the bundle: what demo/words.py says
 
+/** The likeliest of the classes proper: what a rejected photo looks most like. */
+const bestKnown = ({ predictions }) => predictions.find((row) => row.label !== facts.other) ?? predictions[0];
+
 /** What the answer is called, and how sure it is. Never a percentage alone: the photo may show anything. */
 function inWords(answer) {
-  const best = answer.predictions.find((row) => row.label !== facts.other) ?? answer.predictions[0];
+  const best = bestKnown(answer);
   if (!answer.unknown) {
     return { name: facts.display[answer.label], sure: `${answer.score > 0.995 ? "Over 99 %" : percent(answer.score)} sure, if it is one of the ${facts.kind} it knows.`, why: facts.knows };
   }

@@ -64,9 +64,11 @@ function draw(of) {
   byId("csv").disabled = !of.rows.length;
 }
 
+const like = (answer) => `like ${facts.phrase[bestKnown(answer).label] ?? bestKnown(answer).label}?`;
+
 const thumb = ({ file, url, answer }) => create("li", { title: file },
   create("img", { src: url, alt: file, loading: "lazy", decoding: "async" }),
-  create("span", {}, answer.unknown ? `like ${facts.phrase[answer.label] ?? answer.label}?` : percent(answer.score)));
+  create("span", {}, answer.unknown ? like(answer) : percent(answer.score)));
 
 const unreadable = (list) => create("ul", { class: "unreadable" },
   ...list.map(({ file, problem }) => create("li", {}, create("b", {}, file), ` ${problem}`)));

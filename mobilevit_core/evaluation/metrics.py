@@ -226,11 +226,18 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -
 def figures_of(
     evaluations: dict[str, Evaluation], dataset: PhotoDataset, split: str, provenance: Provenance | None
 ) -> dict[str, Any]:
-    """What `bundle.json` records of an evaluation, with how many of its photographs the bundle had seen."""
+    """What `bundle.json` records of an evaluation.
+
+    With it goes how many of the photographs the bundle had seen; photographs of other things are counted
+    apart, because weights that the training started from may have learned them as classes of their own.
+    """
+    classes = [photo for photo in dataset.split(split) if photo.label != dataset.other]
+    others = [photo for photo in dataset.split(split) if photo.label == dataset.other]
     return {
         "data": dataset.name,
         "split_scheme": dataset.split_scheme,
         "split": split,
-        "provenance": provenance.among(dataset.split(split)) if provenance else None,
+        "provenance": provenance.among(classes) if provenance else None,
+        **({"other_provenance": provenance.among(others)} if provenance and others else {}),
         "formats": {name: evaluation.to_json() for name, evaluation in evaluations.items()},
     }

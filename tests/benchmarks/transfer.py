@@ -15,11 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.images.reading import SUFFIXES
+from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.models.released_weights import HEAD
 from mobilevit_core.training.features import Example, FeatureCache, Network, open_network
 from mobilevit_core.training.head import fit_head
@@ -29,6 +32,7 @@ from mobilevit_core.training.trainer import train
 from mobilevit_core.training.transfer import open_start
 
 MOST_TESTED = 1000
+NOTHING = "none"  # for --weights: random ones
 HELD_BACK = 0.1  # of the training photographs, for finetune's validation
 
 
@@ -84,6 +88,14 @@ def examples_of(photos: Mapping[str, Sequence[Path]]) -> list[Example]:
     ]
 
 
+def untrained(variant: str) -> Network:
+    """The network with random weights, as a head's start from nothing."""
+    keras.utils.set_random_seed(0)
+    rule = make_recipe("finetune", {}).rule
+    model = create_mobilevit(variant, 2, rule.image_size)
+    return Network(model, rule, "paper", variant, {"weights_sha256": NOTHING})
+
+
 def with_head(draw: Draw, network: Network, cache: FeatureCache, features: FeatureCache) -> Result:
     """Trains a head and tests it on features."""
     fitted = fit_head(draw.training, network, cache=cache, seed=draw.number)
@@ -116,8 +128,9 @@ def with_finetune(draw: Draw, weights: str, variant: str) -> Result:
     recipe = make_recipe("finetune", {"variant": variant, "seed": str(draw.number)})
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder) / "run")
-        run.claim({})
-        model = train(dataset, recipe, run, open_start(weights, variant))
+        start = None if weights == NOTHING else open_start(weights, variant)
+        run.claim(dataset, recipe.to_json(), {"start": None, "teachers": None}, Provenance())
+        model = train(dataset, recipe, run, start)
     seconds = time.perf_counter() - start_time
     tested = examples_of(draw.tested)
     images = np.stack([preprocess(example.source, recipe.rule) for example in tested])
@@ -150,7 +163,9 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", required=True, help="A bundle, imagenet, hf://OWNER/NAME or a file.")
+    parser.add_argument(
+        "--weights", required=True, help="A bundle, general, imagenet, hf://OWNER/NAME, a file, or none."
+    )
     parser.add_argument("--variant", default="xxs")
     parser.add_argument("--shots", default="5,10,20,50")
     parser.add_argument("--draws", type=int, default=5)
@@ -161,7 +176,8 @@ def main() -> None:
     found = photos_by_class(given.data)
     photos = {name: paths for name, paths in found.items() if len(paths) > max(shots)}
     print(f"{given.data}: {len(photos)} classes with more than {max(shots)} photographs", flush=True)
-    network, known = open_network(given.weights, given.variant), FeatureCache()
+    nothing, known = given.weights == NOTHING, FeatureCache()
+    network = untrained(given.variant) if nothing else open_network(given.weights, given.variant)
     results = []
     for draw in draws(photos, shots, given.draws):
         if given.method == "head":

@@ -145,7 +145,7 @@ def test_words_never_claim_too_much(browser: "Browser", served: str) -> None:
         script = """(answer) => {
           facts.other = "none of these";
           facts.rejection = { threshold: 0.5, false_alarms: 0.05 };
-          return inWords(answer);
+          return { ...inWords(answer), tile: like(answer) };
         }"""
         return page.evaluate(script, answer)
 
@@ -160,6 +160,7 @@ def test_words_never_claim_too_much(browser: "Browser", served: str) -> None:
     assert unsure["why"].endswith("Only about 1 in 20 real photos of these flowers scores this low.")
     learned = said(0.08, True, other=True)
     assert learned["sure"] == like and "%" not in learned["sure"]
+    assert learned["tile"] == unsure["tile"] == "like a rose?"  # among many photos
     closed(page)
 
 

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.browser
 
 STATUS = "document.querySelector('#teach-status').innerText"
 COLOURS = ("red", "blue")
+TABS = ("One photo", "Many photos", "Teach it", "How good is it?")
 
 
 def teach(page: "Page", photo_folder: Path) -> None:
@@ -73,6 +74,7 @@ def test_a_lesson_is_made_with_names_photos_and_camera(
     browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, photo_folder: Path
 ) -> None:
     page = opened(browser, serve(shown=Comparison(small_bundle), teach=True), 390)
+    assert all(page.get_by_role("tab", name=name).is_visible() for name in TABS)  # none hides in a menu
     page.get_by_role("tab", name="Teach it").click()
     page.get_by_role("button", name="Add a class").click()
     cards = page.locator("#lesson > li")

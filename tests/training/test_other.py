@@ -11,8 +11,9 @@ from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import open_bundle
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.cli import app
-from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER
-from mobilevit_core.evaluation.metrics import Evaluation
+from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.provenance import DIGITS, Provenance
+from mobilevit_core.evaluation.metrics import Evaluation, figures_of
 from mobilevit_core.inference.answer import Answer
 from tests.drawing import draw_folder, noise_folder
 from tests.networks import float32_alone, tiny_networks
@@ -69,6 +70,17 @@ def test_evaluation_finds_the_same_photographs_again(trained: Path) -> None:
     figures = json.loads(result.stdout)
     assert figures["provenance"] == {"trained_on": 0, "chosen_by": 0}
     assert figures["formats"]["float32"]["other"]["photos"] == 5
+
+
+def test_seen_photographs_of_other_things_are_counted_apart() -> None:
+    photos = tuple(LabelledPhoto(str(n), label, bytes([n])) for n, label in enumerate((0, 1, 1, 1)))
+    dataset = PhotoDataset(
+        "cats", "folders", ("cat", NONE_OF_THESE), {"test": photos}, other_class=NONE_OF_THESE
+    )
+    start = Provenance(train=frozenset(photo.sha256[:DIGITS] for photo in photos[2:]))
+    figures = figures_of({}, dataset, "test", start)
+    assert figures["provenance"] == {"trained_on": 0, "chosen_by": 0}
+    assert figures["other_provenance"] == {"trained_on": 2, "chosen_by": 0}
 
 
 def test_a_rejected_photograph_is_a_mistake() -> None:
