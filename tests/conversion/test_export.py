@@ -110,22 +110,22 @@ def test_floors_are_whole_photographs() -> None:
     assert FORMATS["dynamic_int8"].differing(367) == 5 and FORMATS["dynamic_int8"].differing(20) == 1
 
 
-def test_export_again_makes_the_same_files_answer_alike(shipped: Bundle, tmp_path: Path) -> None:
-    made, refused = export_again(shipped, tmp_path / "again")
+def test_export_again_makes_the_same_files_answer_alike(small_bundle: Bundle, tmp_path: Path) -> None:
+    made, refused = export_again(small_bundle, tmp_path / "again")
     assert not refused
-    assert made.manifest.class_names == shipped.manifest.class_names
+    assert made.manifest.class_names == small_bundle.manifest.class_names
     assert made.present == made.expected == tuple(name for name in FORMATS if name != "int8")
     image = drawn_pictures(1, 64)[0].astype(np.uint8)
     for name in made.present:
-        before = load_classifier(shipped.folder, name).probabilities(image)
+        before = load_classifier(small_bundle.folder, name).probabilities(image)
         assert np.allclose(load_classifier(made.folder, name).probabilities(image), before, atol=1e-4)
 
 
-def test_the_saved_model_takes_batches(shipped: Bundle, tmp_path: Path) -> None:
-    export_saved_model(shipped, tmp_path / "saved_model")
-    images = drawn_pictures(3, shipped.manifest.rule.image_size)
+def test_the_saved_model_takes_batches(small_bundle: Bundle, tmp_path: Path) -> None:
+    export_saved_model(small_bundle, tmp_path / "saved_model")
+    images = drawn_pictures(3, small_bundle.manifest.rule.image_size)
     served = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serving_default"]
-    model: keras.Model = load_keras(shipped.weights("keras"))
+    model: keras.Model = load_keras(small_bundle.weights("keras"))
     answers = served(image=tf.constant(images))["probabilities"].numpy()
     assert np.allclose(answers, model(images).numpy(), atol=1e-6)
     assert [path.name for path in tmp_path.iterdir()] == ["saved_model"]

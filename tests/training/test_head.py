@@ -189,10 +189,10 @@ def test_the_bundle_answers_like_the_model(written: Bundle, fitted: FittedHead, 
     assert len(written.provenance.train) == 24 + len(shipped.provenance.train)
 
 
-@pytest.mark.usefixtures("one_format")
-def test_the_command_line_trains_a_head(photo_folder: Path, written: Bundle, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("tiny", "one_format")
+def test_the_command_line_trains_a_head(photo_folder: Path, small_bundle: Bundle, tmp_path: Path) -> None:
     run = ["train", "--recipe", "head", str(photo_folder), "--run", str(tmp_path / "run")]
-    run += ["--weights", str(written.folder), "--set", "split_scheme=default"]
+    run += ["--weights", str(small_bundle.folder), "--set", "split_scheme=default"]
     result = CliRunner().invoke(app, run)
     assert result.exit_code == 0, result.output
     assert "by cross-validation on 27 photographs" in result.stdout
@@ -203,7 +203,7 @@ def test_the_command_line_trains_a_head(photo_folder: Path, written: Bundle, tmp
     again = CliRunner().invoke(app, run)
     assert again.exit_code == 0 and again.stdout == result.stdout
     for extra, message in (
-        (["--teacher", str(written.folder)], "takes no --teacher"),
+        (["--teacher", str(small_bundle.folder)], "takes no --teacher"),
         (["--set", "batch_size=3"], "no value 'batch_size'"),
     ):
         refused = CliRunner().invoke(app, [*run, *extra])

@@ -65,6 +65,7 @@ def test_a_folder_that_is_no_run_is_left_alone(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_a_run_that_comes_apart_says_so_and_keeps_its_checkpoint(
     photo_folder: Path, small_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,8 +83,9 @@ def test_a_run_that_comes_apart_says_so_and_keeps_its_checkpoint(
     assert not run.bundle.exists()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_the_best_epoch_is_kept(photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = make_recipe("keras-example", {"stages": "64:3", "batch_size": "12"})
+    recipe = make_recipe("keras-example", {"stages": "64:3", "batch_size": "12", "architecture": "paper"})
     dataset, run = load_dataset(str(photo_folder), "keras-example"), RunFolder(tmp_path / "run")
     weights = []
     add_facts = training.AddEpochFacts.on_epoch_end
