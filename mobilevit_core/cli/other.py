@@ -23,11 +23,17 @@ def export(
     data: Annotated[
         str | None, typer.Option(help=f"{DataHelp} To compare on; without it, on drawn pictures.")
     ] = None,
+    keras_only: Annotated[
+        bool, typer.Option(help="Write the Keras weights alone, for trainings to start from.")
+    ] = False,
 ) -> None:
     """Convert a bundle's Keras weights again: the bundle with all TFLite formats, or a SavedModel."""
-    exported = commands.export(bundle, to, data=data, saved_model=saved_model)
+    exported = commands.export(bundle, to, data=data, saved_model=saved_model, keras_only=keras_only)
     if exported.bundle is None:
         result(f"SavedModel: {exported.folder}")
+        return
+    if keras_only:
+        result(f"{exported.bundle.weights('keras')}: {exported.bundle.size_bytes('keras'):,} bytes")
         return
     for name, parity in exported.bundle.manifest.parity.items():
         result(

@@ -30,6 +30,7 @@ def export(
     *,
     data: str | None = None,
     saved_model: bool = False,
+    keras_only: bool = False,
 ) -> Exported:
     """Converts a bundle's Keras weights again.
 
@@ -39,20 +40,26 @@ def export(
         data: photographs to compare the files on and to find the scales of int8 with; without them, drawn
             pictures are compared, and there is no int8.
         saved_model: write a SavedModel instead of a bundle with TFLite files.
+        keras_only: convert nothing: write the bundle with its Keras weights alone, for trainings to start
+            from.
 
     Returns:
         What was written.
 
     Raises:
-        UserError: no such bundle, it lacks Keras weights, or the folder exists.
+        UserError: no such bundle, it lacks Keras weights, the folder exists, or options contradict.
     """
+    if keras_only and (saved_model or data):
+        raise UserError("--keras-only converts nothing. Leave out --saved-model and --data.")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     folder = Path(to)
     opened.weights("keras")
     if folder.exists():
         raise UserError(f"{folder} exists already. Name a new folder with --to.")
-    from mobilevit_core.conversion.export import export_again, export_saved_model
+    from mobilevit_core.conversion.export import export_again, export_keras_alone, export_saved_model
 
+    if keras_only:
+        return Exported(folder, export_keras_alone(opened, folder))
     if saved_model:
         export_saved_model(opened, folder)
         return Exported(folder)

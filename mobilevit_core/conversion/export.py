@@ -186,6 +186,31 @@ def export_again(
     return write_exported(folder, model, manifest, pictures, bundle.history, bundle.provenance)
 
 
+def export_keras_alone(bundle: Bundle, folder: Path) -> Bundle:
+    """Copies a bundle with its Keras weights alone: the form in which trainings start from it.
+
+    Args:
+        bundle: has model.keras, which is copied byte for byte.
+        folder: of the new bundle; must not exist.
+    """
+    weights = bundle.weights("keras")
+    metrics = {
+        split: {**figures, "formats": {"keras": figures["formats"]["keras"]}}
+        for split, figures in bundle.manifest.metrics.items()
+        if "keras" in figures["formats"]
+    }
+
+    def fill(beside: Path) -> Manifest:
+        shutil.copyfile(weights, beside / weights.name)
+        if bundle.history.is_file():
+            shutil.copyfile(bundle.history, beside / HISTORY)
+        if bundle.provenance:
+            bundle.provenance.write(beside)
+        return bundle.manifest.model_copy(update={"metrics": metrics, "parity": {}, "golden": None})
+
+    return write_bundle(folder, fill)
+
+
 def write_exported(
     folder: Path,
     model: keras.Model,

@@ -8,8 +8,9 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from mobilevit_core import load_classifier
-from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
+from mobilevit_core.commands.export import export
 from mobilevit_core.conversion import tflite as conversion
 from mobilevit_core.conversion.export import (
     Pictures,
@@ -24,6 +25,7 @@ from mobilevit_core.evaluation.metrics import evaluate_formats
 from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.inference.classifier import load_formats
 from mobilevit_core.inference.runtimes import load_keras
+from mobilevit_core.training.transfer import StartingWeights
 
 
 @pytest.mark.parametrize("name", tflite_formats())
@@ -119,6 +121,17 @@ def test_export_again_makes_the_same_files_answer_alike(small_bundle: Bundle, tm
     for name in made.present:
         before = load_classifier(small_bundle.folder, name).probabilities(image)
         assert np.allclose(load_classifier(made.folder, name).probabilities(image), before, atol=1e-4)
+
+
+def test_keras_alone_is_a_start_for_trainings(small_bundle: Bundle, tmp_path: Path) -> None:
+    made = export(small_bundle, tmp_path / "start", keras_only=True).bundle
+    assert made == open_bundle(tmp_path / "start") and made.present == made.expected == ("keras",)
+    assert made.weights("keras").read_bytes() == small_bundle.weights("keras").read_bytes()
+    assert made.provenance == small_bundle.provenance and made.manifest.data == small_bundle.manifest.data
+    start, before = (StartingWeights(bundle).describe() for bundle in (made, small_bundle))
+    assert start == before
+    with pytest.raises(UserError, match="--keras-only converts nothing"):
+        export(small_bundle, tmp_path / "other", keras_only=True, saved_model=True)
 
 
 def test_the_saved_model_takes_batches(small_bundle: Bundle, tmp_path: Path) -> None:
