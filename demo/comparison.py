@@ -143,7 +143,7 @@ class Comparison:
         """
         tensor = self._tensor(photo)
         name = name or self.default
-        classifier = self._loaded([name])[name]
+        classifier = self._wait_for([name])[name]
         with self._measuring:
             answer = classifier.answer(tensor)
         self._answered.set()
@@ -164,14 +164,14 @@ class Comparison:
             UserError: the photograph can't be read, or none of the formats could be loaded.
         """
         tensor = self._tensor(photo)
-        measured = self._measure(self._loaded(names or self.names), tensor, runs)
+        measured = self._measure(self._wait_for(names or self.names), tensor, runs)
         manifest = self.bundle.manifest
         return {name: Answer.of(output, manifest, name, time) for name, (output, time) in measured.items()}
 
     def benchmark(self, runs: int) -> dict[str, Latency]:
         """Latencies of all formats on a random picture."""
         image = random_picture(self.bundle.manifest.rule.image_size)
-        measured = self._measure(self._loaded(self.names), image, runs)
+        measured = self._measure(self._wait_for(self.names), image, runs)
         return {name: latency for name, (_, latency) in measured.items()}
 
     def explain(self, photo: PhotoSource) -> tuple[Image.Image, str]:
@@ -216,7 +216,7 @@ class Comparison:
         with self._measuring:
             return measure_runtimes(runtimes, image, runs, NO_TURN_REST)
 
-    def _loaded(self, names: Sequence[str]) -> dict[str, Classifier]:
+    def _wait_for(self, names: Sequence[str]) -> dict[str, Classifier]:
         """Waits for the formats; one that can't be loaded is left out as long as another can."""
         if any(FORMATS[name].engine == "keras" for name in names):
             self._answered.set()

@@ -50,7 +50,7 @@ def headline(bundle: Bundle) -> list[str]:
     """The figures that matter most, one sentence each, as HTML."""
     manifest = bundle.manifest
     measured = manifest.metrics.get("test") or manifest.metrics.get("validation")
-    items = _measured(measured, manifest) if measured else ["It has not been measured yet."]
+    items = _accuracy_lines(measured, manifest) if measured else ["It has not been measured yet."]
     sizes = [bundle.size_bytes(name) / 1e6 for name in bundle.present]
     items.append(f"<b>Size:</b> {min(sizes):.1f} to {max(sizes):.1f} MB, by format.")
     items.append(
@@ -61,7 +61,7 @@ def headline(bundle: Bundle) -> list[str]:
     return items
 
 
-def _measured(measured: dict[str, Any], manifest: Manifest) -> list[str]:
+def _accuracy_lines(measured: dict[str, Any], manifest: Manifest) -> list[str]:
     name, result = next(iter(measured["formats"].items()))
     title = FORMATS[name].title if name in FORMATS else plain(name)
     low, high = result["interval_95"]

@@ -90,7 +90,7 @@ def pictures(manifest: Manifest) -> list[Picture]:
     A published page brings its own along.
     """
     if (FOLDER / LIST).is_file():
-        return [_brought(row) for row in json.loads((FOLDER / LIST).read_text(encoding="utf-8"))]
+        return [_picture_of(row) for row in json.loads((FOLDER / LIST).read_text(encoding="utf-8"))]
     flowers = []
     if words.is_flowers(manifest):
         table = {example.file: example for example in examples()}
@@ -113,7 +113,7 @@ def bring_along(manifest: Manifest, folder: Path) -> None:
     (folder / LIST).write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def _brought(row: dict[str, str]) -> Picture:
+def _picture_of(row: dict[str, str]) -> Picture:
     return Picture(FOLDER / Path(row["file"]).name, **{key: row[key] for key in row if key != "file"})
 
 
@@ -151,12 +151,12 @@ def build(manifest: Manifest, local: bool) -> None:
         return
     offer = gr.Button(OFFER, size="sm", elem_classes="offer")
     done = gr.Markdown("", elem_classes="offer")
-    offer.click(_fetched(), None, [offer, done], api_visibility="private", concurrency_limit=1).then(
+    offer.click(_fetch_handler(), None, [offer, done], api_visibility="private", concurrency_limit=1).then(
         None, js="() => window.showExamples?.()", api_visibility="private"
     )
 
 
-def _fetched() -> Callable[..., tuple[gr.Button, str]]:
+def _fetch_handler() -> Callable[..., tuple[gr.Button, str]]:
     def fetch(
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way)

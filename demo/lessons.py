@@ -154,7 +154,7 @@ class Lessons:
                 if len(self._lessons) >= MOST_LESSONS:
                     raise UserError(FULL)
                 yield {"stage": "reading"}
-                network = self._opened()
+                network = self._open_network()
                 photos, unreadable = self._read(classes, network.rule)
                 yield {"stage": "learning"}
                 from mobilevit_core.training.head import fit_head
@@ -162,7 +162,7 @@ class Lessons:
                 fitted = fit_head(photos, network)
                 figures = _figures(fitted) | {"unreadable": unreadable}
                 yield {"stage": "exporting", **figures}
-                yield {"stage": "ready", **figures, **self._kept(fitted)}
+                yield {"stage": "ready", **figures, **self._keep(fitted)}
         finally:
             for photo in (photo for one in classes for photo in one["photos"]):
                 Path(photo["path"]).unlink(missing_ok=True)
@@ -210,7 +210,7 @@ class Lessons:
         self._lessons.clear()
         self._root.cleanup()
 
-    def _opened(self) -> "Network":
+    def _open_network(self) -> "Network":
         """The network that looks at the photographs, loaded by the first lesson."""
         if self._network is None:
             from mobilevit_core.training.features import open_network
@@ -248,7 +248,7 @@ class Lessons:
                     )
         return photos, unreadable
 
-    def _kept(self, fitted: "FittedHead") -> dict[str, Any]:
+    def _keep(self, fitted: "FittedHead") -> dict[str, Any]:
         """Writes the bundle and its zip file; what the page needs to use them."""
         token = secrets.token_urlsafe(24)
         folder = Path(self._root.name) / token

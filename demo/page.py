@@ -83,7 +83,7 @@ class Page(gr.Blocks):
         options = {
             "lifespan": self._lifespan(hosts),
             "routes": list(self.own_routes),
-            "exception_handlers": {error: _told for error in (TypeError, KeyError, FnIndexInferError)},
+            "exception_handlers": {error: _explain for error in (TypeError, KeyError, FnIndexInferError)},
         }
         return super().launch(*arguments, **named, app_kwargs=options)
 
@@ -143,7 +143,7 @@ def is_local(address: str | None = None) -> bool:
     return get_space() is None and is_loopback(address)
 
 
-async def _told(request: Request, error: Exception) -> Response:
+async def _explain(request: Request, error: Exception) -> Response:
     """Answers a call whose form is wrong; Gradio's own answer would be a bare 500."""
     called = request.url.path.startswith(("/gradio_api/call/", "/gradio_api/queue/join"))
     if called and isinstance(error, KeyError | FnIndexInferError):

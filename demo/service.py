@@ -66,7 +66,7 @@ def _classify(comparison: Comparison) -> Callable[..., dict[str, Any]]:
             {"label", "score", "unknown", "predictions": the best five as [{"label", "score"}, ...], "scores":
             probability of every class, "format"}.
         """
-        return comparison.classify(_given(photo), format).to_json()
+        return comparison.classify(_require_photo(photo), format).to_json()
 
     return classify
 
@@ -86,7 +86,7 @@ def _compare(comparison: Comparison) -> Callable[..., dict[str, Any]]:
             Format -> the answer as `classify` returns it, "latency_ms": {"p50", "p95", "p50_range", "runs",
             "threads"}, "size_bytes", "engine", "first_call_ms".
         """
-        answers = comparison.run(_given(photo), runs, formats or None)
+        answers = comparison.run(_require_photo(photo), runs, formats or None)
         return {name: answer.to_json() | comparison.facts(name).to_json() for name, answer in answers.items()}
 
     return compare
@@ -102,7 +102,7 @@ def _explain(comparison: Comparison) -> Callable[[str | None], tuple[Image.Image
         Returns:
             The photograph with a map laid over it, and the class that the map speaks for.
         """
-        return comparison.explain(_given(photo))
+        return comparison.explain(_require_photo(photo))
 
     return explain
 
@@ -122,7 +122,7 @@ def _benchmark(comparison: Comparison) -> Callable[[int], dict[str, Any]]:
     return benchmark
 
 
-def _given(photo: str | None) -> Path:
+def _require_photo(photo: str | None) -> Path:
     if photo is None:
         raise UserError("There is no photograph yet: upload one first.")
     return Path(photo)

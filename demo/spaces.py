@@ -66,12 +66,12 @@ def draw_thumbnail(path: Path, title: str, subtitle: str) -> None:
     image = Image.new("RGB", (WIDTH, HEIGHT), "#0f7a45")
     pen = ImageDraw.Draw(image)
     large, small = ImageFont.load_default(84), ImageFont.load_default(38)
-    pen.multiline_text((80, 170), _wrapped(title, 26), "white", large)
-    pen.multiline_text((84, 430), _wrapped(subtitle, 58), "#d8f3e3", small)
+    pen.multiline_text((80, 170), _wrap(title, 26), "white", large)
+    pen.multiline_text((84, 430), _wrap(subtitle, 58), "#d8f3e3", small)
     image.quantize(16).save(path, optimize=True)
 
 
-def _wrapped(text: str, width: int) -> str:
+def _wrap(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder=" ..."))
 
 

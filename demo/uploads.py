@@ -90,7 +90,7 @@ def admit(reference: Any) -> Path:
     """
     path, url = (reference, None) if isinstance(reference, str) else _fields(reference)
     if path is None and isinstance(url, str) and url.startswith("data:"):
-        return _stored(url)
+        return _store(url)
     if not isinstance(path, str) or not path:
         raise UserError(REFUSED)
     if _is_address(path) and ROUTE in path:
@@ -120,7 +120,7 @@ def _is_address(text: str) -> bool:
         return False
 
 
-def _stored(data_url: str) -> Path:
+def _store(data_url: str) -> Path:
     """Writes a photograph that came inside the request into the upload folder."""
     head, _, encoded = data_url.partition(",")
     try:

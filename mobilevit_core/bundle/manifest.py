@@ -43,9 +43,9 @@ KINDS = {
     "tuple_type": "it must be a list",
 }
 
-_shown = reprlib.Repr()
-_shown.maxstring = _shown.maxother = _shown.maxlong = 60
-_shown.maxdict = _shown.maxlist = _shown.maxlevel = 2
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 60
+_short.maxdict = _short.maxlist = _short.maxlevel = 2
 
 
 class Manifest(BaseModel):
@@ -203,10 +203,10 @@ def _version(value: dict[str, Any]) -> int:
     key = VERSION if VERSION in value else VERSION_1
     version = value.get(key)
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ValueError(f"{key} is {_shown.repr(version)}; it must be a whole number over 0")
+        raise ValueError(f"{key} is {_short.repr(version)}; it must be a whole number over 0")
     if version > MANIFEST_VERSION:
         raise NewerManifest(
-            f"was made by a newer version of this program: its {key} is {_shown.repr(version)}, and this "
+            f"was made by a newer version of this program: its {key} is {_short.repr(version)}, and this "
             f"program reads up to {MANIFEST_VERSION}."
         )
     return version
@@ -221,7 +221,7 @@ def _first_problem(error: ValidationError) -> str:
         return f"{where} is missing"
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
     message = KINDS.get(first["type"], message)
-    value = _shown.repr(first["input"])[:100]
+    value = _short.repr(first["input"])[:100]
     return f"{where} is {value}; {message[0].lower()}{message[1:]}"[:LONGEST_PROBLEM].rstrip(".")
 
 

@@ -67,16 +67,16 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            raise _failed(str(error)) from None
+            raise _error_exit(str(error)) from None
         except OSError as error:
             if error.filename is None:
                 raise
-            raise _failed(f"{error.filename}: {error.strerror}") from None
+            raise _error_exit(f"{error.filename}: {error.strerror}") from None
         except ModuleNotFoundError as error:
             extra = EXTRAS.get((error.name or "").partition(".")[0])
             if extra is None:
                 raise
-            raise _failed(
+            raise _error_exit(
                 f"{ctx.invoked_subcommand} needs {error.name}, which is not installed. In the folder of this "
                 f"project: pip install '.[{extra}]'"
             ) from None
@@ -87,10 +87,10 @@ class Commands(TyperGroup):
             former = getattr(error, "option_name", None)  # of an unknown option
             if former not in FORMER_OPTIONS:
                 raise
-            raise _failed(f"{former} is called {FORMER_OPTIONS[former]} now.") from None
+            raise _error_exit(f"{former} is called {FORMER_OPTIONS[former]} now.") from None
 
 
-def _failed(message: str) -> typer.Exit:
+def _error_exit(message: str) -> typer.Exit:
     messages.console().print(f"Error: {message}", style="red", markup=False, soft_wrap=True)
     return typer.Exit(2)
 

@@ -81,7 +81,7 @@ def add(run: str | os.PathLike[str], more: Sequence[str], to: str | os.PathLike[
         values={**_values(record["recipe"], is_head), "variant": manifest.variant},
         choice=choice,
     )
-    summary, table = _compared(trained, old, folder)
+    summary, table = _write_changes(trained, old, folder)
     return Added(trained, folder, summary, table)
 
 
@@ -126,7 +126,7 @@ def _next_folder(old: "RunFolder", data: set[str]) -> Path:
     return candidate.path
 
 
-def _compared(trained: Trained, old: "RunFolder", folder: Path) -> tuple[str, Path]:
+def _write_changes(trained: Trained, old: "RunFolder", folder: Path) -> tuple[str, Path]:
     """Gains and regressions, told and written."""
     from mobilevit_core.inference.classifier import load_classifier
     from mobilevit_core.training.answers import compare, read_answers

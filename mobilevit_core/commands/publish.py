@@ -65,7 +65,7 @@ def publish(
             else, or the Hub can't be reached. The message says what is on the Hub by then.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    kinds = _checked(what, opened)
+    kinds = _check_targets(what, opened)
     hub.check_name(repository)
     data = opened.manifest.data["name"]
     if public_name(data) != data:
@@ -76,7 +76,7 @@ def publish(
     return _upload(opened, kinds, options, private)
 
 
-def _checked(what: Sequence[str], bundle: Bundle) -> list[str]:
+def _check_targets(what: Sequence[str], bundle: Bundle) -> list[str]:
     kinds = list(dict.fromkeys(what))
     unknown = [kind for kind in kinds if kind not in TARGETS]
     if unknown or not kinds:

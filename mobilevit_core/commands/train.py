@@ -203,7 +203,7 @@ def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder") -> Trained:
     # A head's network was not fitted to the head's photographs; what it had seen before can't be told apart.
     on_head = (fitted.network.origin.get("recipe") or {}).get("name") == HEAD
     before = None if on_head else fitted.network.provenance
-    return _measured(done.bundle, done.refused, dataset, run, split, crossed, before)
+    return _measure(done.bundle, done.refused, dataset, run, split, crossed, before)
 
 
 def _train_network(
@@ -227,7 +227,7 @@ def _train_network(
     if not _is_measured(bundle, split):
         photos = some_of(dataset.split("train"))
         _tell_suspects(run, photos, dataset.class_names, answers_to(bundle, photos))
-    return _measured(bundle, refused, dataset, run, split)
+    return _measure(bundle, refused, dataset, run, split)
 
 
 def _photos_of(dataset: PhotoDataset, digests: Sequence[str]) -> tuple[LabelledPhoto, ...]:
@@ -257,7 +257,7 @@ def _is_measured(bundle: Bundle, split: str) -> bool:
     return split in bundle.manifest.metrics and _page(bundle).is_file()
 
 
-def _measured(
+def _measure(
     bundle: Bundle,
     refused: Sequence[str],
     dataset: PhotoDataset,

@@ -76,7 +76,7 @@ def verify(place: str | os.PathLike[str]) -> list[Verified]:
     if not path.exists():
         raise UserError(f"There is no file or bundle {path}.")
     candidates = list(_of_bundle(path) if path.is_dir() else _of_file(path))
-    return [_verified(candidate) for candidate in candidates]
+    return [_verify_file(candidate) for candidate in candidates]
 
 
 def require_agreement(verified: list[Verified]) -> None:
@@ -111,7 +111,7 @@ def _of_file(path: Path) -> Iterator[_Candidate]:
     yield _Candidate(path, embedded.format, embedded.class_names, embedded.rule.image_size, embedded.golden)
 
 
-def _verified(of: _Candidate) -> Verified:
+def _verify_file(of: _Candidate) -> Verified:
     runtime = load_file(of.file, of.format, of.size, len(of.class_names))
     answers = np.stack([runtime.probabilities(drawn(seed, of.size)) for seed in of.golden.seeds])
     difference = of.golden.difference(of.format, of.class_names, answers)

@@ -137,7 +137,7 @@ def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Se
     joined = replace(
         dataset,
         class_names=(*names, NONE_OF_THESE),
-        splits={split: _capped(photos, len(names), split) for split, photos in splits.items()},
+        splits={split: _cap_others(photos, len(names), split) for split, photos in splits.items()},
         other_class=NONE_OF_THESE,
         other_without=tuple(without),
         sources=(
@@ -188,7 +188,7 @@ def _without_look_alikes(dataset: PhotoDataset, wanted: list[LabelledPhoto]) -> 
     return replace(dataset, splits=splits), dropped
 
 
-def _capped(photos: list[LabelledPhoto], other: int, split: str) -> tuple[LabelledPhoto, ...]:
+def _cap_others(photos: list[LabelledPhoto], other: int, split: str) -> tuple[LabelledPhoto, ...]:
     """At most as many of "none of these" as of all classes together outside of training, evenly by source."""
     wanted = [photo for photo in photos if photo.label != other]
     by_source: dict[str, list[LabelledPhoto]] = {}

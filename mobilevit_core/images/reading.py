@@ -163,7 +163,7 @@ def decode(picture: Picture, name: str) -> Image.Image:
 
 def _pixels(picture: Picture, name: str, factor: int | None = None) -> Image.Image:
     factor = factor or reduction(picture.width, picture.height)
-    with _opened(picture, picture.encoded, factor) as image:
+    with _open_plugin(picture, picture.encoded, factor) as image:
         if image.size != (picture.width, picture.height) and factor == 1:
             raise ValueError("its parts disagree about its size")
         image.load()
@@ -173,7 +173,7 @@ def _pixels(picture: Picture, name: str, factor: int | None = None) -> Image.Ima
         return _to_rgb(image) if factor == 1 else _reduced(image, factor)
 
 
-def _opened(picture: Picture, encoded: bytes, factor: int) -> Image.Image:
+def _open_plugin(picture: Picture, encoded: bytes, factor: int) -> Image.Image:
     image = PLUGINS[picture.format](io.BytesIO(encoded))
     if picture.format == "JPEG" and factor > 1:  # libjpeg leaves out what the smaller picture doesn't need
         image.draft(None, (picture.width // factor, picture.height // factor))
@@ -194,7 +194,7 @@ def _check_complete(picture: Picture, image: Image.Image, factor: int) -> None:
         pieces += [picture.encoded[start:end], MORE_DATA]
         start = end
     longer = b"".join([*pieces, picture.encoded[start:]])
-    with _opened(picture, longer, factor) as again:
+    with _open_plugin(picture, longer, factor) as again:
         if again.tobytes() != image.tobytes():
             raise ValueError("its data end before the picture does")
 

@@ -42,7 +42,7 @@ def create_mobilevit(
             weights that can't be had or belong to another network.
     """
     check_variant(architecture, variant)
-    released = _released(weights, architecture, variant) if weights else None
+    released = _open_released(weights, architecture, variant) if weights else None
     if num_classes is None and released:
         num_classes = released.classes
     if num_classes is None:
@@ -59,7 +59,7 @@ def create_mobilevit(
     return model
 
 
-def _released(source: str, architecture: str, variant: str) -> ReleasedWeights:
+def _open_released(source: str, architecture: str, variant: str) -> ReleasedWeights:
     if architecture != "paper":
         raise UserError(f"Released weights are of the architecture 'paper', not {architecture!r}.")
     released = open_weights(source, variant)

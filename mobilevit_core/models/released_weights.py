@@ -345,7 +345,7 @@ class ReleasedWeights:
         """Our layer -> its weights in Keras's layout, float32."""
         weights: dict[str, list[np.ndarray]] = {}
         broken = []
-        with _opened(self.path) as file:
+        with _open_file(self.path) as file:
             for tensor in plan:
                 parts = [np.asarray(file.get_tensor(name), np.float32) for name in tensor.names]
                 broken += [
@@ -394,7 +394,7 @@ def read_file(path: Path, source: str | None = None) -> ReleasedWeights:
         raise UserError(f"{path} is a folder; a {SUFFIX} file is expected here.")
     if not path.is_file():
         raise UserError(f"There is no file {path}.")
-    with _opened(path) as file:
+    with _open_file(path) as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
         types = {name: str(part.get_dtype()) for name, part in slices.items()}
@@ -447,7 +447,7 @@ def download(repository: str, revision: str = REVISION) -> Path:
             return Path(hf_hub_download(repository, FILE, revision=revision))
 
 
-def _opened(path: Path) -> Any:
+def _open_file(path: Path) -> Any:
     """The file as safetensors opens it: its header is checked, no tensor is read."""
     from safetensors import SafetensorError, safe_open
 

@@ -133,7 +133,7 @@ class FeatureCache:
         known = self._known.setdefault(network.digest, self._load(network.digest))
         missing = list({e.digest: e for e in examples if e.digest not in known}.values())
         done = len(examples) - len(missing)
-        for batch, values in _computed(network, missing):
+        for batch, values in _compute(network, missing):
             known |= {example.digest: row for example, row in zip(batch, values, strict=True)}
             done += len(batch)
             if progress:
@@ -162,9 +162,7 @@ class FeatureCache:
         write_bytes(self._path(digest), content.getvalue())
 
 
-def _computed(
-    network: Network, examples: Sequence[Example]
-) -> Iterator[tuple[Sequence[Example], np.ndarray]]:
+def _compute(network: Network, examples: Sequence[Example]) -> Iterator[tuple[Sequence[Example], np.ndarray]]:
     """Batch after batch of photographs with their features."""
     if not examples:
         return

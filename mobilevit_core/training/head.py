@@ -188,7 +188,7 @@ def fit_head(
     start = time.perf_counter()
     network = weights if isinstance(weights, Network) else open_network(weights)
     cache = cache if isinstance(cache, FeatureCache) else FeatureCache(cache)
-    class_names, examples, data, own = _gathered(photos)
+    class_names, examples, data, own = _gather(photos)
     check_class_names(class_names)
     examples, notes = _distinct(examples)
     data = {**data, "notes": [*data["notes"], *notes]}
@@ -324,7 +324,7 @@ def _recipe(split_scheme: str, seed: int) -> dict[str, Any]:
     return {"name": RECIPE, "split_scheme": split_scheme, "seed": seed}
 
 
-def _gathered(photos: Photos) -> tuple[tuple[str, ...], tuple[Example, ...], dict[str, Any], Provenance]:
+def _gather(photos: Photos) -> tuple[tuple[str, ...], tuple[Example, ...], dict[str, Any], Provenance]:
     """Class names, photographs, the manifest's `data` and the photographs' digests."""
     if isinstance(photos, Mapping):
         names = tuple(str(name) for name in photos)

@@ -43,20 +43,20 @@ def ending_clearly(run: RunFolder, epochs: int) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         number = received[0] if received else signal.SIGINT
-        raise Stopped(f"Stopped. {_kept(run, epochs)}", 128 + number) from None
+        raise Stopped(f"Stopped. {_what_is_kept(run, epochs)}", 128 + number) from None
     except (OSError, tf.errors.OpError) as error:
         if getattr(error, "errno", None) not in NOT_WRITABLE and not any(w in str(error) for w in WORDINGS):
             raise
         reason = getattr(error, "strerror", None) or "No space left on device"
         raise UserError(
-            f"{getattr(error, 'filename', None) or run.path}: {reason}. {_kept(run, epochs)}"
+            f"{getattr(error, 'filename', None) or run.path}: {reason}. {_what_is_kept(run, epochs)}"
         ) from error
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
 
 
-def _kept(run: RunFolder, epochs: int) -> str:
+def _what_is_kept(run: RunFolder, epochs: int) -> str:
     done = finished_epochs(run.checkpoints)
     if not done:
         return "No epoch was finished; the same command starts again."

@@ -242,7 +242,7 @@ def _different_values(before: Mapping[str, Any], now: Mapping[str, Any], done: i
     # A value that is newer than the run had its default.
     known = {**{key: value for key, value in Recipe().to_json().items() if key in recipe}, **before["recipe"]}
     different = [
-        f"{key} is {_shown(value)}, it was {_shown(known.get(key))} (--set {key}={_shown(known.get(key))})"
+        f"{key} is {_text(value)}, it was {_text(known.get(key))} (--set {key}={_text(known.get(key))})"
         for key, value in recipe.items()
         if key not in ("stages", "image_size") and value != known.get(key)
     ]
@@ -250,9 +250,9 @@ def _different_values(before: Mapping[str, Any], now: Mapping[str, Any], done: i
         if not recipe.get("stages") or not known.get("stages"):
             different.append("--recipe: the run began with another kind of training")
         elif sizes_by_epoch(recipe["stages"])[:done] != sizes_by_epoch(known["stages"])[:done]:
-            start = _shown(first_epochs(known["stages"], done))
+            start = _text(first_epochs(known["stages"], done))
             different.append(
-                f"stages is {_shown(recipe['stages'])}, but {done} epochs are done (--set stages={start},... "
+                f"stages is {_text(recipe['stages'])}, but {done} epochs are done (--set stages={start},... "
                 "continues them)"
             )
     elif recipe.get("image_size") != known.get("image_size"):
@@ -286,7 +286,7 @@ def _different_photographs(
     ]
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     """A value as `--set` takes it."""
     if isinstance(value, list | tuple):
         return ",".join(f"{size}:{epochs}" for size, epochs in value)

@@ -85,7 +85,7 @@ def train_bundle(
         run.claim(dataset, recipe.to_json(), origin, provenance)
         write_findings(run.path, dataset)
         refused: list[str] = []
-        bundle = _finished(run, recipe)
+        bundle = _finished_bundle(run, recipe)
         if bundle is None:
             model = train(dataset, recipe, run, start, teachers)
             _put_shorter_bundle_aside(run)
@@ -103,7 +103,7 @@ def record_validation(bundle: Bundle, dataset: PhotoDataset) -> None:
     bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation", bundle.provenance))
 
 
-def _finished(run: RunFolder, recipe: Recipe) -> Bundle | None:
+def _finished_bundle(run: RunFolder, recipe: Recipe) -> Bundle | None:
     """The run's bundle, if it is that of all epochs of the recipe."""
     if not run.bundle.exists():
         return None

@@ -167,7 +167,7 @@ def test_the_answer_is_that_of_the_last_timed_run(
     shutil.copy(shipped.weights("float32"), tmp_path)
     comparison = Comparison(Bundle(tmp_path, shipped.manifest))
     comparison.wait()
-    runtime = comparison._loaded(["float32"])["float32"].runtime
+    runtime = comparison._wait_for(["float32"])["float32"].runtime
     calls: list[np.ndarray] = []
 
     def counted(image: np.ndarray) -> np.ndarray:
