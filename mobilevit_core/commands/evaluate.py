@@ -151,9 +151,9 @@ def record_report(
     from mobilevit_core.evaluation.report import write_report
 
     messages.say("Measuring robustness and pictures of something else for the report ...")
-    page = write_report(classifier, dataset, split, evaluations, figures)
-    classifier.bundle.record_metrics(split, figures)
-    return page
+    bundle = classifier.bundle
+    bundle.record_metrics(split, figures)  # the page also shows what was measured before and stays
+    return write_report(classifier, dataset, split, evaluations, bundle.manifest.metrics[split])
 
 
 def unknown(

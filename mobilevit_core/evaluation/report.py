@@ -116,7 +116,22 @@ def render(report: dict[str, Any], origins: Sequence[str]) -> str:
         photographs=REPORT_PHOTOGRAPHS,
         weakest=min(main["per_class"].items(), key=lambda row: row[1]["recall"]),
         fastest=_fastest(report["figures"].get("comparison")),
+        rejected=_rejected(report),
     )
+
+
+def _rejected(report: dict[str, Any]) -> dict[str, float] | None:
+    """How many pictures of something else are rejected: of the sources where they were measured.
+
+    Returns:
+        found: share; pictures: number. None for a bundle without a rule.
+    """
+    rows = report["figures"].get("rejection")
+    if not rows:
+        return report["unknown"]["all"] if report["unknown"] else None
+    pictures = sum(row["pictures"] for row in rows.values())
+    found = sum(row["found"] * row["pictures"] for row in rows.values())
+    return {"found": found / pictures, "pictures": pictures}
 
 
 def _fastest(comparison: dict[str, Any] | None) -> float | None:

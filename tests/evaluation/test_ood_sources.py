@@ -41,3 +41,6 @@ def test_the_command_prints_and_records_it(small_bundle: Bundle, tmp_path: Path)
     assert recorded["things"]["pictures"] == 4
     page = (folder / "report" / "index.html").read_text()
     assert "<td>things</td>" in page and str(tmp_path) not in page.split("By colour")[1]
+    assert "of 4 pictures of something else" in " ".join(page.split())
+    again = CliRunner().invoke(app, command)  # the page shows what was recorded before, too
+    assert again.exit_code == 0 and "<td>things</td>" in (folder / "report" / "index.html").read_text()
