@@ -2,9 +2,10 @@
 
 import contextlib
 import io
+import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -85,10 +86,23 @@ def _save_frozen(model: keras.Model, folder: Path) -> None:
 
 
 def _by_tensorflow(saved_model: Path, settings: Settings) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    settings(converter)
-    return converter.convert()
+    with _without_warnings():
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        settings(converter)
+        return converter.convert()
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Without TensorFlow's warnings that gradients are missing from what was saved without them."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _quantizer(float32: bytes, recipe: str, float_operators: tuple[str, ...]) -> Quantizer:
