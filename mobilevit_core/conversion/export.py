@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -195,7 +196,7 @@ def export_keras_alone(bundle: Bundle, folder: Path) -> Bundle:
     """
     weights = bundle.weights("keras")
     metrics = {
-        split: {**figures, "formats": {"keras": figures["formats"]["keras"]}}
+        split: {**figures, "formats": {"keras": _without_confusion(figures["formats"]["keras"])}}
         for split, figures in bundle.manifest.metrics.items()
         if "keras" in figures["formats"]
     }
@@ -209,6 +210,11 @@ def export_keras_alone(bundle: Bundle, folder: Path) -> Bundle:
         return bundle.manifest.model_copy(update={"metrics": metrics, "parity": {}, "golden": None})
 
     return write_bundle(folder, fill)
+
+
+def _without_confusion(figures: dict[str, Any]) -> dict[str, Any]:
+    """With hundreds of classes the matrix is nearly all of a manifest, and no training needs it."""
+    return {key: value for key, value in figures.items() if key != "confusion"}
 
 
 def write_exported(

@@ -86,7 +86,7 @@ def _save_frozen(model: keras.Model, folder: Path) -> None:
 
 
 def _by_tensorflow(saved_model: Path, settings: Settings) -> bytes:
-    with _without_warnings():
+    with _without_gradient_warnings():
         converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         settings(converter)
@@ -94,15 +94,18 @@ def _by_tensorflow(saved_model: Path, settings: Settings) -> bytes:
 
 
 @contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
+def _without_gradient_warnings() -> Iterator[None]:
     """Without TensorFlow's warnings that gradients are missing from what was saved without them."""
     logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "custom gradients" not in record.getMessage()
+
+    logger.addFilter(wanted)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(wanted)
 
 
 def _quantizer(float32: bytes, recipe: str, float_operators: tuple[str, ...]) -> Quantizer:

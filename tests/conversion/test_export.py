@@ -1,4 +1,5 @@
 import re
+import shutil
 from pathlib import Path
 
 import keras
@@ -126,14 +127,20 @@ def test_export_again_makes_the_same_files_answer_alike(
 
 
 def test_keras_alone_is_a_start_for_trainings(small_bundle: Bundle, tmp_path: Path) -> None:
-    made = export(small_bundle, tmp_path / "start", keras_only=True).bundle
-    assert made == open_bundle(tmp_path / "start") and made.present == made.expected == ("keras",)
-    assert made.weights("keras").read_bytes() == small_bundle.weights("keras").read_bytes()
-    assert made.provenance == small_bundle.provenance and made.manifest.data == small_bundle.manifest.data
-    start, before = (StartingWeights(bundle).describe() for bundle in (made, small_bundle))
+    whole = open_bundle(shutil.copytree(small_bundle.folder, tmp_path / "whole"))
+    row = {"photos": 1, "accuracy": 1.0, "interval_95": [0.2, 1.0], "confusion": [[1]]}
+    figures = {"data": "drawn", "split": "validation", "formats": {"keras": row, "float32": row}}
+    whole.record_metrics("validation", figures)
+    made = export(whole, tmp_path / "start", keras_only=True).bundle
+    assert made.present == made.expected == ("keras",)
+    assert made.weights("keras").read_bytes() == whole.weights("keras").read_bytes()
+    assert made.provenance == whole.provenance and made.manifest.data == whole.manifest.data
+    start, before = (StartingWeights(bundle).describe() for bundle in (made, whole))
     assert start == before
+    recorded = open_bundle(made.folder).manifest.metrics["validation"]["formats"]
+    assert list(recorded) == ["keras"] and "confusion" not in recorded["keras"]
     with pytest.raises(UserError, match="--keras-only converts nothing"):
-        export(small_bundle, tmp_path / "other", keras_only=True, saved_model=True)
+        export(whole, tmp_path / "other", keras_only=True, saved_model=True)
 
 
 def test_the_saved_model_takes_batches(small_bundle: Bundle, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_folder_that_is_no_run_is_left_alone(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_run_that_comes_apart_says_so_and_keeps_its_checkpoint(
+def test_a_run_that_diverges_says_so_and_keeps_its_checkpoint(
     photo_folder: Path, small_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, run = load_dataset(str(photo_folder)), RunFolder(tmp_path / "run")
