@@ -7,6 +7,11 @@ from rich.console import Console
 MOST_NOTES = 10
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: "1 photograph", "1,200 photographs"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def say(text: str) -> None:
     """Prints a sentence about what is being done."""
     console().print(text, markup=False, soft_wrap=True)

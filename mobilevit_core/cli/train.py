@@ -23,7 +23,7 @@ DataArgument = Annotated[
     list[str] | None,
     typer.Argument(help=f"{DataHelp} Several: the union, same classes joined. Default: {DEFAULT_DATA}."),
 ]
-DataOption = Annotated[list[str] | None, typer.Option(help="The same as DATA; can be repeated.")]
+DataOption = Annotated[list[str] | None, typer.Option(help="The same as an argument; can be repeated.")]
 OtherOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -41,7 +41,7 @@ OtherWithoutOption = Annotated[
 DataWeightOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="SOURCE=NUMBER: how often photographs of a source of DATA or --other are drawn, compared "
+        help="SOURCE=NUMBER: how often photographs of a source (an argument or --other) are drawn, compared "
         "with the others. Can be repeated."
     ),
 ]

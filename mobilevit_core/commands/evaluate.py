@@ -123,8 +123,9 @@ def _check(split: str, format: str | None, record: bool, all_formats: bool, othe
     if all_formats and format:
         raise UserError("--all-formats compares all of them. Leave out --format.")
     if record and other_data:
+        option = "--all-formats" if all_formats else "--record"
         raise UserError(
-            "--record stores what the bundle does on its own data. Leave out --data and --split-scheme, "
+            f"{option} stores what the bundle does on its own data. Leave out --data and --split-scheme, "
             "or print the figures for other data with --json."
         )
 

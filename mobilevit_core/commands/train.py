@@ -115,19 +115,28 @@ def train(
     for name in (*names, *choice.other):
         check_there(name)
     plan = wish.before_loading()
+    folder = Path(run) if run else RUNS / (recipe or _name_of(names[0]))
+    _check_run(folder, wish, plan)
     start, teacher_bundles = _open(plan), [open_bundle(path) for path in teachers]
     dataset = _load(names, choice, plan.recipe)
     findings = Findings.of(dataset)
     before, plan = plan, wish.with_photographs(plan, dataset, findings)
     if plan.recipe.split_scheme != before.recipe.split_scheme:
         dataset = _load(names, choice, plan.recipe)
-    folder = Path(run) if run else RUNS / (recipe or _name_of(names[0]))
     _tell(dataset, findings, plan, folder)
     from mobilevit_core.training.run_folder import RunFolder
 
     if plan.is_head:
         return _train_head(plan, dataset, RunFolder(folder))
     return _train_network(plan, dataset, RunFolder(folder), start, teacher_bundles)
+
+
+def _check_run(folder: Path, wish: Wish, plan: Plan) -> None:
+    """Refuses a run folder with other values before it reads photographs; a named recipe is final."""
+    from mobilevit_core.training.run_folder import RunFolder
+
+    if wish.recipe and not plan.is_head:
+        RunFolder(folder).check_values(plan.recipe.to_json())
 
 
 def _open(plan: Plan) -> "Start | None":

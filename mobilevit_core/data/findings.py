@@ -16,6 +16,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.files import replacing
 from mobilevit_core.images.containers import take_apart
 from mobilevit_core.images.reading import read_encoded, read_photo
+from mobilevit_core.messages import counted
 
 CONTACT_SHEET = "contact_sheet.jpg"
 MEASURED = 300  # photographs whose size is read
@@ -61,12 +62,12 @@ class Findings:
         if self.sides:
             told.append(
                 f"shorter sides: {self.sides[0]} to {self.sides[-1]} px, half of them {self.shorter_side} px "
-                f"or less ({len(self.sides)} photographs measured)"
+                f"or less ({counted(len(self.sides), 'photograph')} measured)"
             )
         if self.copies:
             told.append(
-                f"{self.copies} photographs are (nearly) the same as another one of their class; copies stay "
-                "in one split"
+                f"{counted(self.copies, 'photograph')} (nearly) the same as another one of its class; copies "
+                "stay in one split"
             )
         if self.across:
             pairs = ", ".join(" = ".join(pair) for pair in self.across[:NAMED])

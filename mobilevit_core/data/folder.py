@@ -24,6 +24,7 @@ from mobilevit_core.data.gathering import (
 )
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import SUFFIXES
+from mobilevit_core.messages import counted
 
 # What people call the splits when they lay them out as folders, without "set", "data", "images", digits ...
 SPLIT_NAMES = {
@@ -147,7 +148,7 @@ def _split_folders(folder: Path, reading: Reading) -> dict[str, Path]:
         if split != "train" and not _subfolders(path):
             count = len(_pictures_in(path))
             reading.notes.append(
-                f"{path} is not used: its {count} photographs lie outside the class folders, so "
+                f"{path} is not used: it has {counted(count, 'photograph')} outside of class folders, so "
                 "nothing says what they show"
             )
             del chosen[split]
@@ -177,8 +178,9 @@ def _class_names(root: Path) -> tuple[str, ...]:
     loose = len(_pictures_in(root)) if not names else 0
     if loose:
         raise UserError(
-            f"{root} holds {loose:,} photographs but no subfolders, so nothing says what they show. Sort "
-            f"them into one subfolder per class, for example {root / 'cat'}/1.jpg and {root / 'dog'}/2.jpg."
+            f"{root} holds {counted(loose, 'photograph')} but no subfolders, so nothing says what they show. "
+            "Sort them into one subfolder per class, for example "
+            f"{root / 'cat'}/1.jpg and {root / 'dog'}/2.jpg."
         )
     if len(names) < 2:
         what = f"only one class folder ({names[0]})" if names else "no class folders"

@@ -19,6 +19,7 @@ from mobilevit_core.data.dataset import (
 from mobilevit_core.data.splitting import divide, group_copies
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import SUFFIXES
+from mobilevit_core.messages import counted
 
 HEIC = (".heic", ".heif", ".hif", ".avif")
 OTHER_PICTURES = (".gif", ".bmp", ".tif", ".tiff", ".jp2", ".dng", ".cr2", ".nef", ".arw", ".svg")
@@ -101,7 +102,7 @@ def _without_copies(
     held_out = {groups[p.sha256] for split, photos in splits.items() if split != "train" for p in photos}
     train = tuple(photo for photo in splits["train"] if groups[photo.sha256] not in held_out)
     dropped = len(splits["train"]) - len(train)
-    note = f"{dropped} training photographs left out: (nearly) the same as one of another split"
+    note = f"{counted(dropped, 'training photograph')} left out: (nearly) the same as one of another split"
     return train, (note,) if dropped else ()
 
 
@@ -152,7 +153,7 @@ def without_contradictions(
         return photos
     pairs = [" = ".join(photo.name for photo in same) for same in contradictory.values()]
     reading.notes.append(
-        f"{len(contradictory)} photographs appear in two classes and are left out of both: {some(pairs)}"
+        f"{counted(len(contradictory), 'photograph')} in two classes, left out of both: {some(pairs)}"
     )
     for same in contradictory.values():
         for photo in same:
@@ -173,7 +174,7 @@ def skipped_notes(skipped: list[Skipped]) -> list[str]:
     for reason, count in reasons.most_common():
         names = [Path(file.path).name for file in skipped if file.reason == reason]
         told.append(f"{count:,} {reason} ({some(names)})")
-    return [f"{len(skipped):,} files skipped: {'; '.join(told)}"]
+    return [f"{counted(len(skipped), 'file')} skipped: {'; '.join(told)}"]
 
 
 def some(names: list[str]) -> str:

@@ -49,7 +49,8 @@ def load_listing(path: Path, split_scheme: str, seed: int) -> PhotoDataset:
     rows = _rows(path)
     names = sorted({label for _, label, _ in rows} - {OTHER_FOLDER, NONE_OF_THESE})
     if len(names) < 2:
-        raise UserError(f"{path} has {len(names)} classes. A classifier needs at least two.")
+        what = f"one class ({names[0]}) only" if names else "no classes"
+        raise UserError(f"{path} has {what}. A classifier needs at least two.")
     numbers = {name: label for label, name in enumerate(names)} | {
         OTHER_FOLDER: len(names),
         NONE_OF_THESE: len(names),

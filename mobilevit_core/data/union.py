@@ -8,6 +8,7 @@ from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDatas
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
 from mobilevit_core.data.splitting import group_copies
 from mobilevit_core.errors import UserError
+from mobilevit_core.messages import counted
 
 WORDNET_ID = re.compile(r"n\d{8}(?!\d)")
 
@@ -91,7 +92,7 @@ def with_training_split(
     dropped = len(dataset.splits["train"]) - len(train)
     if not dropped and not always:
         return dataset
-    note = f"{dropped} training photographs left out: {reason}"
+    note = f"{counted(dropped, 'training photograph')} left out: {reason}"
     splits = {**dataset.splits, "train": train}
     return replace(dataset, splits=splits, notes=(*dataset.notes, note))
 
@@ -128,9 +129,8 @@ def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Se
             notes.append(f"{other.name}: left out of {NONE_OF_THESE!r} by name: {', '.join(left_out)}")
         other, alike = _without_look_alikes(_without_named(other, left_out), wanted)
         if alike:
-            notes.append(
-                f"{other.name}: {alike} photographs left out of {NONE_OF_THESE!r}: like one of a class"
-            )
+            some = counted(alike, "photograph")
+            notes.append(f"{other.name}: {some} left out of {NONE_OF_THESE!r}: like one of a class")
         for split, photos in other.splits.items():
             moved = (replace(photo, label=len(names), origin=other.sources[0].data) for photo in photos)
             splits.setdefault(split, []).extend(moved)

@@ -77,10 +77,7 @@ class RunFolder:
         Raises:
             UserError: it holds something else, another process trains in it, or it can't be written.
         """
-        if not self.config.exists() and not (new and self._is_free()):
-            what = "is not a training run" if self.path.exists() else "does not exist"
-            way_out = "a new folder with --run" if new else "the run's folder"
-            raise UserError(f"{self.path} {what}. Name {way_out}.")
+        self._check_place(new)
         lock = FileLock(self.path / LOCK, timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -98,6 +95,34 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+    def check_values(self, recipe: Mapping[str, Any]) -> None:
+        """Makes sure, before any photograph is read, that a training with these values may be here.
+
+        Args:
+            recipe: all values, as JSON.
+
+        Raises:
+            UserError: the folder holds something else, or a run with other values.
+        """
+        self._check_place(new=True)
+        if self.config.exists():
+            done = finished_epochs(self.checkpoints)
+            self._refuse_different(_different_recipe(self.record()["recipe"], recipe, done))
+
+    def _check_place(self, new: bool) -> None:
+        if not self.config.exists() and not (new and self._is_free()):
+            what = "is not a training run" if self.path.exists() else "does not exist"
+            way_out = "a new folder with --run" if new else "the run's folder"
+            raise UserError(f"{self.path} {what}. Name {way_out}.")
+
+    def _refuse_different(self, different: Sequence[str]) -> None:
+        if different:
+            raise UserError(
+                f"{self.path} holds a run with other values: {'; '.join(different)}. "
+                f"Repeat its command to continue it, {NEW_RUN}, or make a bundle of what it has learned: "
+                f"python -m mobilevit_core finish {self.path}"
+            )
 
     def _is_free(self) -> bool:
         """Whether a new run may begin here: the folder is empty, or has what a killed `claim` left."""
@@ -144,16 +169,12 @@ class RunFolder:
             write_json(self.config, config)  # the last: with it, the folder is a run
             return
         before = self.record()
-        different = [
-            *_different_values(before, config, finished_epochs(self.checkpoints)),
-            *_different_photographs(self._read(self.photographs), rows),
+        values = [
+            *_different_recipe(before["recipe"], recipe, finished_epochs(self.checkpoints)),
+            *_different_origin(before, config),
         ]
-        if different:
-            raise UserError(
-                f"{self.path} holds a run with other values: {'; '.join(different)}. "
-                f"Repeat its command to continue it, {NEW_RUN}, or make a bundle of what it has learned: "
-                f"python -m mobilevit_core finish {self.path}"
-            )
+        photographs = _different_photographs(self._read(self.photographs), rows)
+        self._refuse_different([*values[:NAMED], *photographs])
         if before["recipe"] != recipe:
             write_json(self.config, {**before, "recipe": recipe})
 
@@ -237,10 +258,9 @@ def _photograph_rows(dataset: PhotoDataset) -> list[dict[str, str]]:
     return [row(split, photo) for split, photos in dataset.splits.items() for photo in photos]
 
 
-def _different_values(before: Mapping[str, Any], now: Mapping[str, Any], done: int) -> list[str]:
-    recipe = now["recipe"]
+def _different_recipe(before: Mapping[str, Any], recipe: Mapping[str, Any], done: int) -> list[str]:
     # A value that is newer than the run had its default.
-    known = {**{key: value for key, value in Recipe().to_json().items() if key in recipe}, **before["recipe"]}
+    known = {**{key: value for key, value in Recipe().to_json().items() if key in recipe}, **before}
     different = [
         f"{key} is {_text(value)}, it was {_text(known.get(key))} (--set {key}={_text(known.get(key))})"
         for key, value in recipe.items()
@@ -257,11 +277,16 @@ def _different_values(before: Mapping[str, Any], now: Mapping[str, Any], done: i
             )
     elif recipe.get("image_size") != known.get("image_size"):
         different.append(f"image_size is {recipe['image_size']}, it was {known['image_size']}")
+    return different
+
+
+def _different_origin(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    different = []
     for key, option in (("start", "--weights"), ("teachers", "--teacher")):
         if now.get(key) != before.get(key):
             was = "other files were given" if before.get(key) and now.get(key) else "it was not given"
             different.append(f"{option}: {'it was given' if not now.get(key) else was} when the run began")
-    return different[:NAMED]
+    return different
 
 
 def _different_photographs(

@@ -167,7 +167,7 @@ def test_a_csv_may_say_the_splits(tmp_path: Path) -> None:
         ([["/etc/a.jpg", "cat"]], ("path", "label"), "line 2: /etc/a.jpg lies outside"),
         ([["a.jpg", "cat"], ["b.jpg", ""]], ("path", "label"), "line 3: there is no label"),
         ([["a.jpg", "cat", "exam"]], ("path", "label", "split"), "'exam' is not a split"),
-        ([["a.jpg", "cat"]], ("path", "label"), "has 1 classes"),
+        ([["a.jpg", "cat"]], ("path", "label"), r"has one class \(cat\) only"),
         ([], ("path", "label"), "has no rows"),
     ],
 )

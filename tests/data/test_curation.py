@@ -29,7 +29,7 @@ def test_photographs_of_the_lists_are_not_trained_on(
     monkeypatch.setattr(loading, "suspect_labels", lambda: {suspect, held_out})
     without_copy = load_dataset(str(photo_folder))
     assert [photo.sha256 for photo in without_copy.split("train")] == [suspect, *others]
-    assert "1 training photographs left out: (nearly) the same" in without_copy.notes[-1]
+    assert "1 training photograph left out: (nearly) the same" in without_copy.notes[-1]
     without_both = load_dataset(str(photo_folder), keep_suspects=False)
     assert [photo.sha256 for photo in without_both.split("train")] == others
     assert len(without_both.split("test")) == count and "label looks wrong" in without_both.notes[-1]

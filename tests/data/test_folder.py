@@ -73,7 +73,7 @@ def test_photographs_of_a_split_without_classes_are_left_alone(tmp_path: Path) -
     dataset = load_dataset(str(tmp_path))
     assert sizes(dataset) == [18, 2, 0]
     assert any(
-        "test is not used: its 3 photographs lie outside the class folders" in note for note in dataset.notes
+        "test is not used: it has 3 photographs outside of class folders" in note for note in dataset.notes
     )
 
 
@@ -139,7 +139,7 @@ def test_a_photograph_in_two_classes_is_named_and_left_out(tmp_path: Path) -> No
     folder = noise_folder(tmp_path, TWO)
     shutil.copy(folder / "blue" / "000.jpg", folder / "red" / "again.jpg")
     dataset = load_dataset(str(folder))
-    note = "1 photographs appear in two classes and are left out of both: blue/000.jpg = red/again.jpg"
+    note = "1 photograph in two classes, left out of both: blue/000.jpg = red/again.jpg"
     assert note in dataset.notes
     assert sum(sizes(dataset)) == 19 and len(dataset.skipped) == 2
 
@@ -166,7 +166,7 @@ def test_near_copies_across_given_splits_are_not_trained_on(tmp_path: Path) -> N
         image.resize((61, 47)).save(tmp_path / "train" / "red" / "copy.jpg", quality=60)
     dataset = load_dataset(str(tmp_path))
     assert "red/copy.jpg" not in {photo.name for photo in dataset.split("train")}
-    assert "1 training photographs left out: (nearly) the same as one of another split" in dataset.notes
+    assert "1 training photograph left out: (nearly) the same as one of another split" in dataset.notes
 
 
 def test_other_things_are_a_class_of_their_own(tmp_path: Path) -> None:

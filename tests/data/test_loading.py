@@ -207,4 +207,4 @@ def test_look_alikes_of_held_out_photographs_are_not_trained_on(tmp_path: Path) 
     copy.save(ours / names[0], quality=60)
     dataset = load_dataset(str(ours), "whole", leave_out=theirs)
     assert [photo.name for photo in dataset.split("train")] == names[1:]
-    assert "1 training photographs left out: like a validation or test photograph" in dataset.notes[-1]
+    assert "1 training photograph left out: like a validation or test photograph" in dataset.notes[-1]

@@ -84,7 +84,7 @@ def test_others_that_look_like_a_wanted_photograph_stay_out(tmp_path: Path) -> N
         image.resize((61, 47)).save(other / "copy.jpg", quality=60)
     dataset = load_dataset(str(wanted), other=[str(other)])
     assert "copy.jpg" not in {p.name for photos in dataset.splits.values() for p in photos}
-    assert f"{other}: 1 photographs left out of 'none of these': like one of a class" in dataset.notes
+    assert f"{other}: 1 photograph left out of 'none of these': like one of a class" in dataset.notes
 
 
 def test_wrong_sources_are_told(tmp_path: Path) -> None:

@@ -229,3 +229,4 @@ def test_drawn_photographs_are_learned_from_the_command_line(tmp_path: Path) -> 
     assert json.loads(mended.stdout)["metrics"] == made["metrics"]
     other = CliRunner().invoke(app, [*command, "--set", "batch_size=4"])
     assert other.exit_code == 2 and "batch_size is 4, it was 8" in other.stderr.replace("\n", " ")
+    assert "Found" not in other.stderr  # told before the photographs are read
