@@ -75,7 +75,9 @@ def newest(folder: Path) -> Checkpoint | None:
             history = json.loads(str(arrays.pop(HISTORY)))
             return Checkpoint(_epoch(path), arrays, history, tuple(damaged))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-            damaged.append(f"{path} ({error})")
+            # NumPy takes what is no archive for a pickle, and advises to open it unsafely.
+            reason = "it is no checkpoint" if "pickle" in str(error) else error
+            damaged.append(f"{path} ({reason})")
     if damaged:
         raise UserError(
             f"No checkpoint can be read: {'; '.join(damaged)}. Restore one from a backup, or start a new run "

@@ -143,6 +143,10 @@ def test_without_a_readable_checkpoint_nothing_starts_again(photos: Path, run: R
         path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"No checkpoint can be read: .*epoch-00002.*epoch-00001"):
         train(photos, run.path)
+    for path in run.checkpoints.iterdir():
+        path.write_bytes(b"garbage")
+    with pytest.raises(UserError, match=r"epoch-00002.npz \(it is no checkpoint\)"):
+        train(photos, run.path)
     shutil.rmtree(run.checkpoints)
     with pytest.raises(UserError, match="records 2 epochs, but .* has no checkpoint"):
         train(photos, run.path)
