@@ -30,6 +30,13 @@ def test_the_locked_versions_are_allowed_and_complete() -> None:
     assert all(str(requirement.specifier).startswith("==") for requirement in locked.values())
 
 
+def test_ray_is_an_extra_alone() -> None:
+    ray = requirements("requirements-bulk.txt")["ray"]
+    assert {specifier.operator for specifier in ray.specifier} == {">=", "<"}
+    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
+        assert "ray" not in requirements(name)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in is a script with a first line for Unix")
 @pytest.mark.parametrize(
     ("printed", "code", "said"),

@@ -20,7 +20,10 @@ def predict(
     bundle: SourceArgument,
     photos: Annotated[
         list[Path],
-        typer.Argument(help='JPEG, PNG or WebP files, folders, or patterns ("photos/*.jpg").'),
+        typer.Argument(
+            help='JPEG, PNG or WebP files, folders, patterns ("photos/*.jpg"), or CSV and Parquet files with '
+            "a column path."
+        ),
     ],
     format: FormatOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many answers per photograph.")] = 5,
@@ -32,6 +35,16 @@ def predict(
     json_lines: Annotated[
         bool, typer.Option("--json-lines", help="Print one JSON object per photograph as it comes.")
     ] = False,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write all answers into Parquet files in this folder, with several processes (Ray Data). "
+            "Started again, the same command answers what is left."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes for --parquet; default: one per processor.")
+    ] = None,
 ) -> None:
     """The most probable classes of photographs.
 
@@ -42,6 +55,13 @@ def predict(
     """
     from mobilevit_core.inference.classifier import load_classifier
 
+    if parquet:
+        if table or as_json or json_lines:
+            raise UserError("--parquet excludes --csv, --json and --json-lines. Choose one.")
+        _to_parquet(bundle, photos, parquet, format, workers)
+        return
+    if workers:
+        raise UserError("--workers needs --parquet.")
     if as_json and json_lines:
         raise UserError("--json and --json-lines are two forms of the same. Choose one.")
     files = find_photos(photos)
@@ -66,6 +86,17 @@ def predict(
     if as_json:
         print(json.dumps({"format": classifier.format, "photos": collected}))
     _finish(len(files), problems, table)
+
+
+def _to_parquet(
+    bundle: str, photos: list[Path], folder: Path, format: str | None, workers: int | None
+) -> None:
+    from mobilevit_core.commands.predict_ray import predict_to_parquet
+
+    count, unread = predict_to_parquet(bundle, find_photos(photos), folder, format, workers)
+    messages.say(f"{count - unread:,} answers in {folder}")
+    if unread:
+        raise UserError(f"{unread:,} of {count:,} photographs can't be read; the column error says why.")
 
 
 def _print_answer(photo: Path, answer: Answer, top: int) -> None:

@@ -12,10 +12,13 @@ import numpy as np
 
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.folder import pictures_below
+from mobilevit_core.data.listing import listed_paths
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import cell
 from mobilevit_core.inference.answer import Answer
 from mobilevit_core.inference.classifier import Classifier
+
+TABLES = (".csv", ".parquet")
 
 
 def find_photos(places: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -23,14 +26,15 @@ def find_photos(places: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
     Args:
         places: files, folders (everything in them that looks like a photograph by its name, however deep)
-            and glob patterns such as "photos/*.jpg" or "photos/**/*.png".
+            glob patterns such as "photos/*.jpg" or "photos/**/*.png", and CSV or Parquet files with a
+            column `path`, relative to their folder.
 
     Returns:
         Files, in the order given, those of a folder or pattern by name; each once. A file that is named is
         among them even if it does not exist.
 
     Raises:
-        UserError: nothing is found in a folder or by a pattern.
+        UserError: nothing is found in a folder, by a pattern or in a table.
     """
     found: dict[Path, None] = {}
     for place in places:
@@ -44,6 +48,8 @@ def _found(place: Path) -> list[Path]:
         if not inside:
             raise UserError(f"The folder {place} holds no photographs (JPEG, PNG or WebP).")
         return inside
+    if place.suffix.lower() in TABLES and place.is_file():
+        return listed_paths(place)
     if place.exists() or not glob.has_magic(str(place)):
         return [place]
     matching = sorted(Path(path) for path in glob.glob(str(place), recursive=True))

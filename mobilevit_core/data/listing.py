@@ -8,7 +8,8 @@ A third column, `split`, may say train, validation or test for every row.
 """
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,25 +70,64 @@ def load_listing(path: Path, split_scheme: str, seed: int) -> PhotoDataset:
     return replace(dataset, notes=notes, skipped=tuple(reading.skipped))
 
 
+def listed_paths(table: Path) -> list[Path]:
+    """The files that a CSV or Parquet table names in its column `path`, relative to the table's folder.
+
+    Args:
+        table: ends in .csv or .parquet; the column may have the other names of `COLUMNS`, too.
+
+    Raises:
+        UserError: the table is damaged, has no such column, or names no file.
+    """
+    names = _parquet_paths(table) if table.suffix.lower() == ".parquet" else _csv_paths(table)
+    paths = [table.parent / name for name in names if name]
+    if not paths:
+        raise UserError(f"{table} names no files.")
+    return paths
+
+
+def _csv_paths(path: Path) -> list[str]:
+    with _opened(path) as table:
+        column = _columns(path, list(table.fieldnames or ()), ("path",))["path"]
+        return [(line[column] or "").strip() for line in table]
+
+
+def _parquet_paths(path: Path) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        column = _columns(path, pq.read_schema(path).names, ("path",))["path"]
+        return pq.read_table(path, columns=[column], partitioning=None)[column].cast(pa.string()).to_pylist()
+    except pa.ArrowException as error:
+        raise UserError(f"{path} is not a Parquet file with text in its column path: {error}.") from None
+
+
 def _rows(path: Path) -> list[tuple[Path, str, str]]:
     """File, label and split ("" for none) of every row."""
-    if path.stat().st_size > MOST_BYTES:
-        raise UserError(f"{path} is larger than {MOST_BYTES // 2**20} MB.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file, strict=True)
-            columns = _columns(path, list(table.fieldnames or ()))
-            rows = [_row(path, line, columns, table.line_num) for line in table if any(line.values())]
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text. Save it as CSV UTF-8.") from None
-    except csv.Error as error:
-        raise UserError(f"{path} is not a CSV file: {error}.") from None
+    with _opened(path) as table:
+        columns = _columns(path, list(table.fieldnames or ()), ("path", "label"))
+        rows = [_row(path, line, columns, table.line_num) for line in table if any(line.values())]
     if not rows:
         raise UserError(f"{path} has no rows. {LAYOUT}")
     return rows
 
 
-def _columns(path: Path, header: list[str]) -> dict[str, str]:
+@contextmanager
+def _opened(path: Path) -> Iterator["csv.DictReader[str]"]:
+    """A CSV file's lines; what is wrong with them becomes a UserError."""
+    if path.stat().st_size > MOST_BYTES:
+        raise UserError(f"{path} is larger than {MOST_BYTES // 2**20} MB.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield csv.DictReader(file, strict=True)
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text. Save it as CSV UTF-8.") from None
+    except csv.Error as error:
+        raise UserError(f"{path} is not a CSV file: {error}.") from None
+
+
+def _columns(path: Path, header: list[str], needed: tuple[str, ...]) -> dict[str, str]:
     """What is meant -> the column's name in the file."""
     found = {
         meant: column
@@ -95,10 +135,11 @@ def _columns(path: Path, header: list[str]) -> dict[str, str]:
         for column in header
         if column and column.strip().lower() in names
     }
-    for meant in ("path", "label"):
+    for meant in needed:
         if meant not in found:
             has = ", ".join(str(column) for column in header[:8]) or "nothing"
-            raise UserError(f"{path} has no column {meant}; its first line is: {has}. {LAYOUT}")
+            layout = f" {LAYOUT}" if "label" in needed else ""
+            raise UserError(f"{path} has no column {meant}; its first line is: {has}.{layout}")
     return found
 
 
