@@ -10,11 +10,11 @@ class UserError(Exception):
 
 
 class Stopped(KeyboardInterrupt):
-    """A run that was told to stop (Ctrl-C, SIGTERM) and has kept what it had.
+    """A run that was told to stop (Ctrl-C, SIGTERM), or must go on in another process, and has kept all.
 
     Args:
         message: what is kept and how to go on.
-        exit_code: 128 and the signal's number.
+        exit_code: 128 and the signal's number; 0 where nothing was cut short.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:

@@ -30,7 +30,7 @@ EXTRAS = dict.fromkeys(
         "tensorflow_datasets",
     ),
     "train",
-) | dict.fromkeys(("pyarrow", "ray"), "bulk")
+) | dict.fromkeys(("pyarrow", "ray"), "bulk") | {"jax": "machines"}
 # Options that have another name since version 3 of the manifest, for one release.
 FORMER_OPTIONS = {"--part": "--split", "--runtime": "--format", "--all-variants": "--all-formats"}
 

@@ -73,7 +73,10 @@ WeightsOption = Annotated[
     ),
 ]
 DevicesOption = Annotated[
-    str | None, typer.Option(help="all: train on all accelerators of this machine. Default: one.")
+    str | None,
+    typer.Option(
+        help="all: train on all accelerators of this machine; machines: on those of several. Default: one."
+    ),
 ]
 TeacherOption = Annotated[
     list[Path] | None, typer.Option(help="A bundle of the same classes to learn from; can be repeated.")

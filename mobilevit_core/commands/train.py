@@ -106,7 +106,8 @@ def train(
 
     Raises:
         UserError: photographs, weights, values or the run folder do not allow a training.
-        Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch.
+        Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch. Also the end of a training
+            on several machines, whose bundle another process makes.
     """
     names = [os.fspath(data)] if isinstance(data, str | os.PathLike) else [os.fspath(name) for name in data]
     choice = choice or DataChoice()
@@ -117,6 +118,10 @@ def train(
     plan = wish.before_loading()
     folder = Path(run) if run else RUNS / (recipe or _name_of(names[0]))
     _check_run(folder, wish, plan)
+    if plan.recipe.devices == "machines":
+        from mobilevit_core.training.devices import join_machines
+
+        join_machines()
     start, teacher_bundles = _open(plan), [open_bundle(path) for path in teachers]
     dataset = _load(names, choice, plan.recipe)
     findings = Findings.of(dataset)

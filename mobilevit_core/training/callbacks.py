@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 
 from mobilevit_core.errors import UserError
+from mobilevit_core.training.devices import on_jax
 from mobilevit_core.training.ema import EMA
 
 
@@ -19,6 +20,8 @@ class UpdateEMA(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Takes in the step."""
+        if on_jax():
+            self.model.jax_state_sync()  # until then, the step's weights are not in the model
         self._ema.update()
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:

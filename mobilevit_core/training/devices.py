@@ -1,10 +1,13 @@
-"""Several accelerators of one machine: the plain network under `tf.distribute.MirroredStrategy`.
+"""Several accelerators: the plain network under a strategy of TensorFlow or Keras.
 
-Each device takes its part of every batch; gradients and the statistics of normalization are joined, so the
-training is that of one device apart from rounding and the random numbers of dropout. The fused layers and the
-flat optimizer are not used here: they are proven on one device only.
+Those of one machine by `tf.distribute.MirroredStrategy`, those of several machines by
+`keras.distribution.DataParallel`, which needs Keras's JAX backend. Each device takes its part of every batch;
+gradients and the statistics of normalization are joined, so the training is that of one device apart from
+rounding and, under MirroredStrategy, the random numbers of dropout. The fused layers and the flat optimizer
+are not used here: they are proven on one device only.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -12,22 +15,79 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mobilevit_core.errors import UserError
 from mobilevit_core.messages import note
 
-ONE, ALL = "one", "all"
+ONE, ALL, MACHINES = "one", "all", "machines"
+PLACE = "KERAS_DISTRIBUTION_"  # how Keras's variables about a process's place among several begin
+
+Strategy = tf.distribute.Strategy | keras.distribution.DataParallel
 
 
-def open_strategy(devices: str) -> tf.distribute.Strategy | None:
+def on_jax() -> bool:
+    """Whether Keras runs on JAX (`KERAS_BACKEND=jax`)."""
+    return keras.backend.backend() == "jax"
+
+
+def join_machines() -> None:
+    """Connects this process with those of the other machines, before anything is computed.
+
+    Keras reads from the environment where they are. Without that, or on TensorFlow, the process stays alone.
+    """
+    if not on_jax():
+        return
+    import jax
+
+    tf.config.set_visible_devices([], "GPU")  # TensorFlow augments photographs, on the processor
+    if any(name.startswith(PLACE) for name in os.environ) and not jax.distributed.is_initialized():
+        keras.distribution.initialize()
+
+
+def process_number() -> int:
+    """Of this process among those that train together, from 0. Number 0 alone writes the run folder."""
+    if not on_jax():
+        return 0
+    import jax
+
+    return jax.process_index()
+
+
+def check_backend(devices: str, epochs_left: int, has_teachers: bool) -> None:
+    """Raises a UserError unless Keras's backend can train so.
+
+    Args:
+        devices: of the recipe.
+        epochs_left: of the run; with none left, nothing is trained and either backend will do.
+        has_teachers: whether there are teachers. Networks on JAX can't answer inside of tf.data.
+    """
+    if on_jax() and devices != MACHINES:
+        raise UserError(
+            "KERAS_BACKEND=jax trains with --devices machines only. Unset KERAS_BACKEND, or add the option."
+        )
+    if devices == MACHINES and not on_jax() and epochs_left:
+        raise UserError(
+            f"--devices machines needs KERAS_BACKEND=jax, and {epochs_left} epochs are left. Set it "
+            "(once: pip install '.[machines]'), or make a bundle of the epochs that are done: "
+            "python -m mobilevit_core finish RUN"
+        )
+    if devices == MACHINES and has_teachers:
+        raise UserError("--devices machines takes no --teacher. Leave one of them out.")
+
+
+def open_strategy(devices: str) -> Strategy | None:
     """The strategy for a recipe's `devices`.
 
     Args:
-        devices: "one", or "all" for all accelerators of this machine (without any, its logical processors).
+        devices: "one", "all" for all accelerators of this machine (without any, its logical processors), or
+            "machines" for those of all machines that `join_machines` connected.
 
     Returns:
-        None for one device, also where there is only one.
+        None for one device, also where there is only one, and for several machines on TensorFlow.
     """
     if devices == ONE:
         return None
+    if devices == MACHINES:
+        return keras.distribution.DataParallel(auto_shard_dataset=False) if on_jax() else None
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(found) < 2:
         note(f"devices=all: this machine has one device only ({found[0].name}), so it is used alone.")
@@ -35,9 +95,32 @@ def open_strategy(devices: str) -> tf.distribute.Strategy | None:
     return tf.distribute.MirroredStrategy([device.name for device in found])
 
 
-def inside(strategy: tf.distribute.Strategy | None) -> AbstractContextManager[object]:
-    """Where models and optimizers for a strategy are made."""
+def inside(strategy: Strategy | None) -> AbstractContextManager[object]:
+    """Where models and optimizers for a strategy are made and trained."""
     return strategy.scope() if strategy else nullcontext()
+
+
+def own_part(batches: tf.data.Dataset, strategy: Strategy | None) -> tf.data.Dataset:
+    """This process's part of every batch; all of it but on several machines.
+
+    A batch that the devices can't share evenly is filled up with its own first pictures.
+
+    Args:
+        batches: images (batch, size, size, 3) and labels (batch, classes), the same in all processes.
+        strategy: of the training.
+    """
+    if not isinstance(strategy, keras.distribution.DataParallel):
+        return batches
+    devices, process = strategy.num_model_replicas, strategy.data_shard_id
+    own_devices = devices // strategy.num_processes
+
+    def part(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        size = tf.shape(images)[0]
+        count = (size + devices - 1) // devices * own_devices
+        chosen = tf.range(process * count, (process + 1) * count) % size
+        return tf.gather(images, chosen), tf.gather(labels, chosen)
+
+    return batches.map(part).prefetch(2)
 
 
 def synchronized(model: keras.Model) -> keras.Model:

@@ -1,23 +1,32 @@
 """Exponential moving average (EMA) of the weights, which validation and the finished model use."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
+
+from mobilevit_core.training.devices import on_jax
 
 
-def lay_flat(tensors: Sequence[Any]) -> tf.Tensor:
+def lay_flat(tensors: Sequence[Any]) -> Any:
     """All values of the tensors, one after the other: (total,)."""
-    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
+    return ops.concatenate([ops.reshape(tensor, [-1]) for tensor in tensors], 0)
 
 
-def assign_flat(variables: Sequence[Any], flat: tf.Tensor) -> None:
+def assign_flat(variables: Sequence[Any], flat: Any) -> None:
     """Gives the variables the values of `lay_flat`'s result."""
     sizes = [int(np.prod(variable.shape)) for variable in variables]
-    for variable, values in zip(variables, tf.split(flat, sizes), strict=True):
-        variable.assign(tf.reshape(values, variable.shape))
+    parts = ops.split(flat, np.cumsum(sizes)[:-1].tolist()) if on_jax() else tf.split(flat, sizes)
+    for variable, values in zip(variables, parts, strict=True):
+        variable.assign(ops.reshape(values, variable.shape))
+
+
+def _as_graph(method: Callable[..., None]) -> Callable[..., None]:
+    """On TensorFlow, as a graph; JAX's variables can't be assigned to in compiled functions."""
+    return method if on_jax() else tf.function(method)
 
 
 class EMA:
@@ -32,22 +41,21 @@ class EMA:
     """
 
     def __init__(self, model: keras.Model, decay: float) -> None:
-        self._weights = [weight.value for weight in model.weights]
-        self.values = tf.Variable(lay_flat(self._weights))
+        self._weights = model.weights
+        self.values = keras.Variable(lay_flat(self._weights), trainable=False, name="ema")
         self._decay = decay
         self._iterations = model.optimizer.iterations
 
-    @tf.function
+    @_as_graph
     def update(self) -> None:
         """Takes in the weights after a training step."""
-        step = tf.cast(self._iterations.value, tf.float32)
-        share = 1 - tf.minimum(self._decay, (1 + step) / (10 + step))
+        step = ops.cast(self._iterations, "float32")
+        share = 1 - ops.minimum(self._decay, (1 + step) / (10 + step))
         self.values.assign_add(share * (lay_flat(self._weights) - self.values))
 
-    @tf.function
+    @_as_graph
     def swap(self) -> None:
         """Exchanges EMA and weights; a second call undoes it."""
-        weights, averages = lay_flat(self._weights), tf.identity(self.values)
-        with tf.control_dependencies([weights, averages]):
-            assign_flat(self._weights, averages)
-            self.values.assign(weights)
+        weights, averages = lay_flat(self._weights), ops.copy(self.values)
+        assign_flat(self._weights, averages)
+        self.values.assign(weights)

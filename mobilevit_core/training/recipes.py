@@ -91,7 +91,7 @@ CHOICES = {
     "crop": ("random_resized", "random_fixed"),
     "keep": ("last", "best"),
     "balance": ("auto", "none", "classes"),
-    "devices": ("one", "all"),
+    "devices": ("one", "all", "machines"),
 }
 
 
@@ -137,7 +137,8 @@ class Recipe:
             each of their sources has the same part of it.
         epoch_photos: photographs per epoch; 0 for as many of the classes as the training split has, and
             those of other things on top.
-        devices: "one", or "all" accelerators of the machine, each with its part of every batch.
+        devices: "one", "all" accelerators of the machine, or those of several "machines", each with its part
+            of every batch.
         keep: "last", or "best" for the epoch with the highest validation accuracy.
         seed: of initial weights, shuffling, augmentation and a folder's split.
     """

@@ -12,7 +12,16 @@ from mobilevit_core.messages import note
 from mobilevit_core.models.create import create_mobilevit, logits_model
 from mobilevit_core.training import checkpoints
 from mobilevit_core.training.checkpoints import Checkpoint
-from mobilevit_core.training.devices import MirroredAdamW, inside, open_strategy, synchronized
+from mobilevit_core.training.devices import (
+    ALL,
+    MACHINES,
+    MirroredAdamW,
+    inside,
+    on_jax,
+    open_strategy,
+    process_number,
+    synchronized,
+)
 from mobilevit_core.training.ema import EMA
 from mobilevit_core.training.flat_adamw import FlatAdamW
 from mobilevit_core.training.fused_model import training_form
@@ -31,6 +40,7 @@ class TrainingState:
         trained: the compiled network at the stage's image size, up to the logits.
         ema: of its weights, None for recipes without.
         history: a row per finished epoch.
+        strategy: for several devices, None for one.
 
     Args:
         model: the plain model, for its starting weights.
@@ -43,28 +53,30 @@ class TrainingState:
     def __init__(
         self, model: keras.Model, image_size: int, recipe: Recipe, steps: int, checkpoint: Checkpoint | None
     ) -> None:
-        strategy = open_strategy(recipe.devices)
-        with inside(strategy):
+        self.strategy = open_strategy(recipe.devices)
+        is_plain = recipe.devices == MACHINES or self.strategy is not None
+        with inside(self.strategy):
             plain = create_mobilevit(recipe.variant, model.output_shape[-1], image_size, recipe.architecture)
             plain.set_weights(model.get_weights())
-            form = synchronized if strategy else training_form
-            self.trained = form(logits_model(plain))
+            logits = logits_model(plain)
+            if recipe.devices == ALL and is_plain:
+                logits = synchronized(logits)
+            self.trained = logits if is_plain else training_form(logits)
             self.trained.compile(
-                optimizer=make_optimizer(recipe, steps, flat=strategy is None),
+                optimizer=make_optimizer(recipe, steps, flat=not is_plain),
                 loss=keras.losses.CategoricalCrossentropy(
                     from_logits=True, label_smoothing=recipe.label_smoothing
                 ),
                 metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-                jit_compile=False,  # XLA is several times slower on CPU
+                jit_compile=on_jax(),  # under TensorFlow, XLA is several times slower on CPU
             )
             self.trained.optimizer.build(self.trained.trainable_variables)
-        self.ema = EMA(self.trained, recipe.ema_decay) if recipe.ema_decay else None
+            self.ema = EMA(self.trained, recipe.ema_decay) if recipe.ema_decay else None
         self._recipe = recipe
         self._best: list[np.ndarray] = []
         self.epoch, self.history = 0, []
         # Listed now: metrics add variables of their own while they run, which need not be kept.
-        variables = [*self.trained.variables, *self.trained.optimizer.variables]
-        self._variables = [variable.value for variable in variables]
+        self._variables = [*self.trained.variables, *self.trained.optimizer.variables]
         self._variables += [self.ema.values] if self.ema else []
         if checkpoint:
             self._restore(checkpoint)
@@ -79,7 +91,8 @@ class TrainingState:
                 "new run in another folder with --run."
             )
         for number, variable in enumerate(self._variables):
-            variable.assign(checkpoint.arrays[_name(number)])
+            array = checkpoint.arrays[_name(number)]
+            variable.assign(array.astype(variable.dtype))  # counters of another backend have other types
         self._best = [checkpoint.arrays[name] for name in best]
         self.epoch, self.history = checkpoint.epoch, [dict(row) for row in checkpoint.history]
 
@@ -90,7 +103,7 @@ class TrainingState:
         return Checkpoint(self.epoch, arrays, self.history)
 
     def finish_epoch(self, row: Mapping[str, Any], run: RunFolder) -> None:
-        """Takes in an epoch's row and writes checkpoint and history, in this order."""
+        """Takes in an epoch's row; the first process writes checkpoint and history, in this order."""
         if self._recipe.keep == "best":
             before = [earlier["val_accuracy"] for earlier in self.history]
             if not before or row["val_accuracy"] > max(before):
@@ -98,8 +111,9 @@ class TrainingState:
                     self._best = self.trained.get_weights()
         self.epoch += 1
         self.history.append(dict(row))
-        checkpoints.save(run.checkpoints, self.checkpoint())
-        run.write_history(self.history)
+        if process_number() == 0:
+            checkpoints.save(run.checkpoints, self.checkpoint())
+            run.write_history(self.history)
 
     @contextmanager
     def kept_weights(self) -> Iterator[None]:
@@ -164,6 +178,9 @@ def make_optimizer(recipe: Recipe, steps: int, flat: bool = True) -> keras.optim
     rate = learning_rate(recipe, steps)
     if flat:
         return FlatAdamW(rate, decay, recipe.clip_norm)
-    optimizer = MirroredAdamW(rate, decay, recipe.clip_norm)
+    if on_jax():
+        optimizer = keras.optimizers.AdamW(rate, decay, global_clipnorm=recipe.clip_norm or None)
+    else:
+        optimizer = MirroredAdamW(rate, decay, recipe.clip_norm)
     optimizer.exclude_from_weight_decay(var_names=list(FlatAdamW.NOT_DECAYED))
     return optimizer

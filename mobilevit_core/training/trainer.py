@@ -6,8 +6,11 @@ thing: a network for another image size that continues from the state of the one
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -15,12 +18,13 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.provenance import Provenance
-from mobilevit_core.errors import UserError
+from mobilevit_core.errors import Stopped, UserError
 from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
 from mobilevit_core.inference.classifier import load_formats
 from mobilevit_core.messages import note
 from mobilevit_core.models.create import check_variant, create_mobilevit
 from mobilevit_core.training.callbacks import AddEpochFacts, SaveEpoch, UpdateEMA
+from mobilevit_core.training.devices import check_backend, inside, on_jax, own_part, process_number
 from mobilevit_core.training.distillation import Teachers
 from mobilevit_core.training.finalize import bundle_model
 from mobilevit_core.training.input_pipeline import (
@@ -69,7 +73,8 @@ def train_bundle(
     Raises:
         UserError: the folder holds another run or is in use, a split of the data is missing, or the disk is
             full.
-        Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch.
+        Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch. Also, on several machines,
+            the end of the training: the bundle is made in a process of its own, on TensorFlow.
     """
     check_variant(recipe.architecture, recipe.variant)
     dataset.split("train"), dataset.split("validation")
@@ -81,9 +86,15 @@ def train_bundle(
     }
     before = [*(start.provenance if start else []), *(teachers.provenance if teachers else [])]
     provenance = Provenance.by_training(dataset, before)
-    with run.locked(), ending_clearly(run, recipe.epochs):
-        run.claim(dataset, recipe.to_json(), origin, provenance)
-        write_findings(run.path, dataset)
+    if on_jax():
+        with _held(run, dataset, recipe, origin, provenance):
+            train(dataset, recipe, run, start, teachers)
+        raise Stopped(
+            "The training is finished. The bundle is made on TensorFlow, by one process: the same command "
+            f"without KERAS_BACKEND=jax, or python -m mobilevit_core finish {run.path}",
+            0,
+        )
+    with _held(run, dataset, recipe, origin, provenance):
         refused: list[str] = []
         bundle = _finished_bundle(run, recipe)
         if bundle is None:
@@ -95,6 +106,23 @@ def train_bundle(
         if "validation" not in bundle.manifest.metrics:  # new, or stopped just before this line
             record_validation(bundle, dataset)
     return bundle, refused
+
+
+@contextmanager
+def _held(
+    run: RunFolder,
+    dataset: PhotoDataset,
+    recipe: Recipe,
+    origin: dict[str, Any],
+    provenance: Provenance,
+) -> Iterator[None]:
+    """The run folder, locked and claimed by the first process that trains; others only read it."""
+    is_first = process_number() == 0
+    with run.locked() if is_first else nullcontext(), ending_clearly(run, recipe.epochs):
+        if is_first:
+            run.claim(dataset, recipe.to_json(), origin, provenance)
+            write_findings(run.path, dataset)
+        yield
 
 
 def record_validation(bundle: Bundle, dataset: PhotoDataset) -> None:
@@ -140,12 +168,15 @@ def train(
     classes = len(dataset.class_names)
     model = create_mobilevit(recipe.variant, classes, recipe.image_size, recipe.architecture)
     checkpoint = run.newest_checkpoint()
+    check_backend(recipe.devices, recipe.epochs - (checkpoint.epoch if checkpoint else 0), bool(teachers))
     if checkpoint:
         tell_damaged(checkpoint, run)
-        run.write_history(checkpoint.history)
+        if process_number() == 0:
+            run.write_history(checkpoint.history)
     elif start:
         start.copy_to(model, dataset.class_names)
-    _check_space(run.path, model)
+    if process_number() == 0:
+        _check_space(run.path, model)
     state = TrainingState(model, recipe.stages[0][0], recipe, _steps(dataset, recipe), checkpoint)
     _tell_changed_schedule(state, recipe, _steps(dataset, recipe))
     try:
@@ -189,7 +220,8 @@ def _train_stages(
             continue
         if cache is None:
             largest = max(size for size, _ in recipe.stages)
-            cache = PhotoCache(dataset.split("train"), round(largest * CACHE_MARGIN), run.cache)
+            folder = run.cache / str(process_number())
+            cache = PhotoCache(dataset.split("train"), round(largest * CACHE_MARGIN), folder)
             print(cache.describe(), file=sys.stderr, flush=True)
         if state.trained.input_shape[1] != image_size:
             state = TrainingState(model, image_size, recipe, _steps(dataset, recipe), state.checkpoint())
@@ -219,18 +251,20 @@ def _train_stage(
     batches = training_batches(photos, cache, classes, image_size, recipe, state.epoch, sampling)
     if teachers:
         batches = teachers.blend(batches, image_size, recipe.distillation_weight)
+    validation = validation_batches(validation, classes, rule, recipe.batch_size)
     callbacks = [*_callbacks(state, recipe, _steps(dataset, recipe), run), estimate]
     try:
-        state.trained.fit(
-            batches,
-            validation_data=validation_batches(validation, classes, rule, recipe.batch_size),
-            initial_epoch=state.epoch,
-            epochs=end,
-            steps_per_epoch=_steps(dataset, recipe),
-            shuffle=False,  # the data set orders itself
-            callbacks=callbacks,
-            verbose=0,
-        )
+        with inside(state.strategy):
+            state.trained.fit(
+                own_part(batches, state.strategy),
+                validation_data=own_part(validation, state.strategy),
+                initial_epoch=state.epoch,
+                epochs=end,
+                steps_per_epoch=_steps(dataset, recipe),
+                shuffle=False,  # the data set orders itself
+                callbacks=callbacks,
+                verbose=0,
+            )
     finally:
         for callback in callbacks:  # an interrupted fit() leaves the bar open
             callback.on_train_end()

@@ -16,6 +16,7 @@ from keras import layers
 
 from mobilevit_core.training import state
 from mobilevit_core.training.callbacks import UpdateEMA
+from mobilevit_core.training.devices import inside
 from mobilevit_core.training.recipes import Recipe
 
 RECIPE = Recipe(image_size=64, stages=((64, 3),), batch_size=8, warmup_epochs=0.5, ema_decay=0.9, mix=0)
@@ -43,9 +44,10 @@ def train(devices: str) -> dict[str, object]:
     trained = state.TrainingState(model, 64, recipe, 4, None)
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(recipe.batch_size)
     ema = [UpdateEMA(trained.ema)]
-    history = trained.trained.fit(
-        batches, validation_data=batches, epochs=3, shuffle=False, callbacks=ema, verbose=0
-    )
+    with inside(trained.strategy):
+        history = trained.trained.fit(
+            batches, validation_data=batches, epochs=3, shuffle=False, callbacks=ema, verbose=0
+        )
     before = trained.checkpoint()
     again = state.TrainingState(network("xxs", 3, 64, "paper"), 64, recipe, 4, before)
     same = all(
