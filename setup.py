@@ -9,8 +9,8 @@ from pathlib import Path
 from setuptools import setup
 
 extras: dict[str, list[str]] = {}
-for file in ("requirements.txt", "requirements-bulk.txt", "requirements-dev.txt", "requirements-machines.txt"):
-    lines = Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines()
+for name in ("", "-bulk", "-dev", "-machines"):
+    lines = Path(__file__).with_name(f"requirements{name}.txt").read_text(encoding="utf-8").splitlines()
     for line in lines:
         if heading := re.match(r"# \[(\w+)\]", line):
             extra = extras.setdefault(heading[1], [])

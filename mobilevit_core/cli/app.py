@@ -15,22 +15,26 @@ from mobilevit_core import messages
 from mobilevit_core.errors import UserError
 
 # Modules that the light installation lacks -> the extra that brings them.
-EXTRAS = dict.fromkeys(
-    (
-        "ai_edge_quantizer",
-        "filelock",
-        "huggingface_hub",
-        "jinja2",
-        "keras",
-        "matplotlib",
-        "safetensors",
-        "scipy",
-        "sklearn",
-        "tensorflow",
-        "tensorflow_datasets",
-    ),
-    "train",
-) | dict.fromkeys(("pyarrow", "ray"), "bulk") | {"jax": "machines"}
+EXTRAS = (
+    dict.fromkeys(
+        (
+            "ai_edge_quantizer",
+            "filelock",
+            "huggingface_hub",
+            "jinja2",
+            "keras",
+            "matplotlib",
+            "safetensors",
+            "scipy",
+            "sklearn",
+            "tensorflow",
+            "tensorflow_datasets",
+        ),
+        "train",
+    )
+    | dict.fromkeys(("pyarrow", "ray"), "bulk")
+    | {"jax": "machines"}
+)
 # Options that have another name since version 3 of the manifest, for one release.
 FORMER_OPTIONS = {"--part": "--split", "--runtime": "--format", "--all-variants": "--all-formats"}
 
