@@ -160,6 +160,8 @@ def processor() -> str:
 
 def processor_features() -> tuple[str, ...]:
     """Those of `FEATURES` that the processor has; none where the system does not tell."""
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return ("asimd", "asimddp")  # every Apple silicon has them
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
