@@ -1,6 +1,6 @@
 """The same network in fewer operators, equal in its answers: what is converted to TFLite.
 
-TFLite has no layer normalization: it becomes ten operators, most of them as large as all tokens together.
+TFLite has no layer normalization: it becomes eleven operators, most of them as large as all tokens together.
 Two facts leave five, of which two are as large:
 
 - Normalization ignores a token's mean. Whatever is added to the tokens comes from a linear layer, and if
