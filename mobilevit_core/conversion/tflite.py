@@ -17,6 +17,7 @@ from ai_edge_quantizer.quantizer import Quantizer
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from mobilevit_core.bundle.weight_formats import tflite_formats
+from mobilevit_core.conversion.export_form import export_form
 
 # What the full integer format leaves in float32: their results have too wide a range for eight bits, and
 # XNNPACK has no integer kernels for most of them.
@@ -38,7 +39,7 @@ def convert(model: keras.Model, calibration: np.ndarray | None) -> dict[str, byt
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "saved_model"
-        _save_frozen(model, folder)
+        _save_frozen(export_form(model), folder)
         files = {name: _by_tensorflow(folder, settings) for name, settings in TENSORFLOW.items()}
     for name, (recipe, float_operators) in QUANTIZER.items():
         work = _quantizer(files["float32"], recipe, float_operators)

@@ -14,6 +14,11 @@ import numpy as np
 from mobilevit_core.inference.runtimes import Runtime
 
 WARMUP = 3  # untimed calls before a turn
+# Features of processors that decide which of XNNPACK's kernels run, as Linux names them.
+FEATURES = (
+    ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8")  # x86
+    + ("asimd", "fphp", "asimddp", "i8mm", "sve")  # Arm
+)
 TURN = 10  # timed calls before it is the next one's turn
 REST = 0.02  # seconds before a turn
 
@@ -151,3 +156,16 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def processor_features() -> tuple[str, ...]:
+    """Those of `FEATURES` that the processor has; none where the system does not tell."""
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return ("asimd", "asimddp")  # every Apple silicon has them
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                present = line.split(":", 1)[1].split()
+                return tuple(name for name in FEATURES if name in present)
+    return ()

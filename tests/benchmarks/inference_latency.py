@@ -95,7 +95,7 @@ def measure(folder: str, size: int, runs: int, threads: int) -> dict[str, Any]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from mobilevit_core import latency
+    from mobilevit_core.inference import latency
     from tests.models.hf_reference import reference
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

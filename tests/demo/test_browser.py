@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from demo import gallery, words
-from demo.comparison import FIRST, Comparison
+from demo.comparison import Comparison, compared_first
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
@@ -32,8 +32,8 @@ def test_the_page_opens_answered(browser: "Browser", served: str, shipped: Bundl
     assert page.title() == page.inner_text("h1") == "Name that flower"
     assert page.locator("#examples button").first.get_attribute("aria-pressed") == "true"
     assert page.locator("#bars [role=meter]").count() == 5
-    assert timed_rows(page) == [name for name in FORMATS if name in FIRST]
-    assert page.inner_text("#speed").startswith("TFLite dynamic int8 is ")
+    assert timed_rows(page) == list(compared_first())
+    assert page.inner_text("#speed").startswith(f"{FORMATS[compared_first()[1]].title} is ")
     closed(page)
 
 

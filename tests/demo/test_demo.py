@@ -16,7 +16,7 @@ from httpx import HTTPTransport
 from PIL import Image
 
 from demo import words
-from demo.comparison import Comparison
+from demo.comparison import Comparison, compared_first
 from demo.interface import LAUNCH, build
 from demo.serving import options
 from demo.uploads import PREFIX
@@ -108,6 +108,22 @@ def test_what_is_no_photograph_gets_a_sentence(client: Client, tmp_path: Path) -
         client.predict(handle_file(text), api_name="/classify")
     with pytest.raises(AppError, match="no photograph yet"):
         client.predict(None, api_name="/classify")
+
+
+@pytest.mark.parametrize(
+    ("features", "small"),
+    [
+        (("avx2", "fma"), "int8_weights"),
+        (("avx2", "fma", "avx512f", "avx512_vnni"), "dynamic_int8"),
+        (("asimd", "asimddp"), "dynamic_int8"),
+        ((), "int8_weights"),
+    ],
+)
+def test_a_format_that_is_slow_here_is_not_compared_first(
+    features: tuple[str, ...], small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demo.comparison.processor_features", lambda: features)
+    assert compared_first() == ("keras", small)
 
 
 @pytest.mark.parametrize("kept", ["model.keras", "model_dynamic_int8.tflite"])
