@@ -172,6 +172,8 @@ def _print_trained(trained: Trained, as_json: bool) -> None:
         f"{figures['photos']} photographs"
     )
     print_classes(figures)
+    for sentence in trained.doubts:
+        messages.warn(sentence)
     result(f"Report: {trained.report}")
     result(f"Show it in the demo: python app.py --bundle {bundle.folder}")
 

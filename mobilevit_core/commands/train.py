@@ -74,6 +74,24 @@ class Trained:
         """The figures of the first weight format: accuracy, interval_95, photos, per_class ..."""
         return next(iter(self.figures["formats"].values()))
 
+    @property
+    def doubts(self) -> list[str]:
+        """Sentences about what the accuracy hides: one class is most of it, or a class is never found."""
+        figures = self.result
+        rows = figures["per_class"]
+        name = max(rows, key=lambda name: rows[name]["photos"])
+        share = rows[name]["photos"] / figures["photos"]
+        told = []
+        if share > max(figures["interval_95"][0], 1.5 / len(rows)):
+            told.append(
+                f"always answering {name!r} would be right for {100 * share:.1f} % of these photographs, so "
+                "the accuracy says little; look at the recall of each class."
+            )
+        never = [name for name, row in rows.items() if row["photos"] and not row["recall"]]
+        if never:
+            told.append(f"never recognized: {', '.join(never)}. More photographs of it help most.")
+        return told
+
 
 def train(
     data: str | os.PathLike[str] | Sequence[str],

@@ -40,7 +40,7 @@ from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.messages import note
 from mobilevit_core.models.released_weights import HEAD
 from mobilevit_core.training.features import Example, FeatureCache, Network, Progress, open_network
-from mobilevit_core.training.recipes import Recipe
+from mobilevit_core.training.recipes import UNEVEN, Recipe
 from mobilevit_core.training.run_folder import RunFolder
 from mobilevit_core.training.transfer import Start
 
@@ -196,7 +196,7 @@ def fit_head(
     other = len(class_names) - 1 if class_names[-1] == NONE_OF_THESE else None
     folds = _folds(class_names, labels)
     features = cache.features(network, examples, progress)
-    head = _regression(folds, seed)
+    head = _regression(folds, seed, _uneven(labels))
     before = cross_val_predict(
         head,
         features,
@@ -307,7 +307,7 @@ class WithHead:
         network = Network(model, self.rule, "", "", {"weights_sha256": ""})
         features = FeatureCache().features(network, examples)
         labels = np.array([example.label for example in examples])
-        head = _regression(_folds(class_names, labels), 0)
+        head = _regression(_folds(class_names, labels), 0, _uneven(labels))
         head.fit(features, labels)
         kernel, bias = _dense_weights(head)
         model.get_layer(HEAD).set_weights([kernel, bias])
@@ -399,13 +399,26 @@ def _folds(class_names: Sequence[str], labels: np.ndarray) -> int:
     return min(FOLDS, counts[label])
 
 
-def _regression(folds: int, seed: int) -> Pipeline:
-    """Chooses its strength by cross-validation of its own, inside of what it is fitted on."""
+def _uneven(labels: np.ndarray) -> bool:
+    """Whether the largest class has so many more photographs than the smallest that they must be balanced."""
+    counts = np.bincount(labels)
+    return bool(counts.max() > UNEVEN * counts.min())
+
+
+def _regression(folds: int, seed: int, balanced: bool) -> Pipeline:
+    """Chooses its strength by cross-validation of its own, inside of what it is fitted on.
+
+    Args:
+        folds: of the cross-validation around it.
+        seed: of the folds.
+        balanced: every class counts as much as any other, not every photograph.
+    """
     regression = LogisticRegressionCV(
         Cs=STRENGTHS,
         l1_ratios=(0,),
         cv=StratifiedKFold(min(INNER_FOLDS, max(folds - 1, 2)), shuffle=True, random_state=seed),
         scoring="neg_log_loss",
+        class_weight="balanced" if balanced else None,
         tol=TOLERANCE,
         max_iter=500,
         use_legacy_attributes=False,

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,12 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path: Path, photos: Pa
         result = run(*words)
         assert result.exit_code == 2 and message in result.stderr.replace("\n", " "), result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_an_accuracy_that_says_little_is_told(trained: Trained) -> None:
+    assert trained.doubts == []
+    rows = {"hat": {"photos": 2, "recall": 0.0}, "t-shirt": {"photos": 40, "recall": 1.0}}
+    row = {"accuracy": 40 / 42, "interval_95": (0.84, 0.99), "photos": 42, "per_class": rows}
+    doubts = replace(trained, figures={"formats": {"keras": row}}).doubts
+    assert doubts[0].startswith("always answering 't-shirt' would be right for 95.2 % of these photographs")
+    assert doubts[1].startswith("never recognized: hat.")

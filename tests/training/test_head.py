@@ -89,7 +89,7 @@ def test_the_layer_is_what_scikit_learn_fitted(network: Network, classes: int) -
     fitted = fit_head(photos, network, cache=cache)
     features = cache.features(network, fitted.examples)
     labels = np.array([example.label for example in fitted.examples])
-    regression = head._regression(5, fitted.seed).fit(features, labels)
+    regression = head._regression(5, fitted.seed, False).fit(features, labels)
     logits = np.log(regression.predict_proba(features)) / fitted.calibration.temperature
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     actual = np.stack([fitted.probabilities(example.source) for example in fitted.examples])
@@ -238,3 +238,17 @@ def png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def test_a_class_with_few_photographs_counts_as_much_as_the_others() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [240, 12])
+    features = random.normal(size=(252, 4)) + 1.2 * labels[:, None]
+    assert head._uneven(labels) and not head._uneven(np.repeat([0, 1], [36, 12]))
+    found = {
+        balanced: (
+            head._regression(5, 0, balanced).fit(features, labels).predict(features)[labels == 1] == 1
+        ).mean()
+        for balanced in (False, True)
+    }
+    assert found[False] < 0.5 < 0.75 <= found[True]
