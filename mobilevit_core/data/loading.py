@@ -28,7 +28,7 @@ from mobilevit_core.data.dataset import (
 from mobilevit_core.data.folder import load_folder
 from mobilevit_core.data.listing import load_listing
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
-from mobilevit_core.data.tfds import TFDS_NAME, load_tfds
+from mobilevit_core.data.tfds import TFDS_NAME, is_known, load_tfds
 from mobilevit_core.data.union import add_other, merge, with_training_split, with_weights
 from mobilevit_core.errors import UserError
 
@@ -105,7 +105,7 @@ def load_described(
         keep_suspects: as `load_dataset`.
     """
     data, other, weights = described_sources(description)
-    missing = [name for name in other if not is_there(name)]
+    missing = [name for name in other if not (Path(name).exists() or is_known(name))]
     there = [name for name in other if name not in missing]
     weights = {name: weight for name, weight in weights.items() if name not in missing}
     left_out, other_left_out = description.get("without", ()), description.get("other_without", ())

@@ -1,11 +1,25 @@
 """Data sets of tensorflow-datasets, by name."""
 
+import re
 from collections.abc import Iterable
 
 from mobilevit_core.data.dataset import JOINING, SPLIT_SCHEMES, SPLITS, LabelledPhoto, PhotoDataset
 from mobilevit_core.errors import UserError
 
 TFDS_NAME = r"\w+(/[\w.-]+)?(:[\d.*]+)?"  # data set, perhaps its configuration, perhaps its version
+
+
+def is_known(name: str) -> bool:
+    """Whether tensorflow-datasets has a data set of this name; a folder's path may look like one."""
+    if not re.fullmatch(TFDS_NAME, name):
+        return False
+    import tensorflow_datasets as tfds  # imports TensorFlow
+
+    try:
+        tfds.builder_cls(name)
+    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError):
+        return False
+    return True
 
 
 def load_tfds(name: str, split_scheme: str) -> PhotoDataset:

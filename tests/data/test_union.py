@@ -50,9 +50,13 @@ def test_what_a_bundle_records_brings_the_same_photographs_back(tmp_path: Path) 
     assert load_described(recorded, "default", 0).describe() == dataset.describe()
 
 
-def test_a_bundle_is_measured_on_its_classes_where_its_other_things_are_not_here(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [None, "other/kinds"])  # the second could be a data set's, by its look
+def test_a_bundle_is_measured_on_its_classes_where_its_other_things_are_not_here(
+    name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     wanted = str(noise_folder(tmp_path / "photos", {"red": 10, "blue": 10}, 1))
-    other = noise_folder(tmp_path / "other", {"cups": 20}, 2)
+    other = noise_folder(Path(name) if name else tmp_path / "other", {"cups": 20}, 2)
     dataset = load_dataset(wanted, other=[str(other)], other_without=[], weights={str(other): 2.0})
     recorded = json.loads(json.dumps(dataset.describe()))
     shutil.rmtree(other)
