@@ -25,7 +25,7 @@ def find_photos(places: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """The photographs that are meant.
 
     Args:
-        places: files, folders (everything in them that looks like a photograph by its name, however deep)
+        places: files, folders (everything in them that looks like a photograph by its name, however deep),
             glob patterns such as "photos/*.jpg" or "photos/**/*.png", and CSV or Parquet files with a
             column `path`, relative to their folder.
 

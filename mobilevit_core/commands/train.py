@@ -89,7 +89,7 @@ class Trained:
             )
         never = [name for name, row in rows.items() if row["photos"] and not row["recall"]]
         if never:
-            told.append(f"never recognized: {', '.join(never)}. More photographs of it help most.")
+            told.append(f"never recognized: {', '.join(never)}. More photographs of such classes help most.")
         return told
 
 

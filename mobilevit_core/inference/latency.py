@@ -17,7 +17,7 @@ WARMUP = 3  # untimed calls before a turn
 # Features of processors that decide which of XNNPACK's kernels run, as Linux names them.
 FEATURES = (
     ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8")  # x86
-    + ("asimd", "fphp", "asimddp", "i8mm", "sve")  # Arm
+    + ("asimd", "fphp", "asimddp", "bf16", "i8mm", "sve")  # Arm
 )
 TURN = 10  # timed calls before it is the next one's turn
 REST = 0.02  # seconds before a turn

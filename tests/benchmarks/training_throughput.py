@@ -37,7 +37,7 @@ from mobilevit_core.training.flat_adamw import FlatAdamW
 from mobilevit_core.training.fused_model import training_form
 
 CLASSES, BATCH, STEPS = 5, 32, 3  # steps timed at a time, after one untimed
-BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # processor features
+BFLOAT16 = {"avx512_bf16", "bf16"}  # of x86 and Arm, among `latency.FEATURES`
 RATE, DECAY, CLIP = 1e-4, 0.05, 1.0
 
 Step = Callable[[np.ndarray, np.ndarray], None]
