@@ -180,8 +180,12 @@ function credits(list) {
   return links.length ? ["Photos, CC BY 2.0: ", ...links.flatMap((link) => [link, ", "]).slice(0, -1), "."] : [];
 }
 
+let wantedExample = null; // the one clicked last: a slower one before it is not shown
+
 async function tryExample(file) {
+  wantedExample = file;
   const response = await reach(`examples/${encodeURIComponent(file)}`);
+  if (wantedExample !== file) return;
   for (const button of document.querySelectorAll("#examples button")) {
     button.setAttribute("aria-pressed", String(button.dataset.file === file));
   }
@@ -189,6 +193,7 @@ async function tryExample(file) {
 }
 
 const fromVisitor = (file) => {
+  wantedExample = null;
   for (const button of document.querySelectorAll("#examples button")) button.setAttribute("aria-pressed", "false");
   take(file);
 };

@@ -78,8 +78,9 @@ def test_every_example_answers(browser: "Browser", served: str, shipped: Bundle)
     listed = gallery.pictures(shipped.manifest)
     assert page.locator("#examples button").count() == len(listed) >= 2
     for button, picture in zip(page.locator("#examples button").all(), listed, strict=True):
+        page.evaluate("before = photo")  # the page opened with the first of them answered
         button.click()
-        page.wait_for_function(f"{COMPARED} && photo.blob.name === '{picture.path.name}'")
+        page.wait_for_function(f"photo !== before && photo.blob.name === '{picture.path.name}' && {COMPARED}")
         expected = load_classifier(shipped.folder).predict(picture.path)
         name = words.display(expected.label, shipped.manifest)
         assert page.inner_text("#name") == ("Probably none of these" if expected.unknown else name)
