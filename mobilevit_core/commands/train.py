@@ -19,7 +19,7 @@ from mobilevit_core.data.findings import CONTACT_SHEET, Findings
 from mobilevit_core.data.loading import check_enough, check_there, load_dataset
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.data.summary import SKIPPED_LIST, counts_table
-from mobilevit_core.training.recipes import Recipe, balance_notes
+from mobilevit_core.training.recipes import Recipe, balance_notes, head_balance_notes
 
 if TYPE_CHECKING:
     from mobilevit_core.evaluation.metrics import Evaluation
@@ -196,7 +196,8 @@ def _name_of(data: str) -> str:
 def _tell(dataset: PhotoDataset, findings: Findings, plan: Plan, folder: Path) -> None:
     """Says what was found and chosen, before the training begins."""
     messages.notes(dataset.notes)
-    warnings = [*check_enough(dataset), *(() if plan.is_head else balance_notes(dataset, plan.recipe))]
+    balance = head_balance_notes(dataset) if plan.is_head else balance_notes(dataset, plan.recipe)
+    warnings = [*check_enough(dataset), *balance]
     if dataset.skipped:
         messages.note(f"all skipped files are listed in {folder / SKIPPED_LIST}")
     messages.show(counts_table(dataset))

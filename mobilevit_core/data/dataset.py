@@ -175,10 +175,19 @@ class PhotoDataset:
         }
 
     @property
+    def smallest_class(self) -> tuple[str, int]:
+        """The class with the fewest training photographs, and how many, other things left aside."""
+        name, splits = min(self._wanted_counts().items(), key=lambda item: item[1]["train"])
+        return name, splits["train"]
+
+    @property
     def unevenness(self) -> float:
         """Training photographs of the largest class over those of the smallest, other things left aside."""
-        counts = [splits["train"] for name, splits in self.counts().items() if name != self.other_class]
+        counts = [splits["train"] for splits in self._wanted_counts().values()]
         return max(counts) / max(min(counts), 1)
+
+    def _wanted_counts(self) -> dict[str, dict[str, int]]:
+        return {name: splits for name, splits in self.counts().items() if name != self.other_class}
 
     def without_other(self) -> "PhotoDataset":
         """The same without "none of these", for a network that does not know that class."""

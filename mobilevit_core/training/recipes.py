@@ -309,6 +309,16 @@ def balances(dataset: PhotoDataset, recipe: Recipe) -> bool:
     return recipe.balance == "classes" or (recipe.balance == "auto" and dataset.unevenness > UNEVEN)
 
 
+def head_balance_notes(dataset: PhotoDataset) -> list[str]:
+    """The same for a head, whose regression weighs the classes."""
+    if dataset.unevenness <= UNEVEN:
+        return []
+    return [
+        f"the largest class has {dataset.unevenness:.1f} times the photographs of the smallest, so every "
+        "class counts as much as any other, not every photograph"
+    ]
+
+
 def balance_notes(dataset: PhotoDataset, recipe: Recipe) -> list[str]:
     """A sentence for people where `balance` decides by itself that classes are drawn alike often."""
     if recipe.balance != "auto" or not balances(dataset, recipe):

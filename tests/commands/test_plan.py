@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilevit_core.commands.plan import ENOUGH_TEST, HEAD_BELOW, Plan, Wish
+from mobilevit_core.commands.plan import ENOUGH_TEST, HEAD_BELOW, SMALLEST_BELOW, Plan, Wish
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import Findings
 from mobilevit_core.errors import UserError
@@ -43,6 +43,20 @@ def test_few_photographs_get_a_head_and_many_a_network() -> None:
     assert few.start == many.start == str(SHIPPED)
     assert any("recipe: head" in reason and f"{HEAD_BELOW}" in reason for reason in few.reasons)
     assert [reason.partition(":")[0] for reason in many.reasons] == ["start", "recipe", "sizes"]
+
+
+def test_a_small_class_among_large_ones_gets_a_head() -> None:
+    def uneven(small: int, large: int) -> PhotoDataset:
+        photos = tuple(LabelledPhoto(f"train{n}", int(n >= small), b"") for n in range(small + large))
+        return PhotoDataset("drawn", "default", ("hat", "shirt"), {"train": photos, "test": photos})
+
+    rare = plan(uneven(SMALLEST_BELOW - 1, 400))
+    assert rare.is_head and any(
+        f"hat, has only {SMALLEST_BELOW - 1}" in reason and f"from {SMALLEST_BELOW} on" in reason
+        for reason in rare.reasons
+    )
+    assert not plan(uneven(SMALLEST_BELOW, 400)).is_head
+    assert plan(uneven(SMALLEST_BELOW - 1, 400), values={"batch_size": "8"}).name == "finetune"
 
 
 def test_what_is_said_is_done_without_a_reason() -> None:

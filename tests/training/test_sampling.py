@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.loading import load_dataset
-from mobilevit_core.training.recipes import Recipe, balance_notes
+from mobilevit_core.training.recipes import Recipe, balance_notes, head_balance_notes
 from mobilevit_core.training.sampling import Sampling
 from tests.drawing import noise_folder
 
@@ -36,6 +36,7 @@ def test_even_data_is_drawn_once_each(tmp_path: Path) -> None:
 def test_classes_are_balanced_where_they_are_uneven(tmp_path: Path) -> None:
     dataset = load_dataset(str(noise_folder(tmp_path, {"common": 100, "rare": 20})))
     assert dataset.unevenness == 5 and "5.0 times" in balance_notes(dataset, RECIPE)[0]
+    assert dataset.smallest_class == ("rare", 16) and "every class counts" in head_balance_notes(dataset)[0]
     sampling = Sampling.of(dataset, RECIPE)
     assert sampling.balanced and sampling.epoch_photos == 96
     drawn = draws(sampling, 20)
