@@ -1,4 +1,7 @@
-"""From `python app.py` to the first TFLite answer and to the first Keras answer, through the page's API.
+"""From `python app.py` to the first TFLite answer and to the first Keras answer, and the memory after each.
+
+Through the page's API. Memory: resident, of the server and all that it started, read when the page is
+there, before Keras is loaded, and `SETTLED` seconds after each answer.
 
 python -m tests.benchmarks.startup [--times 5] [--bundle demo/weights]
 """
@@ -16,12 +19,15 @@ from pathlib import Path
 
 from gradio_client import Client, handle_file
 
+from tests.benchmarks.load import memory_mb
+
 APP = Path(__file__).parents[2] / "app.py"
 SIDES = {"first TFLite answer": "float32", "first Keras answer": "keras"}
+SETTLED = 5  # seconds
 
 
-def measure(bundle: str, photo: Path) -> dict[str, float]:
-    """Seconds since the start for one server."""
+def measure(bundle: str, photo: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds from the start, without the pauses for memory, and memory in MB, for one server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -32,14 +38,18 @@ def measure(bundle: str, photo: Path) -> dict[str, float]:
         url = f"http://127.0.0.1:{port}"
         while not _answers(url):
             time.sleep(0.05)
-        seconds = {"page": time.perf_counter() - start}
+        seconds, paused = {"page": time.perf_counter() - start}, 0.0
+        memory = {"page": memory_mb(server.pid)}
         client = Client(url, verbose=False)
         for side, name in SIDES.items():
             answer = client.predict(handle_file(photo), name, api_name="/classify")
             assert answer["format"] == name
-            seconds[side] = time.perf_counter() - start
+            seconds[side] = time.perf_counter() - start - paused
+            time.sleep(SETTLED)
+            paused += SETTLED
+            memory[side] = memory_mb(server.pid)
         client.close()
-        return seconds
+        return seconds, memory
     finally:
         server.kill()
         server.wait()
@@ -63,10 +73,11 @@ def main() -> None:
 
     photo = Path(sklearn.__file__).parent / "datasets" / "images" / "flower.jpg"
     measured = [measure(arguments.bundle, photo) for _ in range(arguments.times)]
-    for side in measured[0]:
-        values = [row[side] for row in measured]
-        rounded = ", ".join(f"{value:.1f}" for value in values)
-        print(f"{side:20} median {statistics.median(values):.1f} s ({rounded})")
+    for number, unit in enumerate(("s", "MB")):
+        for side in measured[0][number]:
+            values = [row[number][side] for row in measured]
+            rounded = ", ".join(f"{value:.1f}" for value in values)
+            print(f"{side:20} median {statistics.median(values):.1f} {unit} ({rounded})")
     print(json.dumps(measured))
 
 
