@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from PIL import Image
 from sklearn.linear_model import LogisticRegressionCV
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -28,9 +28,16 @@ from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.conversion.export import CALIBRATION_PHOTOS, CHECK_PHOTOS, Pictures, write_exported
 from mobilevit_core.data.class_names import check_class_names
-from mobilevit_core.data.dataset import CROSS_VALIDATION, NONE_OF_THESE, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import (
+    CROSS_VALIDATION,
+    NONE_OF_THESE,
+    THUMBNAIL,
+    LabelledPhoto,
+    PhotoDataset,
+)
 from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.loading import load_dataset
+from mobilevit_core.data.near_duplicates import group_alike
 from mobilevit_core.data.provenance import DIGITS, RECORDED_SPLITS, Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.calibration import Calibration
@@ -188,22 +195,22 @@ def fit_head(
     start = time.perf_counter()
     network = weights if isinstance(weights, Network) else open_network(weights)
     cache = cache if isinstance(cache, FeatureCache) else FeatureCache(cache)
+    if isinstance(photos, str | os.PathLike):
+        photos = load_dataset(os.fspath(photos), "whole")
     class_names, examples, data, own = _gather(photos)
     check_class_names(class_names)
     examples, notes = _distinct(examples)
-    data = {**data, "notes": [*data["notes"], *notes]}
     labels = np.array([example.label for example in examples])
     other = len(class_names) - 1 if class_names[-1] == NONE_OF_THESE else None
     folds = _folds(class_names, labels)
-    features = cache.features(network, examples, progress)
+    seen = _Glances(network)
+    features = cache.features(replace(network, read=seen.read), examples, progress)
+    copies = photos.copies if isinstance(photos, PhotoDataset) else seen.copies(examples)
+    groups, doubts = _groups(class_names, examples, copies)
+    data = {**data, "notes": [*data["notes"], *notes, *doubts]}
     head = _regression(folds, seed, _uneven(labels))
-    before = cross_val_predict(
-        head,
-        features,
-        labels,
-        cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
-        method="predict_proba",
-    )
+    division = _division(folds, labels, groups, seed)
+    before = cross_val_predict(head, features, labels, cv=division, method="predict_proba")
     head.fit(features, labels)
     calibration = Calibration.fit(before, labels, other)
     return FittedHead(
@@ -324,7 +331,9 @@ def _recipe(split_scheme: str, seed: int) -> dict[str, Any]:
     return {"name": RECIPE, "split_scheme": split_scheme, "seed": seed}
 
 
-def _gather(photos: Photos) -> tuple[tuple[str, ...], tuple[Example, ...], dict[str, Any], Provenance]:
+def _gather(
+    photos: PhotoDataset | Mapping[str, Sequence[PhotoSource]],
+) -> tuple[tuple[str, ...], tuple[Example, ...], dict[str, Any], Provenance]:
     """Class names, photographs, the manifest's `data` and the photographs' digests."""
     if isinstance(photos, Mapping):
         names = tuple(str(name) for name in photos)
@@ -334,10 +343,9 @@ def _gather(photos: Photos) -> tuple[tuple[str, ...], tuple[Example, ...], dict[
             for number, source in enumerate(sources, 1)
         )
         return names, examples, _data_in_memory(names, examples), Provenance(_digests(examples))
-    dataset = photos if isinstance(photos, PhotoDataset) else load_dataset(os.fspath(photos), "whole")
-    used = [photo for split in RECORDED_SPLITS for photo in dataset.splits.get(split, ())]
+    used = [photo for split in RECORDED_SPLITS for photo in photos.splits.get(split, ())]
     examples = tuple(Example(photo.source, photo.label, photo.sha256, photo.name) for photo in used)
-    return dataset.class_names, examples, dataset.describe(), Provenance(_digests(examples))
+    return photos.class_names, examples, photos.describe(), Provenance(_digests(examples))
 
 
 def _example(source: PhotoSource, label: int, name: str) -> Example:
@@ -397,6 +405,66 @@ def _folds(class_names: Sequence[str], labels: np.ndarray) -> int:
             "every class are needed, and 20 or more are better."
         )
     return min(FOLDS, counts[label])
+
+
+class _Glances:
+    """Small copies of the photographs that a network reads, to find those taken at once.
+
+    Args:
+        network: how it reads is kept.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._thumbnails: dict[str, np.ndarray] = {}
+
+    def read(self, source: PhotoSource, rule: ResizeRule, name: str) -> np.ndarray:
+        """Reads as the network does."""
+        picture = self._network.read(source, rule, name)
+        grey = Image.fromarray(np.uint8(np.rint(picture))).convert("L")
+        small = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+        self._thumbnails[name] = np.asarray(small)
+        return picture
+
+    def copies(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Digest -> group of near copies; photographs whose features were known are read for it."""
+        for example in examples:
+            if example.name not in self._thumbnails:
+                self.read(example.source, self._network.rule, example.name)
+        thumbnails = [self._thumbnails[example.name] for example in examples]
+        groups = group_alike(thumbnails, [example.label for example in examples])
+        return dict(zip((example.digest for example in examples), groups.tolist(), strict=True))
+
+
+def _groups(
+    class_names: Sequence[str], examples: Sequence[Example], copies: Mapping[str, int]
+) -> tuple[np.ndarray, list[str]]:
+    """The number of each photograph's group, (photographs,); near copies have the same.
+
+    A class whose photographs are nearly all the same can't be divided by groups: its photographs stay apart,
+    and the notes say what that means.
+    """
+    alone = max(copies.values(), default=-1) + 1
+    groups = np.array([copies.get(one.digest, alone + n) for n, one in enumerate(examples)])
+    labels, notes = np.array([example.label for example in examples]), []
+    for label, name in enumerate(class_names):
+        own = np.flatnonzero(labels == label)
+        if len(np.unique(groups[own])) < FEWEST:
+            groups[own] = alone + len(examples) + own
+            notes.append(
+                f"nearly all photographs of {name!r} are the same picture, so its accuracy says little about "
+                "others; take them from more sides and places"
+            )
+    return groups, notes
+
+
+def _division(
+    folds: int, labels: np.ndarray, groups: np.ndarray, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The photographs to fit on and to answer, for every fold of the cross-validation; groups stay in one."""
+    if len(np.unique(groups)) == len(groups):
+        return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels))
+    return list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups))
 
 
 def _uneven(labels: np.ndarray) -> bool:

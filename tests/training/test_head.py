@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.model_selection import cross_val_predict
 from typer.testing import CliRunner
 
 import mobilevit_core
@@ -109,21 +110,56 @@ def test_accuracy_is_chance_where_the_labels_mean_nothing(network: Network) -> N
 
 @pytest.mark.usefixtures("two_strengths")
 def test_photographs_are_looked_at_once(network: Network, tmp_path: Path) -> None:
-    seen = []
-    network = replace(network, read=lambda *given: seen.append(given) or preprocess(*given))
     photos = pictures(3)
-    first = fit_head(photos, network, cache=tmp_path)
-    assert len(seen) == 9
-    second = fit_head(photos, network, cache=tmp_path)  # another cache, the same folder
-    assert len(seen) == 9
+
+    def fit() -> tuple[FittedHead, list[int]]:
+        """The head, and how many photographs went through the network before and after every step."""
+        steps: list[int] = []
+        return fit_head(photos, network, cache=tmp_path, progress=lambda done, _: steps.append(done)), steps
+
+    (first, steps), (second, none) = fit(), fit()  # another cache, the same folder
+    assert steps == [9] and none == []
     assert np.array_equal(first.evaluation.probabilities, second.evaluation.probabilities)
     photos["red"].append(pictures(1, first=950)["red"][0])
-    fit_head(photos, network, cache=tmp_path)
-    assert len(seen) == 10
+    assert fit()[1] == [10]
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:100])  # a damaged cache is no reason to stop
-    fit_head(photos, network, cache=tmp_path)
-    assert len(seen) == 20
+    assert fit()[1] == [10]
+
+
+def test_every_photograph_is_read_once(network: Network) -> None:
+    read = []
+    counting = replace(network, read=lambda *given: read.append(given) or preprocess(*given))
+    fit_head(pictures(3), counting)
+    assert len(read) == 9
+
+
+@pytest.mark.usefixtures("two_strengths")
+def test_copies_stay_in_one_fold(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    photos = {name: [rng.integers(0, 255, (64, 64, 3), np.uint8) for _ in range(6)] for name in NAMES}
+    twice = {name: own + [np.maximum(one, 2) for one in own] for name, own in photos.items()}
+    divisions = []
+
+    def watched(*given: object, cv: list[tuple[np.ndarray, np.ndarray]], **options: object) -> np.ndarray:
+        divisions.extend(cv)
+        return cross_val_predict(*given, cv=cv, **options)
+
+    monkeypatch.setattr(head, "cross_val_predict", watched)
+    assert len(fit_head(twice, network).examples) == 36
+    assert len(divisions) == head.FOLDS
+    for fitted_on, answered in divisions:
+        assert {n + 6 if n % 12 < 6 else n - 6 for n in answered.tolist()} == set(answered.tolist())
+        assert {n // 12 for n in fitted_on.tolist()} == {0, 1, 2}
+
+
+@pytest.mark.usefixtures("two_strengths")
+def test_a_class_of_one_picture_is_told(network: Network) -> None:
+    rng = np.random.default_rng(0)
+    one, *others = (rng.integers(0, 250, (64, 64, 3), np.uint8) for _ in range(5))
+    photos = {"a": [one + n for n in range(4)], "b": others}
+    (note,) = fit_head(photos, network).data["notes"]
+    assert note.startswith("nearly all photographs of 'a' are the same picture")
 
 
 @pytest.mark.usefixtures("two_strengths")
