@@ -178,6 +178,11 @@ def cell(value: Any) -> Any:
     return value
 
 
+def from_cell(text: str) -> str:
+    """The text that `cell` made this of."""
+    return text[1:] if text.startswith("'") and cell(text[1:]) == text else text
+
+
 def csv_bytes(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     """A CSV file's content for people and spreadsheets.
 

@@ -56,8 +56,10 @@ console = Console(highlight=False)
 
 
 def result(text: str) -> None:
-    """Prints a line of a result."""
-    console.print(text, markup=False, soft_wrap=True)
+    """Prints a line of a result; what standard output can't show of a file's name is shown by its code."""
+    encoding = console.file.encoding or "utf-8"
+    shown = text.encode(encoding, "backslashreplace").decode(encoding)
+    console.print(shown, markup=False, soft_wrap=True)
 
 
 class Commands(TyperGroup):

@@ -27,7 +27,7 @@ def export(
         bool, typer.Option(help="Write the Keras weights alone, for trainings to start from.")
     ] = False,
 ) -> None:
-    """Convert a bundle's Keras weights again: the bundle with all TFLite formats, or a SavedModel."""
+    """Convert a bundle's Keras weights again: all TFLite formats (int8 only with --data), or a SavedModel."""
     exported = commands.export(bundle, to, data=data, saved_model=saved_model, keras_only=keras_only)
     if exported.bundle is None:
         result(f"SavedModel: {exported.folder}")

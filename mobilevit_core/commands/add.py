@@ -97,6 +97,7 @@ def _data_of(described: Mapping[str, Any]) -> tuple[list[str], DataChoice]:
         [_absolute(name) for name in other],
         described.get("other_without", ()),
         {_absolute(name): weight for name, weight in weights.items()},
+        leave_out=described.get("leave_out"),
         without=described.get("without", ()),
     )
     return [_absolute(name) for name in data], choice

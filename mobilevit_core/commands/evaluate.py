@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilevit_core import messages
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
-from mobilevit_core.data.dataset import ALL, SPLIT_SCHEMES, SPLITS, PhotoDataset
+from mobilevit_core.data.dataset import ALL, FOLDERS, SPLIT_SCHEMES, SPLITS, PhotoDataset
 from mobilevit_core.data.loading import load_dataset, load_described
 from mobilevit_core.errors import UserError
 
@@ -185,10 +185,13 @@ def unknown(
 def load_as(data: str | Mapping[str, Any], recipe: Mapping[str, Any]) -> PhotoDataset:
     """Loads a data set by name, or the one that a bundle describes, as a recipe says; prints its notes."""
     keep_suspects = recipe.get("suspects") != "drop"
+    scheme = recipe["split_scheme"]
+    if scheme == FOLDERS:  # the folder's own layout decided, and does so again
+        scheme = "default"
     if isinstance(data, str):
-        dataset = load_dataset(data, recipe["split_scheme"], recipe["seed"], keep_suspects=keep_suspects)
+        dataset = load_dataset(data, scheme, recipe["seed"], keep_suspects=keep_suspects)
     else:
-        dataset = load_described(data, recipe["split_scheme"], recipe["seed"], keep_suspects)
+        dataset = load_described(data, scheme, recipe["seed"], keep_suspects)
     messages.notes(dataset.notes)
     return dataset
 

@@ -57,7 +57,9 @@ def export(
     if folder.exists():
         raise UserError(f"{folder} exists already. Name a new folder with --to.")
     from mobilevit_core.conversion.export import export_again, export_keras_alone, export_saved_model
+    from mobilevit_core.training.devices import check_tensorflow
 
+    check_tensorflow()
     if keras_only:
         return Exported(folder, export_keras_alone(opened, folder))
     if saved_model:

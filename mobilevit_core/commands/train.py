@@ -136,9 +136,10 @@ def train(
     plan = wish.before_loading()
     folder = Path(run) if run else RUNS / (recipe or _name_of(names[0]))
     _check_run(folder, wish, plan)
-    if plan.recipe.devices == "machines":
-        from mobilevit_core.training.devices import join_machines
+    from mobilevit_core.training.devices import check_devices, join_machines
 
+    check_devices(plan.recipe.devices, bool(teachers))
+    if plan.recipe.devices == "machines":
         join_machines()
     start, teacher_bundles = _open(plan), [open_bundle(path) for path in teachers]
     dataset = _load(names, choice, plan.recipe)

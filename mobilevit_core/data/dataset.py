@@ -15,6 +15,7 @@ from mobilevit_core.images.reading import read_thumbnail
 SPLITS = ("train", "validation", "test")
 CROSS_VALIDATION = "cross-validation"  # in the place of a split: each photograph was left out once
 ALL = "all"  # every photograph, for evaluation on data that was not trained on
+FOLDERS = "folders"  # in place of a split scheme
 THUMBNAIL = 24  # side of the grey thumbnails that near-duplicates are found with, pixels
 
 # Photographs that show none of the classes: the folder they lie in, and the class that they become.
@@ -121,7 +122,7 @@ class PhotoDataset:
 
     Attributes:
         name: what it was loaded as.
-        split_scheme: a key of `SPLIT_SCHEMES`, or "folders" where the folder's own layout decided.
+        split_scheme: a key of `SPLIT_SCHEMES`, or `FOLDERS` where the folder's own layout decided.
         class_names: in the order of the labels; travels into the bundle and is read from nowhere else.
         splits: split name -> photographs.
         notes: what was left out and why, one sentence each.
@@ -129,6 +130,7 @@ class PhotoDataset:
         sources: where the photographs come from.
         other_class: "none of these" where that is the last class, None where there is no such class.
         other_without: classes of the other sources that were left out by name.
+        leave_out: data set whose validation and test photographs, and copies of them, were left out.
         skipped: files that are not part of it.
         copies: digest -> group, as `splitting.group_copies` found (near) copies when it was put together;
             empty where nobody looked.
@@ -143,6 +145,7 @@ class PhotoDataset:
     sources: tuple[Source, ...] = ()
     other_class: str | None = None
     other_without: tuple[str, ...] = ()
+    leave_out: str | None = None
     skipped: tuple[Skipped, ...] = ()
     copies: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
 
@@ -215,6 +218,7 @@ class PhotoDataset:
             "digest": hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest(),
             "notes": list(self.notes),
             **({"without": list(self.without)} if self.without else {}),
+            **({"leave_out": self.leave_out} if self.leave_out else {}),
             **self._describe_sources(),
         }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import (
+    FOLDERS,
     JOINING,
     NONE_OF_THESE,
     OTHER_FOLDER,
@@ -75,7 +76,7 @@ def in_splits(
         splits = {**photos, "train": train}
         return PhotoDataset(
             origin,
-            "folders",
+            FOLDERS,
             class_names,
             splits,
             notes,

@@ -294,4 +294,4 @@ def _leave_out_look_alikes(dataset: PhotoDataset, other: PhotoDataset) -> PhotoD
         f"like a validation or test photograph of {other.name} "
         f"(likeness {LOOK_ALIKE} or more; highest {max(likeness):.3f})"
     )
-    return with_training_split(dataset, train, reason, always=True)
+    return replace(with_training_split(dataset, train, reason, always=True), leave_out=other.name)

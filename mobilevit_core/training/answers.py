@@ -9,7 +9,7 @@ import numpy as np
 
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.evaluation.metrics import Evaluation
-from mobilevit_core.files import csv_bytes, write_bytes
+from mobilevit_core.files import csv_bytes, from_cell, write_bytes
 
 FILE, CHANGES = "answers.csv", "changes.csv"
 COLUMNS = ("split", "photograph", "class", "answer", "probability", "sha256")
@@ -49,7 +49,7 @@ def read_answers(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return {row["sha256"]: row["answer"] for row in csv.DictReader(file)}
+        return {row["sha256"]: from_cell(row["answer"]) for row in csv.DictReader(file)}
 
 
 @dataclass(frozen=True)

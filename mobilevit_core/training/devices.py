@@ -52,26 +52,46 @@ def process_number() -> int:
     return jax.process_index()
 
 
-def check_backend(devices: str, epochs_left: int, has_teachers: bool) -> None:
-    """Raises a UserError unless Keras's backend can train so.
+def check_tensorflow() -> None:
+    """Raises a UserError unless Keras runs on TensorFlow, as everything but training on machines needs."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise UserError(
+            f"Keras runs on {backend} here, and this needs TensorFlow: unset KERAS_BACKEND, or set "
+            "KERAS_BACKEND=tensorflow."
+        )
+
+
+def check_devices(devices: str, has_teachers: bool) -> None:
+    """Raises a UserError unless Keras's backend can train so, before anything is read or written.
 
     Args:
         devices: of the recipe.
-        epochs_left: of the run; with none left, nothing is trained and either backend will do.
         has_teachers: whether there are teachers. Networks on JAX can't answer inside of tf.data.
     """
     if on_jax() and devices != MACHINES:
         raise UserError(
             "KERAS_BACKEND=jax trains with --devices machines only. Unset KERAS_BACKEND, or add the option."
         )
+    if devices == MACHINES and has_teachers:
+        raise UserError("--devices machines takes no --teacher. Leave one of them out.")
+    if not on_jax():
+        check_tensorflow()
+
+
+def check_backend(devices: str, epochs_left: int) -> None:
+    """Raises a UserError unless Keras's backend can train the rest of a run.
+
+    Args:
+        devices: of the recipe.
+        epochs_left: of the run; with none left, nothing is trained and either backend will do.
+    """
     if devices == MACHINES and not on_jax() and epochs_left:
         raise UserError(
             f"--devices machines needs KERAS_BACKEND=jax, and {epochs_left} epochs are left. Set it "
             "(once: pip install '.[machines]'), or make a bundle of the epochs that are done: "
             "python -m mobilevit_core finish RUN"
         )
-    if devices == MACHINES and has_teachers:
-        raise UserError("--devices machines takes no --teacher. Leave one of them out.")
 
 
 def open_strategy(devices: str) -> Strategy | None:

@@ -13,6 +13,7 @@ from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.messages import note
 from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.training.devices import check_tensorflow
 from mobilevit_core.training.finalize import bundle_model
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder, first_epochs
@@ -38,6 +39,7 @@ def finish_run(run: RunFolder, folder: Path | None = None) -> tuple[Bundle, list
     Raises:
         UserError: no such run, no finished epoch, a process trains in it, or the folder exists.
     """
+    check_tensorflow()
     with run.locked(new=False):
         record = run.record()
         checkpoint = run.newest_checkpoint()
@@ -45,6 +47,12 @@ def finish_run(run: RunFolder, folder: Path | None = None) -> tuple[Bundle, list
             raise UserError(f"{run.path} has no finished epoch yet, so there is nothing to make a bundle of.")
         tell_damaged(checkpoint, run)
         recipe = _recipe_so_far(record["recipe"], checkpoint.epoch)
+        if recipe.start_share:
+            note(
+                f"the starting weights' share of {recipe.start_share:g} is for the end of the training and "
+                "left out here."
+            )
+            recipe = dataclasses.replace(recipe, start_share=0)
         folder = folder or run.bundle_after(checkpoint.epoch)
         if folder.exists():
             raise UserError(f"{folder} exists already. Remove it, or name another folder with --to.")

@@ -24,7 +24,14 @@ from mobilevit_core.inference.classifier import load_formats
 from mobilevit_core.messages import note
 from mobilevit_core.models.create import check_variant, create_mobilevit
 from mobilevit_core.training.callbacks import AddEpochFacts, SaveEpoch, UpdateEMA
-from mobilevit_core.training.devices import check_backend, inside, on_jax, own_part, process_number
+from mobilevit_core.training.devices import (
+    check_backend,
+    check_devices,
+    inside,
+    on_jax,
+    own_part,
+    process_number,
+)
 from mobilevit_core.training.distillation import Teachers
 from mobilevit_core.training.finalize import bundle_model
 from mobilevit_core.training.input_pipeline import (
@@ -76,6 +83,7 @@ def train_bundle(
         Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch. Also, on several machines,
             the end of the training: the bundle is made in a process of its own, on TensorFlow.
     """
+    check_devices(recipe.devices, bool(teachers))
     check_variant(recipe.architecture, recipe.variant)
     dataset.split("train"), dataset.split("validation")
     if start:
@@ -168,7 +176,7 @@ def train(
     classes = len(dataset.class_names)
     model = create_mobilevit(recipe.variant, classes, recipe.image_size, recipe.architecture)
     checkpoint = run.newest_checkpoint()
-    check_backend(recipe.devices, recipe.epochs - (checkpoint.epoch if checkpoint else 0), bool(teachers))
+    check_backend(recipe.devices, recipe.epochs - (checkpoint.epoch if checkpoint else 0))
     if checkpoint:
         tell_damaged(checkpoint, run)
         if process_number() == 0:

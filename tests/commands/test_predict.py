@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -89,6 +90,13 @@ def test_every_form_goes_on_over_a_bad_file(mixed: Path, small_bundle: Bundle, t
     assert "is not a JPEG" in rows[2]["error"] and rows[2]["score"] == ""
     assert rows[1]["label_2"] in ("blue", "green") and float(rows[1]["score"]) > float(rows[1]["score_2"])
     assert rows[0]["unknown"] in ("true", "false") and rows[0]["format"] == "float32"
+
+
+def test_a_name_that_is_no_text_is_printed(mixed: Path, small_bundle: Bundle) -> None:
+    odd = os.fsdecode(os.fsencode(mixed) + b"/caf\xe9.jpg")
+    shutil.copy(mixed / "b.jpg", odd)
+    result = run("predict", small_bundle.folder, odd)
+    assert result.exit_code == 0 and "caf\\udce9.jpg" in result.stdout, result.output
 
 
 def test_no_cell_is_a_formula(mixed: Path, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,12 @@ def test_gains_and_regressions_are_listed(tmp_path: Path) -> None:
     assert "No photograph" in compare([], NAMES, {}, {}, ask).sentence()
 
 
+def test_class_names_like_formulas_come_back(tmp_path: Path) -> None:
+    photos, names = [photo(n, n, tmp_path) for n in range(3)], ("+1", "-1", "'quoted'")
+    write_answers(tmp_path, "test", photos, Evaluation(names, np.arange(3), np.eye(3)))
+    assert read_answers(tmp_path) == {p.sha256: name for p, name in zip(photos, names, strict=True)}
+
+
 def test_a_missing_record_is_empty(tmp_path: Path) -> None:
     assert read_answers(tmp_path) == {}
 

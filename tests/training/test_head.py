@@ -1,6 +1,7 @@
 """A new classifier on the features of existing weights."""
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from mobilevit_core.training import head
 from mobilevit_core.training.features import FeatureCache, Network, open_network
 from mobilevit_core.training.head import FittedHead, fit_head
 from mobilevit_core.training.transfer import StartingWeights
-from tests.drawing import COLORS, draw_photo
+from tests.drawing import COLORS, draw_photo, noise_folder
 
 NAMES = tuple(COLORS)
 
@@ -204,6 +205,20 @@ def test_the_network_stays_as_it_is(shipped: Bundle, network: Network, fitted: F
     before = keras.models.load_model(shipped.weights("keras"), compile=False).get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(before, network.model.get_weights(), strict=True))
     assert fitted.model.get_layer("logits") is not network.model.get_layer("logits")
+
+
+@pytest.mark.usefixtures("tiny", "one_format", "two_strengths")
+def test_a_folder_with_splits_is_evaluated_again(small_bundle: Bundle, tmp_path: Path) -> None:
+    for split, count in (("train", 8), ("val", 4), ("test", 4)):
+        noise_folder(tmp_path / "photos" / split, {"red": count, "blue": count}, seed=count + len(split))
+    run = ["train", "--recipe", "head", str(tmp_path / "photos"), "--run", str(tmp_path / "run")]
+    result = CliRunner().invoke(app, [*run, "--weights", str(small_bundle.folder)])
+    assert result.exit_code == 0, result.output
+    bundle = open_bundle(tmp_path / "run" / "bundle")
+    assert bundle.manifest.recipe["split_scheme"] == "folders"
+    assert mobilevit_core.evaluate(bundle, format="keras").figures["split"] == "test"
+    report = json.loads((tmp_path / "run" / "bundle" / "report" / "report.json").read_text())
+    assert (report["robustness"]["split"], report["robustness"]["photos"]) == ("test", 8)
 
 
 def test_a_bundle_is_opened_with_its_rule_and_history(shipped: Bundle) -> None:

@@ -13,13 +13,14 @@ import pytest
 import tensorflow as tf
 
 from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.commands.train import train
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.models.create import logits_model
 from mobilevit_core.training import finish, state
-from mobilevit_core.training.devices import check_backend, own_part
+from mobilevit_core.training.devices import check_backend, check_devices, own_part
 from mobilevit_core.training.run_folder import RunFolder
-from tests.drawing import draw_folder
+from tests.drawing import draw_folder, noise_folder
 from tests.training.killed_run import small_network
 
 ROOT = Path(__file__).parents[2]
@@ -103,24 +104,30 @@ def test_the_network_has_the_same_logits_on_jax(shipped: Bundle, tmp_path: Path)
     assert np.abs(np.load(paths[1]) - ours).max() < 1e-4 * np.abs(ours).max()
 
 
-@pytest.mark.parametrize(
-    ("devices", "epochs_left", "has_teachers", "said"),
-    [("machines", 2, False, "2 epochs are left"), ("machines", 0, True, "--teacher")],
-)
-def test_what_several_machines_do_not_do(
-    devices: str, epochs_left: int, has_teachers: bool, said: str
-) -> None:
-    with pytest.raises(UserError, match=said):
-        check_backend(devices, epochs_left, has_teachers)
+def test_what_several_machines_do_not_do() -> None:
+    with pytest.raises(UserError, match="2 epochs are left"):
+        check_backend("machines", 2)
+    with pytest.raises(UserError, match="--teacher"):
+        check_devices("machines", True)
 
 
-def test_each_backend_trains_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_backend("one", 2, True)
-    check_backend("machines", 0, False)  # only the bundle is left to make
+def test_each_backend_trains_what_it_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    check_devices("one", True)
+    check_backend("machines", 0)  # only the bundle is left to make
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    check_backend("machines", 2, False)
+    check_devices("machines", False)
+    check_backend("machines", 2)
     with pytest.raises(UserError, match="--devices machines only"):
-        check_backend("all", 2, False)
+        check_devices("all", False)
+    photos = noise_folder(tmp_path / "photos", {"a": 8, "b": 8})
+    with pytest.raises(UserError, match="--devices machines only"):  # a head, too, before anything is written
+        train(str(photos), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match="Keras runs on jax"):
+        finish.finish_run(RunFolder(tmp_path / "run"))
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(UserError, match="Keras runs on torch"):
+        check_devices("one", False)
 
 
 class Second(keras.distribution.DataParallel):

@@ -1,6 +1,7 @@
 """What a run keeps when it is killed, stopped, damaged, or meets a full disk."""
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -363,6 +364,17 @@ def test_a_bundle_without_any_photograph_left(photos: Path, run: RunFolder, tmp_
     assert bundle.manifest.calibration is None and bundle.manifest.rejection is None
     assert "int8" not in bundle.present and "float32" in bundle.present
     assert len(load_classifier(bundle.folder).predict(next(photos.rglob("*.jpg"))).top()) == 3
+
+
+def test_a_bundle_of_an_unfinished_run_has_no_share_of_its_start(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads(run.config.read_text())
+    record["recipe"]["start_share"] = 0.25
+    run.config.write_text(json.dumps(record))
+    bundle, _ = finish.finish_run(run, tmp_path / "made")
+    assert bundle.manifest.recipe["start_share"] == 0
+    assert "share of 0.25" in " ".join(capsys.readouterr().err.split())
 
 
 def test_finishing_nothing(tmp_path: Path, run: RunFolder) -> None:
