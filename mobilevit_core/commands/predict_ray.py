@@ -83,7 +83,11 @@ class Worker:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """From a table with the column `path`, as bytes, to rows of `answer_folder.SCHEMA`."""
-        rows = [answer_row(self._classifier, os.fsdecode(path)) for path in batch["path"].to_pylist()]
+        paths = [os.fsdecode(path) for path in batch["path"].to_pylist()]
+        for folder in {os.path.dirname(path) for path in paths}:
+            if not os.path.isdir(folder):  # else a forgotten mount would give thousands of rows of errors
+                raise UserError(f"{folder} is not there on a worker's machine; the photographs must be.")
+        rows = [answer_row(self._classifier, path) for path in paths]
         return pa.Table.from_pylist(rows, SCHEMA)
 
 
@@ -126,7 +130,8 @@ def _ray_running(workers: int | None) -> Iterator[int]:
         yield workers or int(ray.cluster_resources()["CPU"])
     except ray.exceptions.RayError as error:
         cause = str(getattr(error, "cause", error)).strip()
-        raise UserError(f"A worker failed: {cause.splitlines()[0]}") from error
+        first = next(iter(cause.splitlines()), type(error).__name__)
+        raise UserError(f"A worker failed: {first}") from error
     finally:
         ray.shutdown()
 

@@ -66,6 +66,13 @@ def test_a_worker_answers_and_goes_on_over_a_bad_file(small_bundle: Bundle, phot
     assert "is not a JPEG" in bad["error"] and bad["answer"] is bad["probabilities"] is None
 
 
+def test_a_worker_without_the_photographs_says_so(small_bundle: Bundle, tmp_path: Path) -> None:
+    classifier = load_classifier(small_bundle.folder, "float16")
+    worker = Worker(str(small_bundle.folder), "float16", answers_digest(classifier))
+    with pytest.raises(UserError, match="not_mounted is not there on a worker's machine"):
+        worker(pa.table({"path": [os.fsencode(tmp_path / "not_mounted" / "a.jpg")]}))
+
+
 def test_a_worker_refuses_another_bundle(small_bundle: Bundle) -> None:
     with pytest.raises(UserError, match="another bundle on a worker's machine"):
         Worker(str(small_bundle.folder), "float32", "0" * 64)
