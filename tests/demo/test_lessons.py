@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from demo import lessons, serving, teaching, uploads
 from demo.comparison import Comparison
+from demo.evidence import headline
 from demo.interface import LAUNCH, build
 from demo.lessons import FEWEST, MOST, Lessons, admitted
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
@@ -98,6 +99,7 @@ def test_the_zip_is_a_bundle_whose_files_agree(taught: Class, tmp_path: Path) ->
     assert bundle.manifest.class_names == COLOURS
     assert set(taught.told["formats"]) == set(bundle.present) - {"keras"}
     assert all(one.agrees for one in verify(bundle.folder))
+    assert " by cross-validation, with" in headline(bundle)[0]
     assert "/" not in str(bundle.manifest.data["notes"])  # no path of the server
 
 
