@@ -15,6 +15,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.escaping import plain
 
 
@@ -49,7 +50,7 @@ def markup(bundle: Bundle) -> str:
 def headline(bundle: Bundle) -> list[str]:
     """The figures that matter most, one sentence each, as HTML."""
     manifest = bundle.manifest
-    measured = manifest.metrics.get("test") or manifest.metrics.get("validation")
+    measured = manifest.measured
     items = _accuracy_lines(measured, manifest) if measured else ["It has not been measured yet."]
     sizes = [bundle.size_bytes(name) / 1e6 for name in bundle.present]
     items.append(f"<b>Size:</b> {min(sizes):.1f} to {max(sizes):.1f} MB, by format.")
@@ -65,10 +66,12 @@ def _accuracy_lines(measured: dict[str, Any], manifest: Manifest) -> list[str]:
     name, result = next(iter(measured["formats"].items()))
     title = FORMATS[name].title if name in FORMATS else plain(name)
     low, high = result["interval_95"]
+    crossed = measured["split"] == CROSS_VALIDATION
+    data = plain(measured["data"])
+    of = f"{data} by cross-validation" if crossed else f"{data}'s {plain(measured['split'])} split"
     items = [
         f"<b>Right:</b> {result['accuracy'] * 100:.1f} % (95 % interval {low * 100:.1f} to "
-        f"{high * 100:.1f} %) of the {result['photos']} photographs of {plain(measured['data'])}'s "
-        f"{plain(measured['split'])} split, with {title}."
+        f"{high * 100:.1f} %) of the {result['photos']} photographs of {of}, with {title}."
     ]
     recalls = {label: row["recall"] for label, row in (result.get("per_class") or {}).items()}
     if recalls:

@@ -162,7 +162,12 @@ class Lessons:
                 fitted = fit_head(photos, network)
                 figures = _figures(fitted) | {"unreadable": unreadable}
                 yield {"stage": "exporting", **figures}
-                yield {"stage": "ready", **figures, **self._keep(fitted)}
+                kept = self._keep(fitted)
+                try:
+                    yield {"stage": "ready", **figures, **kept}
+                except GeneratorExit:  # the page was left meanwhile: nobody else knows the token
+                    self.forget(kept["token"])
+                    raise
         finally:
             for photo in (photo for one in classes for photo in one["photos"]):
                 Path(photo["path"]).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_FIGURES
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.files import read_json
 from mobilevit_core.inference.latency import processor
 
@@ -72,12 +73,13 @@ def subtitle(manifest: Manifest, bundle: Bundle) -> str:
     """One line: what it knows, how small it is, how often it is right."""
     name = small(bundle)
     parts = [f"Knows {kind(manifest)}", f"fits in {_size(bundle.size_bytes(name))}"]
-    measured = manifest.metrics.get("test") or manifest.metrics.get("validation")
+    measured = manifest.measured
     if measured:
         figures = measured["formats"]
         accuracy = figures.get(name, next(iter(figures.values())))["accuracy"]
-        photos = "test" if "test" in manifest.metrics else "validation"
-        parts.append(f"right on {accuracy * 100:.0f} of 100 {photos} photos")
+        named = {"test": "test photos", CROSS_VALIDATION: "photos by cross-validation"}
+        photos = named.get(measured["split"], "validation photos")
+        parts.append(f"right on {accuracy * 100:.0f} of 100 {photos}")
     return ", ".join(parts) + "."
 
 

@@ -62,6 +62,7 @@ async function openCamera() {
 /** Live mode: every picture of the camera gets an answer, until it is stopped. */
 async function startLive() {
   newTurn();
+  wantedExample = null; // one that is still on its way must not end the camera
   const mine = turn;
   byId("live").disabled = true;
   say("Asking for the camera ...");
@@ -72,6 +73,7 @@ async function startLive() {
     const video = byId("video");
     video.srcObject = camera;
     await video.play();
+    if (!camera || mine !== turn) return; // a photo came meanwhile, and the camera was stopped
     frameFor(video.videoWidth, video.videoHeight);
     showOnStage("video");
     byId("live").textContent = "Stop camera";
@@ -94,7 +96,9 @@ async function startLive() {
 async function frames(video, device, mine) {
   const times = [];
   await idle(); // a call that runs already would load other weights meanwhile
+  if (!camera || mine !== turn) return;
   await device.load(chosenFormat());
+  if (!camera || mine !== turn) return; // the status and the answer are a photo's now
   byId("live").disabled = false;
   byId("said").setAttribute("aria-live", "off"); // twenty answers a second are not to be read out
   say("");
@@ -103,6 +107,7 @@ async function frames(video, device, mine) {
     if (device.format !== chosenFormat()) { // other weights were chosen: they take over, the camera goes on
       say("Loading other weights ...");
       await device.load(chosenFormat());
+      if (!camera || mine !== turn) return;
       say("");
       times.length = 0;
       last = performance.now();

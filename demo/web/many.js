@@ -130,6 +130,7 @@ async function startMany() {
   facts ??= await (await reach("bundle/page.json")).json();
   byId("photos").addEventListener("change", ({ target }) => {
     if (target.files.length) nameAll(target.files);
+    target.value = ""; // so that the same photos can be chosen again, for another format
   });
   const place = byId("many");
   place.addEventListener("dragover", (event) => event.preventDefault());

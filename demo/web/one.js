@@ -180,16 +180,17 @@ function credits(list) {
   return links.length ? ["Photos, CC BY 2.0: ", ...links.flatMap((link) => [link, ", "]).slice(0, -1), "."] : [];
 }
 
-let wantedExample = null; // the one clicked last: a slower one before it is not shown
+let wantedExample = null; // the one clicked last; null once a photo or the camera was chosen instead
 
 async function tryExample(file) {
   wantedExample = file;
   const response = await reach(`examples/${encodeURIComponent(file)}`);
+  const blob = await response.blob();
   if (wantedExample !== file) return;
   for (const button of document.querySelectorAll("#examples button")) {
     button.setAttribute("aria-pressed", String(button.dataset.file === file));
   }
-  if (response.ok) await take(new File([await response.blob()], file));
+  if (response.ok) await take(new File([blob], file));
 }
 
 const fromVisitor = (file) => {
@@ -205,7 +206,7 @@ async function startOne() {
   clearAnswer();
   connectOne();
   const list = await showExamples();
-  if (list.length && !photo && !camera) await tryExample(list[0].file);
+  if (list.length && !turn) await tryExample(list[0].file);
 }
 
 function connectOne() {

@@ -4,13 +4,18 @@ const STAGES = {
   sending: "Sending the photos ...", reading: "Reading the photos ...", learning: "Looking at them and learning ...",
   exporting: "Writing the files for phones and web pages; this takes a minute ...", ready: "",
 };
+const NAMING = "Naming it ...", LOADING_TAUGHT = "Loading what it learned onto this device ...";
 let lesson = []; // [{ name, photos: [{ blob, url }] }]
+let training = false;
 let taught = null; // what the server says of the last training
+let tries = 0; // photos that were tried; an answer to an older one is not shown
 let taughtEngine = null; // { frame, device: promise }
 let lens = null; // the camera's stream in this tab
+let asked = null; // the request for the camera that waits; a stream that comes for another one is stopped
 
 const limitsOf = () => ({ fewest: +byId("teach").dataset.fewest, most: +byId("teach").dataset.most, classes: +byId("teach").dataset.classes });
 const tell = (text) => { byId("teach-status").textContent = text; };
+const untell = (text) => { if (byId("teach-status").textContent === text) tell(""); };
 const inSentence = (error) => (error instanceof Told ? error.message : deviceProblem(error));
 
 function drawLesson() {
@@ -61,26 +66,30 @@ function judge() {
   const { fewest } = limitsOf();
   const names = lesson.map(({ name }) => name.trim());
   const ready = names.every(Boolean) && new Set(names).size === names.length && lesson.every(({ photos }) => photos.length >= fewest);
-  byId("train").disabled = !ready;
+  byId("train").disabled = training || !ready;
 }
 
 /** Sends every photo, trains, and shows how good it is. */
 async function train() {
-  byId("train").disabled = true;
+  training = true;
+  judge();
+  // A copy: the lesson may be edited while its photos are sent.
+  const chosen = lesson.map(({ name, photos }) => ({ name: name.trim(), photos: [...photos] }));
   try {
     tell(STAGES.sending);
     const classes = [];
-    for (const { name, photos } of lesson) {
+    for (const { name, photos } of chosen) {
       const mark = Math.random().toString(36).slice(2); // so that no other upload has the same place
       const references = await Promise.all(photos.map(({ blob }, number) => upload(new File([blob], `${mark}-${number}.jpg`))));
       references.forEach((reference, number) => { reference.orig_name = photos[number].blob.name ?? `photo ${number + 1}`; });
-      classes.push({ name: name.trim(), photos: references });
+      classes.push({ name, photos: references });
     }
     forgetTaught();
     await follow("teach", [classes], ([told]) => showStage(told), (wait) => { if (wait) tell("Somebody else is teaching right now; yours comes next."); });
   } catch (error) {
     tell(inSentence(error));
   } finally {
+    training = false;
     judge();
   }
 }
@@ -110,12 +119,17 @@ function showTaught(told) {
 function forgetTaught() {
   if (taught?.token) navigator.sendBeacon(here(`taught/${taught.token}/forget`));
   taught = null;
-  taughtEngine?.frame.remove();
-  taughtEngine = null;
+  dropTaughtEngine(taughtEngine);
   stopLens();
+  endTry();
   byId("taught").hidden = true;
-  byId("taught-shown").hidden = true;
-  showTaughtAnswer(null);
+}
+
+/** Removes an engine, unless another one has taken its place. */
+function dropTaughtEngine(engine) {
+  if (!engine || engine !== taughtEngine) return;
+  engine.frame.remove();
+  taughtEngine = null;
 }
 
 function showTaughtAnswer(answer, place = document.querySelector("#taught .bars")) {
@@ -124,37 +138,63 @@ function showTaughtAnswer(answer, place = document.querySelector("#taught .bars"
   place.replaceChildren(...(answer?.predictions ?? []).map(bar));
 }
 
+/** Nothing stays of the photo that was tried last, nor comes of it any more. */
+function endTry() {
+  tries += 1;
+  untell(NAMING);
+  byId("taught-shown").hidden = true;
+  showTaughtAnswer(null);
+}
+
 async function tryTaught(file) {
   stopLens();
-  const image = byId("taught-shown"), mine = taught;
+  endTry();
+  const image = byId("taught-shown"), mine = tries;
   if (image.src) URL.revokeObjectURL(image.src);
   image.src = URL.createObjectURL(file);
   image.hidden = false;
-  showTaughtAnswer(null);
-  tell("Naming it ...");
+  tell(NAMING);
   try {
-    const [answer] = await call("try_taught", [mine.token, await upload(file)]);
-    if (mine === taught) showTaughtAnswer(answer);
-    tell("");
+    const [answer] = await call("try_taught", [taught.token, await upload(file)]);
+    if (mine !== tries) return;
+    showTaughtAnswer(answer);
+    untell(NAMING);
   } catch (error) {
-    tell(inSentence(error));
+    if (mine === tries) tell(inSentence(error));
   }
 }
 
+/** The camera's stream once it is shown; null where it was stopped before that. */
 async function openLens() {
   if (camera) stopLive();
-  lens = await openCamera();
+  const mine = asked = Symbol("a request for the camera");
+  try {
+    const stream = await openCamera();
+    if (mine === asked) await showLens(stream);
+    else stopStream(stream);
+    return mine === asked ? stream : null;
+  } catch (error) {
+    if (mine !== asked) return null;
+    stopLens();
+    throw error;
+  } finally {
+    if (mine === asked) asked = null;
+  }
+}
+
+async function showLens(stream) {
   const video = document.querySelector("#lens video");
-  video.srcObject = lens;
+  lens = stream;
+  video.srcObject = stream;
   byId("lens").hidden = false;
-  await video.play();
   byId("shooting").textContent = "Stop camera";
-  return video;
+  await video.play();
 }
 
 function stopLens() {
   if (lens) stopStream(lens);
-  lens = null;
+  lens = asked = null;
+  untell(LOADING_TAUGHT);
   byId("lens").hidden = byId("lens-said").hidden = true;
   byId("shooting").textContent = "Use the camera";
   byId("taught-live").textContent = "Live camera";
@@ -163,8 +203,9 @@ function stopLens() {
 
 async function toggleShooting() {
   if (lens) return stopLens();
+  if (asked) return; // the browser asks for permission already
   try {
-    await openLens();
+    if (!(await openLens())) return;
     document.querySelectorAll("#lesson .shoot").forEach((button) => { button.disabled = false; });
   } catch (error) {
     tell(inSentence(error));
@@ -182,33 +223,39 @@ async function shootOne(one, place) {
 /** The camera's pictures named by what was taught, in this browser. */
 async function liveTaught() {
   if (lens) return stopLens();
-  const mine = taught;
-  byId("taught-shown").hidden = true;
+  if (asked) return; // the browser asks for permission already
+  endTry();
+  let stream = null, engine = null;
   try {
-    const video = await openLens();
+    stream = await openLens();
+    if (!stream) return;
     byId("taught-live").textContent = "Stop camera";
-    tell("Loading what it learned onto this device ...");
-    const address = `device/index.html?bundle=${encodeURIComponent(`../taught/${mine.token}/`)}`;
-    if (!taughtEngine) {
-      const frame = create("iframe");
-      taughtEngine = { frame, device: openEngine(address, frame) };
-    }
-    const device = await taughtEngine.device, format = mine.formats.includes("dynamic_int8") ? "dynamic_int8" : mine.formats[0];
-    await device.load(format);
-    tell("");
+    tell(LOADING_TAUGHT);
+    engine = taughtEngine ??= openTaughtEngine();
+    const { formats } = taught, device = await engine.device;
+    await device.load(formats.includes("dynamic_int8") ? "dynamic_int8" : formats[0]);
+    if (lens !== stream) return; // stopped meanwhile; another one may have been opened
+    untell(LOADING_TAUGHT);
     byId("lens-said").hidden = false;
-    while (lens && mine === taught) await nameFrame(device, video);
+    while (lens === stream) await nameFrame(device, stream);
   } catch (error) {
+    dropTaughtEngine(engine);
+    if (lens !== stream) return;
     stopLens();
-    taughtEngine?.frame.remove();
-    taughtEngine = null;
     tell(inSentence(error));
   }
 }
 
-async function nameFrame(device, video) {
+function openTaughtEngine() {
+  const address = `device/index.html?bundle=${encodeURIComponent(`../taught/${taught.token}/`)}`;
+  const frame = create("iframe");
+  return { frame, device: openEngine(address, frame) };
+}
+
+async function nameFrame(device, stream) {
+  const video = document.querySelector("#lens video");
   const answer = await device.frame(video, video.videoWidth, video.videoHeight);
-  if (!lens) return;
+  if (lens !== stream) return;
   const [name, note] = byId("lens-said").children;
   name.textContent = answer.unknown ? "Probably none of these" : answer.label;
   note.textContent = `${percent(answer.score)}. Nothing leaves your device.`;
@@ -232,6 +279,6 @@ async function startTeach() {
     target.value = "";
   });
   // The camera stops when another tab is shown, and what was taught goes when the page is left.
-  new IntersectionObserver(([{ target }]) => { if (!target.offsetParent && lens) stopLens(); }).observe(byId("teach"));
+  new IntersectionObserver(([{ target }]) => { if (!target.offsetParent) stopLens(); }).observe(byId("teach"));
   addEventListener("pagehide", forgetTaught);
 }

@@ -29,6 +29,7 @@ from mobilevit_core.bundle.manifest_fields import (
 )
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import read_json, write_json
 
@@ -115,6 +116,16 @@ class Manifest(BaseModel):
     def formats(self) -> tuple[str, ...]:
         """Weight formats that the bundle was written with, in the table's order."""
         return tuple(name for name in FORMATS if name in self.files)
+
+    @property
+    def measured(self) -> dict[str, Any] | None:
+        """The figures that stand for the weights; None where nothing was measured.
+
+        Those of the test split, else by cross-validation, else of the validation split. That comes last: a
+        model with figures by cross-validation was trained on its photographs.
+        """
+        splits = ("test", CROSS_VALIDATION, "validation")
+        return next((self.metrics[split] for split in splits if self.metrics.get(split)), None)
 
     def origins(self) -> list[str]:
         """What other trainings went into the weights, one phrase each, the nearest first."""

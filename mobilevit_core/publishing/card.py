@@ -8,6 +8,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.escaping import plain
 from mobilevit_core.images.preprocessing import RESIZE_MODES, ResizeRule
 
@@ -18,6 +19,7 @@ TASK = "image-classification"
 TAGS = ("mobilevit", "litert", "tflite", "mediapipe")
 LICENCE = "apache-2.0"  # this project's
 NAMED = 20  # classes that the card lists
+BY_CROSS_VALIDATION = "by cross-validation (each classified by a model that had not seen it)"
 # tensorflow-datasets' names end with a version; weights made by earlier versions of this program lack it.
 CATALOGUE = re.compile(
     r"(tf_flowers|oxford_flowers102|[a-z][a-z0-9_]*(?=:\d+\.\d+\.\d+$))(?::\d+\.\d+\.\d+)?"
@@ -132,7 +134,7 @@ def _opening(bundle: Bundle, repository: str) -> Iterator[str]:
 
 def _figures(bundle: Bundle, _: str) -> Iterator[str]:
     yield "## Files"
-    measured = bundle.manifest.metrics.get("test") or bundle.manifest.metrics.get("validation") or {}
+    measured = bundle.manifest.measured or {}
     lines = ["| file | format | MB | accuracy (95 % interval) |", "| --- | --- | --- | --- |"]
     for name in bundle.present:
         figures = measured.get("formats", {}).get(name)
@@ -146,13 +148,15 @@ def _figures(bundle: Bundle, _: str) -> Iterator[str]:
     if measured:
         photos = next(iter(measured["formats"].values()))["photos"]
         data = plain(public_name(measured["data"]))
-        yield f"Measured on {photos} photographs of {data}, {plain(measured['split'])} split."
+        crossed = measured["split"] == CROSS_VALIDATION
+        how = f" {BY_CROSS_VALIDATION}" if crossed else f", {plain(measured['split'])} split"
+        yield f"Measured on {photos} photographs of {data}{how}."
     if (bundle.folder / REPORT / REPORT_PAGE).is_file():
         yield f"[`{REPORT}/{REPORT_PAGE}`]({REPORT}/{REPORT_PAGE}) has every figure that was measured."
 
 
 def _classes(bundle: Bundle, _: str) -> Iterator[str]:
-    measured = bundle.manifest.metrics.get("test") or bundle.manifest.metrics.get("validation") or {}
+    measured = bundle.manifest.measured or {}
     rows = next(iter(measured.get("formats", {}).values()), {}).get("per_class") or {}
     if rows and len(rows) <= NAMED:
         lines = ["| class | precision | recall | photographs |", "| --- | --- | --- | --- |"]
@@ -171,9 +175,13 @@ def _rejection(bundle: Bundle, _: str) -> Iterator[str]:
         return
     rule = manifest.rejection
     learned = f" or its class {plain(manifest.other_class)} is the highest" if manifest.other_class else ""
+    # Where cross-validation measured the accuracy, the rule was fitted on its answers, too.
+    crossed = CROSS_VALIDATION in manifest.metrics
+    photographs = "photographs of the classes"
+    photographs = f"{photographs}, {BY_CROSS_VALIDATION}" if crossed else f"validation {photographs}"
     yield (
         'An answer means "none of these" where the highest probability of a class is under '
-        f"{rule.threshold:.1%}{learned}. Of {rule.photos} validation photographs of the classes, "
+        f"{rule.threshold:.1%}{learned}. Of {rule.photos} {photographs}, "
         f"{rule.false_alarms:.1%} got that answer. Treat it as a hint, not as a filter."
     )
     rows = next((m["rejection"] for m in manifest.metrics.values() if m.get("rejection")), {})

@@ -16,6 +16,28 @@ COMPARED = f"{SAID} && document.querySelector('#speed').innerText !== ''"
 NO_ANSWER = f"{SAID} === 'No answer'"
 PATIENCE = 120_000  # milliseconds
 LOGS = ("cc:", "XNNPACK")  # LiteRT.js writes its log there
+# Every body of an answer arrives when the test says so.
+HELD_BODIES = """() => {
+  const blob = Response.prototype.blob;
+  Response.prototype.blob = async function () {
+    const body = await blob.call(this);
+    await new Promise((arrive) => { window.arrive = arrive; });
+    return body;
+  };
+}"""
+# Every request for the camera waits until the test allows it; `cameras` has them with the tracks they gave.
+HELD_CAMERA = """
+window.cameras = [];
+const getUserMedia = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  const one = { tracks: [] };
+  window.cameras.push(one);
+  await new Promise((allow) => { one.allow = allow; });
+  const stream = await getUserMedia(wanted);
+  one.tracks = stream.getTracks();
+  return stream;
+};
+"""
 
 
 def opened(

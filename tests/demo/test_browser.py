@@ -16,7 +16,7 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.images.preprocessing import crop_box
-from tests.demo.looking import COMPARED, NO_ANSWER, PHOTO, closed, give, opened, timed_rows
+from tests.demo.looking import COMPARED, HELD_BODIES, NO_ANSWER, PHOTO, closed, give, opened, timed_rows
 from tests.demo.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -84,6 +84,21 @@ def test_every_example_answers(browser: "Browser", served: str, shipped: Bundle)
         expected = load_classifier(shipped.folder).predict(picture.path)
         name = words.display(expected.label, shipped.manifest)
         assert page.inner_text("#name") == ("Probably none of these" if expected.unknown else name)
+    closed(page)
+
+
+def test_an_example_that_arrives_late_does_not_replace_an_own_photo(
+    browser: "Browser", served: str, photo_folder: Path
+) -> None:
+    page = opened(browser, served)
+    page.evaluate(HELD_BODIES)
+    page.locator("#examples button").nth(1).click()
+    page.wait_for_function("window.arrive !== undefined")
+    give(page, photo_folder / "red" / "00.jpg", f"photo.blob.name === '00.jpg' && {COMPARED}")
+    page.evaluate("arrive()")
+    page.wait_for_timeout(300)
+    assert page.evaluate("photo.blob.name") == "00.jpg"
+    assert page.locator("#examples [aria-pressed=true]").count() == 0
     closed(page)
 
 

@@ -18,7 +18,17 @@ from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import tflite_formats
 from mobilevit_core.data.dataset import PhotoDataset
 from tests.conftest import SHIPPED
-from tests.demo.looking import COMPARED, NO_ANSWER, PHOTO, closed, give, opened
+from tests.demo.looking import (
+    COMPARED,
+    HELD_BODIES,
+    HELD_CAMERA,
+    NO_ANSWER,
+    PATIENCE,
+    PHOTO,
+    closed,
+    give,
+    opened,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Frame, Page, Route
@@ -301,6 +311,60 @@ def test_nothing_of_the_camera_stands_beside_a_photo(
     shares = [float(value) for value in page.eval_on_selector_all("#bars [role=meter]", SHARES)]
     assert shares == pytest.approx([round(score * 100) for _, score in answer.top()], abs=1)
     assert page.inner_text("#here-note") == ""
+    closed(page)
+
+
+def test_an_example_that_arrives_late_does_not_end_the_camera(browser: "Browser", served: str) -> None:
+    page = opened(browser, served, prepare=partial(faked, vendor=None))
+    page.evaluate(HELD_BODIES)
+    page.locator("#examples button").nth(1).click()
+    page.wait_for_function("window.arrive !== undefined")
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function(RATE)
+    page.evaluate("arrive()")
+    page.wait_for_timeout(300)
+    assert page.locator("#video").is_visible() and page.evaluate("camera !== null")
+    closed(page)
+
+
+def test_the_first_example_does_not_end_a_camera_that_waits_for_permission(
+    browser: "Browser", served: str
+) -> None:
+    held: list[Route] = []
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    faked(page, vendor=None)
+    page.route("**/examples/index.json", lambda route: held.append(route))
+    page.add_init_script(HELD_CAMERA)
+    page.goto(served)
+    page.locator("#formats tr[data-format=here]").wait_for()
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function("window.cameras.length === 1")
+    held[0].continue_()
+    page.locator("#examples button").first.wait_for()
+    page.evaluate("cameras[0].allow()")
+    page.wait_for_function(RATE)
+    assert page.evaluate("photo") is None
+    page.close()
+
+
+def test_a_photo_that_comes_while_the_cameras_network_loads_keeps_its_place(
+    browser: "Browser", served: str, photo_folder: Path
+) -> None:
+    page = opened(browser, served, prepare=partial(faked, vendor=None))
+    page.evaluate("""async () => {
+      const device = await engine(), load = device.load;
+      device.load = (format) => new Promise((loaded) => { window.arrive = () => loaded(load(format)); });
+    }""")
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function("window.arrive !== undefined")
+    give(page, photo_folder / "red" / "00.jpg")
+    page.evaluate("say('Measuring ...')")  # as if the server were still at it
+    page.evaluate("arrive()")
+    page.wait_for_function("!byId('live').disabled")
+    assert page.get_attribute("#said", "aria-live") == "polite"  # its answer is read out
+    assert page.inner_text("#status") == "Measuring ..."
+    assert page.locator("#shown").is_visible()
     closed(page)
 
 

@@ -44,6 +44,7 @@ def test_photos_are_named_and_grouped_as_they_come(
     page = opened(browser, served)
     status = named(page, files)
     assert status.startswith("6 photos: ") and status.endswith("1 unreadable.")
+    assert page.input_value("#photos") == ""  # the same photos can be chosen again, for another format
     classifier = load_classifier(shipped.folder)
     answers = [classifier.predict(path) for path in files[:-1]]
     groups = ["Unsure" if a.unknown else words.display(a.label, shipped.manifest) for a in answers]

@@ -15,7 +15,7 @@ from gradio_client.exceptions import AppError
 from httpx import HTTPTransport
 from PIL import Image
 
-from demo import words
+from demo import evidence, words
 from demo.comparison import Comparison, compared_first
 from demo.interface import LAUNCH, build
 from demo.serving import options
@@ -23,6 +23,7 @@ from demo.uploads import PREFIX
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
+from mobilevit_core.data.dataset import CROSS_VALIDATION
 from tests.demo.visitor import Visitor
 
 APP = Path(__file__).parents[2] / "app.py"
@@ -222,6 +223,26 @@ def test_the_subtitle_says_what_it_is(shipped: Bundle) -> None:
         f"Knows five flowers, fits in {shipped.size_bytes('dynamic_int8') / 1e6:.1f} MB, "
         f"right on {accuracy * 100:.0f} of 100 test photos."
     )
+
+
+@pytest.mark.parametrize(
+    ("measured", "shown"),
+    [
+        (("test", "validation", CROSS_VALIDATION), "test"),
+        ((CROSS_VALIDATION, "validation"), CROSS_VALIDATION),  # a head was trained on the validation split
+        (("validation",), "validation"),
+    ],
+)
+def test_the_figures_come_from_the_best_split(shipped: Bundle, measured: tuple[str, ...], shown: str) -> None:
+    figures = shipped.manifest.metrics["test"]
+    metrics = {split: {**figures, "split": split} for split in measured}
+    bundle = Bundle(shipped.folder, shipped.manifest.model_copy(update={"metrics": metrics}))
+    crossed = shown == CROSS_VALIDATION
+    right = evidence.headline(bundle)[0]
+    assert right.startswith(f"<b>Right:</b> {figures['formats']['keras']['accuracy'] * 100:.1f} %")
+    assert (" by cross-validation, with" if crossed else f"'s {shown} split, with") in right
+    text = words.subtitle(bundle.manifest, bundle)
+    assert text.endswith("of 100 photos by cross-validation." if crossed else f"of 100 {shown} photos.")
 
 
 def test_the_app_tells_a_wrong_bundle(tmp_path: Path) -> None:

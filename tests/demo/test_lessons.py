@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from starlette.testclient import TestClient
 
 from demo import lessons, serving, teaching, uploads
 from demo.comparison import Comparison
+from demo.evidence import headline
 from demo.interface import LAUNCH, build
 from demo.lessons import FEWEST, MOST, Lessons, admitted
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
@@ -98,6 +100,7 @@ def test_the_zip_is_a_bundle_whose_files_agree(taught: Class, tmp_path: Path) ->
     assert bundle.manifest.class_names == COLOURS
     assert set(taught.told["formats"]) == set(bundle.present) - {"keras"}
     assert all(one.agrees for one in verify(bundle.folder))
+    assert " by cross-validation, with" in headline(bundle)[0]
     assert "/" not in str(bundle.manifest.data["notes"])  # no path of the server
 
 
@@ -218,6 +221,46 @@ def test_whoever_leaves_takes_the_lesson_along(own: Lessons) -> None:
         assert visitor.post("/taught/another/forget").status_code == 204 and folder.exists()
         assert visitor.post("/taught/name/forget").status_code == 204 and not folder.exists()
         assert visitor.get("/taught/name/bundle.json").status_code == 404
+
+
+def test_who_leaves_during_the_export_leaves_no_lesson(
+    own: Lessons, small_bundle: Bundle, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through Gradio, which closes a training's iterator when its visitor is gone."""
+    monkeypatch.setattr("demo.interface.Lessons", lambda _: own)
+    page = build(Comparison(small_bundle), teach=True)
+    kept: list[Path] = []
+
+    def keep(_: Any) -> dict[str, Any]:
+        wait_until(lambda: not any(event.alive for job in page._queue.active_jobs for event in job or ()))
+        kept.append(Path(own._root.name) / "late")
+        kept[0].mkdir()
+        own._lessons["late"] = lessons.Lesson(kept[0], own.find("name").classifier, time.monotonic())
+        return {"token": "late"}
+
+    monkeypatch.setattr(own, "_open_network", lambda: SimpleNamespace(rule=None))
+    monkeypatch.setattr(own, "_read", lambda *_: ({}, []))
+    monkeypatch.setattr(own, "_keep", keep)
+    monkeypatch.setattr(lessons, "_figures", lambda _: {})
+    monkeypatch.setattr("mobilevit_core.training.head.fit_head", lambda *_: None)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    with Visitor(base_url=url, timeout=60) as visitor:
+        lesson = sent(visitor, photo_folder, FEWEST)
+        begun = visitor.post("gradio_api/call/teach", json={"data": [lesson]}).json()
+        with visitor.stream("GET", f"gradio_api/call/teach/{begun['event_id']}") as events:
+            assert any("exporting" in line for line in events.iter_lines())  # and then it leaves
+    wait_until(lambda: kept)  # the server knows that nobody listens any more
+    wait_until(lambda: "late" not in own._lessons and not kept[0].exists())
+    assert own.find("name")
+    page.close()
+
+
+def wait_until(holds: Callable[[], Any]) -> None:
+    """Returns once it holds; fails where it does not within a minute."""
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_nothing_is_left_when_the_server_ends(own: Lessons) -> None:

@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.commands.publish import publish
+from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.errors import UserError
 from mobilevit_core.publishing.card import licence_of, model_card
 from mobilevit_core.publishing.model_repository import unpack_keras
@@ -62,6 +63,20 @@ def test_a_bundle_of_somebody_else_is_described_without_its_owners_paths(shipped
     card = model_card(theirs, "a/b", "mit")
     assert card.data.license == "mit" and card.data.eval_results is None and not card.data.datasets
     assert "secret" not in card.content and "<b>" not in card.content
+
+
+def test_the_card_of_a_head_has_the_figures_of_its_cross_validation(shipped: Bundle) -> None:
+    figures = {**shipped.manifest.metrics["test"], "split": CROSS_VALIDATION}
+    figures["formats"] = {"keras": figures["formats"]["keras"]}
+    head = changed(shipped, metrics={CROSS_VALIDATION: figures})
+    text = model_card(head, "a/b").text
+    keras = figures["formats"]["keras"]
+    (file,) = [line for line in text.splitlines() if line.startswith("| `model.keras`")]
+    assert f"{keras['accuracy']:.1%} (" in file
+    assert f"Measured on {keras['photos']} photographs of " in text and " by cross-validation (each" in text
+    assert all(f"| {name} | {row['precision']:.1%} |" in text for name, row in keras["per_class"].items())
+    assert "validation photographs" not in text
+    assert f"Of {head.manifest.rejection.photos} photographs of the classes, by cross-validation" in text
 
 
 def test_foreign_weights_keep_their_licence_and_are_the_base(shipped: Bundle) -> None:
