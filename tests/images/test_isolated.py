@@ -126,7 +126,8 @@ def test_memory_of_a_worker_is_limited() -> None:
 
 
 SERVER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs tests in the background
 from mobilevit_core.images.isolated import shared_reader
 from mobilevit_core.images.preprocessing import ResizeRule
 reader = shared_reader()
