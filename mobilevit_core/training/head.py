@@ -203,9 +203,12 @@ def fit_head(
     labels = np.array([example.label for example in examples])
     other = len(class_names) - 1 if class_names[-1] == NONE_OF_THESE else None
     folds = _folds(class_names, labels)
-    seen = _Glances(network)
-    features = cache.features(replace(network, read=seen.read), examples, progress)
-    copies = photos.copies if isinstance(photos, PhotoDataset) else seen.copies(examples)
+    if isinstance(photos, PhotoDataset):
+        features, copies = cache.features(network, examples, progress), photos.copies
+    else:  # nobody has compared these photographs yet
+        seen = _Glances(network)
+        features = cache.features(replace(network, read=seen.read), examples, progress)
+        copies = seen.copies(examples)
     groups, doubts = _groups(class_names, examples, copies)
     data = {**data, "notes": [*data["notes"], *notes, *doubts]}
     head = _regression(folds, seed, _uneven(labels))
@@ -272,6 +275,8 @@ def train_head(
         run.claim(dataset, recipe, {"start": network.origin}, provenance)
         write_findings(run.path, dataset)
         fitted = fit_head(dataset, network, cache=run.path / "features", seed=seed, progress=progress)
+        for doubt in fitted.data["notes"][len(dataset.notes) :]:  # the others were told with the data set
+            note(doubt)
         if run.bundle.exists():
             return HeadRun(open_bundle(run.bundle), [], fitted)
         return HeadRun(*fitted.write_bundle(run.bundle), fitted)

@@ -315,16 +315,6 @@ def balances(dataset: PhotoDataset, recipe: Recipe) -> bool:
     return recipe.balance == "classes" or (recipe.balance == "auto" and dataset.unevenness > UNEVEN)
 
 
-def head_balance_notes(dataset: PhotoDataset) -> list[str]:
-    """The same for a head, whose regression weighs the classes."""
-    if dataset.unevenness <= UNEVEN:
-        return []
-    return [
-        f"the largest class has {dataset.unevenness:.1f} times the photographs of the smallest, so every "
-        "class counts as much as any other, not every photograph"
-    ]
-
-
 def balance_notes(dataset: PhotoDataset, recipe: Recipe) -> list[str]:
     """A sentence for people where `balance` decides by itself that classes are drawn alike often."""
     if recipe.balance != "auto" or not balances(dataset, recipe):
@@ -332,6 +322,16 @@ def balance_notes(dataset: PhotoDataset, recipe: Recipe) -> list[str]:
     return [
         f"the largest class has {dataset.unevenness:.1f} times the training photographs of the smallest, so "
         "all classes are drawn alike often (--set balance=none turns that off)"
+    ]
+
+
+def head_balance_notes(dataset: PhotoDataset) -> list[str]:
+    """The same for a head, whose regression weighs the classes."""
+    if dataset.unevenness <= UNEVEN:
+        return []
+    return [
+        f"the largest class has {dataset.unevenness:.1f} times the photographs of the smallest, so every "
+        "class counts as much as any other, not every photograph"
     ]
 
 
