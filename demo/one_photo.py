@@ -27,6 +27,7 @@ PAGE = """
     <input id="look" type="range" min="0" max="100" value="0" disabled>
     <output id="looked" for="look"></output></div>
   <div class="tries"><ul id="examples" tabindex="0" aria-label="Photos to try"></ul>
+  <p id="missing" role="status"></p>
   <p id="credits"></p></div>
 </div>
 <div class="told">

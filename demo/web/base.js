@@ -6,6 +6,7 @@ const sleep = (milliseconds) => new Promise((wake) => setTimeout(wake, milliseco
 
 /** What went wrong, in a sentence that people can read. */
 class Told extends Error {}
+const sentence = (error) => (error instanceof Told ? error.message : String(error));
 
 async function reach(path, options) {
   try {

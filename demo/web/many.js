@@ -32,7 +32,7 @@ async function nameOne(file, format) {
   try {
     [row.answer] = await call("classify", [await upload(file), format]);
   } catch (error) {
-    row.problem = error instanceof Told ? error.message : String(error);
+    row.problem = sentence(error);
   }
   return row;
 }

@@ -32,7 +32,7 @@ async function take(blob, alone = isPrivate()) {
     if (mine === turn && rows.get("here")?.wanted) await runHere(false);
   } catch (error) {
     if (mine !== turn) return;
-    showProblem(error instanceof Told ? error.message : String(error));
+    showProblem(sentence(error));
     byId("look").disabled = true;
     say("");
   }
@@ -154,7 +154,7 @@ async function blend() {
     byId("looked").textContent = `for ${facts.phrase[label] ?? label}`;
   } catch (error) {
     asked.map = false;
-    if (mine === turn) byId("looked").textContent = error instanceof Told ? error.message : String(error);
+    if (mine === turn) byId("looked").textContent = sentence(error);
   }
 }
 
@@ -184,20 +184,43 @@ let wantedExample = null; // the one clicked last; null once a photo or the came
 
 async function tryExample(file) {
   wantedExample = file;
+  try {
+    const blob = await example(file);
+    if (wantedExample !== file) return;
+    press(file);
+    await take(blob);
+  } catch (error) {
+    if (wantedExample === file) byId("missing").textContent = sentence(error); // what was shown before stays
+  }
+}
+
+async function example(file) {
   const response = await reach(`examples/${encodeURIComponent(file)}`);
-  const blob = await response.blob();
-  if (wantedExample !== file) return;
+  if (!response.ok) throw new Told("The server has no such example any more. Reload the page.");
+  return new File([await response.blob()], file);
+}
+
+/** Marks the example that is shown; null for none of them. */
+function press(file) {
+  byId("missing").textContent = "";
   for (const button of document.querySelectorAll("#examples button")) {
     button.setAttribute("aria-pressed", String(button.dataset.file === file));
   }
-  if (response.ok) await take(new File([blob], file));
 }
 
 const fromVisitor = (file) => {
   wantedExample = null;
-  for (const button of document.querySelectorAll("#examples button")) button.setAttribute("aria-pressed", "false");
+  press(null);
   take(file);
 };
+
+/** Back from the camera to the photo before it, also while the browser still asks for permission. */
+function endLive() {
+  newTurn();
+  stopLive();
+  say("");
+  if (photo) take(photo.blob, !photo.reference);
+}
 
 async function startOne() {
   facts ??= await (await reach("bundle/page.json")).json();
@@ -215,11 +238,13 @@ function connectOne() {
     target.value = "";
   });
   byId("live").addEventListener("click", () => {
-    if (!camera) return startLive();
-    newTurn();
-    stopLive();
-    if (photo) take(photo.blob, !photo.reference);
+    if (camera) endLive();
+    else startLive();
   });
+  // The camera stops when another tab is shown.
+  new IntersectionObserver(([{ target }]) => {
+    if (!target.offsetParent && (camera || byId("live").disabled)) endLive();
+  }).observe(byId("one"));
   byId("compare").addEventListener("click", () => compareAll());
   byId("run-here")?.addEventListener("click", () => { if (photo && !camera) runHere(!photo.reference); });
   byId("here-format")?.addEventListener("change", () => {
@@ -243,7 +268,7 @@ async function compareAll() {
   try {
     await compare(facts.formats.map(({ name }) => name));
   } catch (error) {
-    byId("speed").textContent = error instanceof Told ? error.message : String(error);
+    byId("speed").textContent = sentence(error);
     say("");
   }
 }

@@ -6,7 +6,7 @@
       const place = byId(id);
       if (!place || place.dataset.started) continue;
       place.dataset.started = "yes";
-      start().catch((error) => { if (byId("sure")) showProblem(error instanceof Told ? error.message : String(error)); });
+      start().catch((error) => { if (byId("sure")) showProblem(sentence(error)); });
     }
   };
   begin(); // a page without a server is complete when this is read

@@ -102,6 +102,25 @@ def test_an_example_that_arrives_late_does_not_replace_an_own_photo(
     closed(page)
 
 
+def test_an_example_that_cannot_be_had_is_told_and_the_answer_stays(browser: "Browser", served: str) -> None:
+    page = opened(browser, served)
+    before = page.inner_text("#answer")
+    second = page.locator("#examples button").nth(1)
+    for fails, told in (
+        (lambda route: route.fulfill(status=404), "no such example any more"),
+        (lambda route: route.abort(), "The server can't be reached."),
+    ):
+        page.route("**/examples/*", fails)
+        second.click()
+        page.wait_for_function(f"document.querySelector('#missing').innerText.includes({told!r})")
+        assert page.inner_text("#answer") == before and second.get_attribute("aria-pressed") == "false"
+        page.unroute("**/examples/*")
+    second.click()
+    page.wait_for_function("document.querySelectorAll('#examples button')[1].ariaPressed === 'true'")
+    assert page.locator("#missing").is_hidden()
+    closed(page)
+
+
 def test_a_phone_sees_buttons_photo_and_answer_first(browser: "Browser", served: str) -> None:
     page = opened(browser, served, 390)
     for button in (page.locator("#live"), page.locator("label.primary").first):

@@ -285,6 +285,33 @@ def test_the_camera_is_named_live(browser: "Browser", served: str) -> None:
     closed(page)
 
 
+def test_the_camera_stops_when_another_tab_is_shown(browser: "Browser", served: str) -> None:
+    page = opened(browser, served)
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function(RATE)
+    page.evaluate("window.tracks = camera.getTracks()")
+    page.get_by_role("tab", name="Many photos").click()
+    page.wait_for_function("tracks.every((track) => track.readyState === 'ended')")
+    page.get_by_role("tab", name="One photo").click()
+    page.wait_for_function(COMPARED)  # the example is back
+    assert page.locator("#shown").is_visible() and page.locator("#video").is_hidden()
+    closed(page)
+
+
+def test_a_camera_that_is_allowed_after_the_tab_was_left_does_not_stay_on(
+    browser: "Browser", served: str
+) -> None:
+    page = opened(browser, served, prepare=lambda page: page.add_init_script(HELD_CAMERA))
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function("cameras.length === 1")
+    page.get_by_role("tab", name="Many photos").click()
+    page.wait_for_function(f"{COMPARED}")  # of the example again
+    page.evaluate("cameras[0].allow()")
+    page.wait_for_function("cameras[0].tracks.length > 0 && cameras[0].tracks[0].readyState === 'ended'")
+    assert page.get_by_role("button", name="Live camera", include_hidden=True).is_enabled()
+    closed(page)
+
+
 def test_other_weights_do_not_stop_the_camera(browser: "Browser", served: str) -> None:
     page = opened(browser, served, prepare=partial(faked, vendor=None))
     page.get_by_role("button", name="Live camera").click()
