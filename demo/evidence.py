@@ -35,9 +35,11 @@ def markup(bundle: Bundle) -> str:
     items = "".join(f"<li>{item}</li>" for item in headline(bundle))
     shown = f'<ul id="headline" class="card">{items}</ul>'
     if not (bundle.folder / REPORT / REPORT_PAGE).is_file():
+        if bundle.manifest.measured and bundle.manifest.measured["split"] == CROSS_VALIDATION:
+            return f"{shown}<p>This model has no report. The figures above come from its training.</p>"
         return (
             f"{shown}<p>This bundle has no report yet. To write one: "
-            "<code>python -m mobilevit_core evaluate BUNDLE --split test --all-formats --record</code></p>"
+            "<code>python -m mobilevit_core evaluate BUNDLE --split test --all-formats</code></p>"
         )
     return (
         f'{shown}<div id="evidence">'
@@ -81,11 +83,12 @@ def _accuracy_lines(measured: dict[str, Any], manifest: Manifest) -> list[str]:
     rule = manifest.rejection
     if rule:
         learned = rule.other is not None
-        when = "by a class of its own" if learned else f"under {rule.threshold * 100:.0f} %"
+        how = (
+            "it has a class for other things" if learned else f"it rejects under {rule.threshold * 100:.0f} %"
+        )
         items.append(
-            f"<b>Not sure:</b> {when}, it says that a photo is probably none of these; "
-            f"{rule.false_alarms * 100:.1f} % of real ones get that answer, and some pictures of something "
-            "else do not."
+            f"<b>None of these:</b> {how}; {rule.false_alarms * 100:.1f} % of the photographs that show one "
+            "of its classes are rejected by mistake, and some pictures of something else still pass."
         )
     return items
 

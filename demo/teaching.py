@@ -17,7 +17,7 @@ from mobilevit_core.errors import UserError
 
 PAGE = f"""
 <div id="teach" data-fewest="{FEWEST}" data-most="{MOST}" data-classes="{MOST_CLASSES}">
-  <p class="lead">Name two or more things, give it {FEWEST} to {MOST} photos of each, and press Train.
+  <p class="lead">Name 2 to {MOST_CLASSES} things, add {FEWEST} to {MOST} photos of each, and press Train.
   Call one \u201cnone of these\u201d and fill it with anything else, and it learns to say so.</p>
   <ol id="lesson" aria-label="Things to learn"></ol>
   <div class="tools">

@@ -110,9 +110,9 @@ async function checkWasm(inputs) {
     const off = apart(await run(wasm, drawn(seed)), answer);
     if (!answer || off <= manifest.golden.tolerance) continue;
     drop();
-    throw new Error(`its WebAssembly gives other answers than this file was made with, off by ${off.toFixed(2)}`);
+    throw new Error(`its WebAssembly gives wrong answers to the file's test pictures, off by ${off.toFixed(2)}`);
   }
-  device.engine = inputs[0].answer ? "WebAssembly, checked against the file's golden answers" : "WebAssembly";
+  device.engine = inputs[0].answer ? "WebAssembly, checked with the file's test pictures" : "WebAssembly";
 }
 
 /** Takes WebGPU where it is real, agrees with WebAssembly and the golden answers each time, and is faster. */
@@ -131,7 +131,7 @@ async function tryGpu(inputs) {
       gpu.delete();
       gpu = null;
       device.engine = "WebAssembly (faster here than WebGPU)";
-    } else device.engine = `WebGPU, checked against WebAssembly${inputs[0].answer ? " and the file's golden answers" : ""}`;
+    } else device.engine = `WebGPU, checked against WebAssembly${inputs[0].answer ? " and the file's test pictures" : ""}`;
   } catch {
     gpu = null; // it can't run this file
     device.engine = "WebAssembly (WebGPU can't run this file)";

@@ -134,7 +134,8 @@ function dropTaughtEngine(engine) {
 
 function showTaughtAnswer(answer, place = document.querySelector("#taught .bars")) {
   byId("taught-name").textContent = !answer ? "" : answer.unknown ? "Probably none of these" : answer.label;
-  byId("taught-sure").textContent = answer && !answer.unknown ? `${percent(answer.score)} sure, if it is one of these ${taught.class_names.length}.` : "";
+  const known = taught?.class_names.filter((name) => name !== taught.other) ?? [];
+  byId("taught-sure").textContent = answer && !answer.unknown ? `${percent(answer.score)} sure, if it is one of these ${known.length}.` : "";
   place.replaceChildren(...(answer?.predictions ?? []).map(bar));
 }
 

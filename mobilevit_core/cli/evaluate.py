@@ -127,7 +127,7 @@ def unknown(
         return
     for name, row in figures.items():
         result(
-            f"{name}: AUROC {row['auroc']:.3f}; {row['found']:.1%} of {row['pictures']} called unknown, "
+            f"{name}: AUROC {row['auroc']:.3f}; {row['found']:.1%} of {row['pictures']} rejected, "
             f"{row['false_alarms']:.1%} of the photographs of known classes ({dataset.name}, split {split})"
         )
 
@@ -161,8 +161,8 @@ def _print_benchmark(figures: dict[str, Any]) -> None:
     result(f"{figures['processor']}; {figures['protocol']}")
     table = Table()
     columns = [f"p50 / p95 ms, {number} thr." for number in figures["threads"]]
-    for column in ("weights", *columns, "load ms", "memory MB", "size MB"):
-        table.add_column(column, justify="left" if column == "weights" else "right")
+    for column in ("format", *columns, "load ms", "memory MB", "size MB"):
+        table.add_column(column, justify="left" if column == "format" else "right")
     for name, row in figures["formats"].items():
         latencies_ms = (row["latency_ms"][str(number)] for number in figures["threads"])
         table.add_row(

@@ -66,7 +66,7 @@ def verify(
         for one in verified:
             result(
                 f"{FORMATS[one.format].title}: largest difference {one.difference:.2g} on {one.pictures} "
-                f"golden inputs (tolerance {one.tolerance:g})"
+                f"test pictures (tolerance {one.tolerance:g})"
             )
     require_agreement(verified)
 

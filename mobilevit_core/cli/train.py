@@ -51,7 +51,10 @@ RecipeOption = Annotated[
 ]
 RunOption = Annotated[
     Path | None,
-    typer.Option(help="Run folder; a training in it continues. Default: runs/NAME, named after the data."),
+    typer.Option(
+        help="Run folder; a training in it continues. Default: runs/NAME, named after the "
+        "data, and after --recipe where that is given."
+    ),
 ]
 AddOption = Annotated[
     list[str] | None,
@@ -84,13 +87,15 @@ TeacherOption = Annotated[
 LeaveOutOption = Annotated[
     str | None,
     typer.Option(
-        help="A data set whose validation and test photographs, and copies of them, must not be trained on; "
-        "for pretraining."
+        help="A data set whose validation and test photographs, and near-duplicates of them, must not be "
+        "trained on; for pretraining."
     ),
 ]
 WithoutOption = Annotated[
     list[str] | None,
-    typer.Option(help="A class to leave out, to test the model on the unknown; can be repeated."),
+    typer.Option(
+        help="A class to leave out, for example to measure later how well it is rejected; can be repeated."
+    ),
 ]
 
 

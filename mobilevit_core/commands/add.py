@@ -64,7 +64,7 @@ def add(run: str | os.PathLike[str], more: Sequence[str], to: str | os.PathLike[
     if not old.bundle.is_dir():
         raise UserError(
             f"{old.path} has no bundle yet. Finish it first: repeat its command, or python -m mobilevit_core "
-            f"finish {old.path}"
+            f"finish {old.path} --to {old.bundle}"
         )
     data, choice = _data_of(record["data"])
     more = [_absolute(name) for name in more]

@@ -134,7 +134,7 @@ def train(
     for name in (*names, *choice.other):
         check_there(name)
     plan = wish.before_loading()
-    folder = Path(run) if run else RUNS / (recipe or _name_of(names[0]))
+    folder = Path(run) if run else default_run(names[0], recipe)
     _check_run(folder, wish, plan)
     from mobilevit_core.training.devices import check_devices, join_machines
 
@@ -187,11 +187,20 @@ def _load(names: Sequence[str], choice: DataChoice, recipe: Recipe) -> PhotoData
     )
 
 
-def _name_of(data: str) -> str:
-    """What a run is called by default: a folder's or file's name, or the data set's."""
+def default_run(data: str, recipe: str | None) -> Path:
+    """Where a run goes that names no folder.
+
+    Args:
+        data: the first of the photographs: a folder, a zip or CSV file, or a data set's name.
+        recipe: as the person chose it, None where that is left to us.
+
+    Returns:
+        A folder named after the data, and after the recipe if there is one.
+    """
     path = Path(data)
     name = path.stem if path.is_file() else (path.resolve().name if path.is_dir() else data)
-    return name.replace("/", "-").replace(":", "-") or "run"
+    name = name.replace("/", "-").replace(":", "-") or "run"
+    return RUNS / (f"{name}-{recipe}" if recipe else name)
 
 
 def _tell(dataset: PhotoDataset, findings: Findings, plan: Plan, folder: Path) -> None:

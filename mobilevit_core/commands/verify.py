@@ -61,7 +61,7 @@ class _Candidate:
 
 
 def verify(place: str | os.PathLike[str]) -> list[Verified]:
-    """Runs .tflite files with LiteRT on their golden inputs.
+    """Runs .tflite files with LiteRT on their golden inputs, which people are told are test pictures.
 
     Args:
         place: a .tflite file of this program, or a bundle's folder.
@@ -86,7 +86,7 @@ def require_agreement(verified: list[Verified]) -> None:
         listed = ", ".join(
             f"{one.file.name} by {one.difference:.2g} (tolerance {one.tolerance:g})" for one in off
         )
-        raise UserError(f"On this machine the answers differ from the golden ones: {listed}.")
+        raise UserError(f"On this machine the answers differ from those that the files carry: {listed}.")
 
 
 def _of_bundle(folder: Path) -> Iterator[_Candidate]:
@@ -96,10 +96,10 @@ def _of_bundle(folder: Path) -> Iterator[_Candidate]:
     if not present:
         raise UserError(f"The bundle {folder} has no .tflite file to verify.")
     if manifest.golden is None:
-        raise UserError(f"The bundle {folder} carries no golden inputs; {MAKE_THEM}")
+        raise UserError(f"The bundle {folder} carries no test pictures; {MAKE_THEM}")
     for name in present:
         if name not in manifest.golden.scores:
-            raise UserError(f"The bundle {folder} has no golden answers of {FORMATS[name].file}; {MAKE_THEM}")
+            raise UserError(f"The bundle {folder} has no answers of {FORMATS[name].file}; {MAKE_THEM}")
         size = manifest.rule.image_size
         yield _Candidate(bundle.weights(name), name, manifest.class_names, size, manifest.golden)
 
@@ -107,7 +107,7 @@ def _of_bundle(folder: Path) -> Iterator[_Candidate]:
 def _of_file(path: Path) -> Iterator[_Candidate]:
     embedded = read_embedded(path)
     if embedded.golden is None:
-        raise UserError(f"{path} carries no golden inputs; {MAKE_THEM}")
+        raise UserError(f"{path} carries no test pictures; {MAKE_THEM}")
     yield _Candidate(path, embedded.format, embedded.class_names, embedded.rule.image_size, embedded.golden)
 
 

@@ -14,7 +14,7 @@ import mobilevit_core
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.cli import app
 from mobilevit_core.commands.add import add
-from mobilevit_core.commands.train import Trained
+from mobilevit_core.commands.train import Trained, default_run
 from mobilevit_core.data.findings import CONTACT_SHEET
 from mobilevit_core.errors import UserError
 from mobilevit_core.training import head
@@ -131,3 +131,10 @@ def test_an_accuracy_that_says_little_is_told(trained: Trained) -> None:
     doubts = replace(trained, figures={"formats": {"keras": row}}).doubts
     assert doubts[0].startswith("always answering 't-shirt' would be right for 95.2 % of these photographs")
     assert doubts[1].startswith("never recognized: hat.")
+
+
+def test_another_recipe_has_another_run_folder(photo_folder: Path) -> None:
+    """So that a finetune after a head does not meet the head's run."""
+    assert default_run(str(photo_folder), None) == Path("runs") / photo_folder.name
+    assert default_run(str(photo_folder), "finetune") == Path("runs") / f"{photo_folder.name}-finetune"
+    assert default_run("tf_flowers:3.0.1", None) == Path("runs/tf_flowers-3.0.1")

@@ -41,7 +41,10 @@ def test_a_file_that_is_off_is_told_with_its_figures(small_bundle: Bundle, tmp_p
     path = with_golden(small_bundle, tmp_path / "mine.tflite", changed)
     result = run("verify", path, "--json")
     assert result.exit_code == 2 and json.loads(result.stdout)[0]["agrees"] is False
-    assert "answers differ from the golden ones: mine.tflite by 0.03 (tolerance 0.02)." in result.stderr
+    assert (
+        "answers differ from those that the files carry: mine.tflite by 0.03 (tolerance 0.02)."
+        in result.stderr
+    )
 
 
 def test_an_engine_that_gives_no_numbers_is_off(
@@ -55,12 +58,12 @@ def test_an_engine_that_gives_no_numbers_is_off(
 
 def test_what_carries_no_golden_inputs_is_told(small_bundle: Bundle, tmp_path: Path) -> None:
     message = refused("verify", with_golden(small_bundle, tmp_path / "older.tflite", None))
-    assert "older.tflite carries no golden inputs" in message and "export" in message
+    assert "older.tflite carries no test pictures" in message and "export" in message
     folder = shutil.copytree(small_bundle.folder, tmp_path / "older")
     manifest = json.loads((folder / "bundle.json").read_text())
     del manifest["golden"]
     (folder / "bundle.json").write_text(json.dumps(manifest))
-    assert "older carries no golden inputs" in refused("verify", folder)
+    assert "older carries no test pictures" in refused("verify", folder)
     for name in tflite_formats():
         (folder / FORMATS[name].file).unlink()
     assert "has no .tflite file to verify" in refused("verify", folder)

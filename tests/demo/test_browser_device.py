@@ -153,7 +153,7 @@ def test_webassembly_is_checked_against_the_golden_answers(
     first, *others = tflite_formats()
     page.locator("#here-format").select_option(first)
     for note in (run_here(page), *(change_format(page, name) for name in others)):
-        assert "WebAssembly, checked against the file's golden answers" in note
+        assert "WebAssembly, checked with the file's test pictures" in note
     drawing = "(seed) => [...drawn(seed)]"
     for seed in (0, 7, 65535):
         assert engine_of(page).evaluate(drawing, seed) == drawn(seed, 64).ravel().tolist()
@@ -172,11 +172,11 @@ def test_webassembly_that_is_off_is_told_and_not_used(
     with_golden(page, off)
     give(page, photo_folder / "red" / "00.jpg")
     note = run_here(page)
-    assert "its WebAssembly gives other answers than this file was made with, off by 0.03" in note
+    assert "its WebAssembly gives wrong answers to the file's test pictures, off by 0.03" in note
     assert note.endswith("The server's answers do not depend on this.")
     assert page.locator("tr[data-format=here] td.number").first.inner_text() == ""
     note = change_format(page, "float32")  # whose golden answers are right
-    assert "checked against the file's golden answers" in note
+    assert "checked with the file's test pictures" in note
     closed(page)
 
 

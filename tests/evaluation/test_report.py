@@ -75,7 +75,7 @@ def test_all_variants_are_compared_and_written_down(
     assert rows["keras"]["parity"]["largest_difference"] == 0
     assert rows["float32"]["parity"]["same_top1"] == 1
     text = readme.read_text()
-    assert text.startswith("before\n<!-- formats -->\n| weights") and text.endswith("-->\nafter\n")
+    assert text.startswith("before\n<!-- formats -->\n| format") and text.endswith("-->\nafter\n")
     page = (folder / "report" / "index.html").read_text()
     for name, fmt in FORMATS.items():
         line = next(line for line in text.splitlines() if line.startswith(f"| {fmt.title} |"))
