@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-FALSE_ALARMS = 0.05  # share of photographs of known classes that may be rejected
+FALSE_ALARMS = 0.05  # share of photographs of known classes that may be rejected, where a recipe sets none
 SMALLEST = 1e-12  # probabilities are kept over it before a logarithm
 
 Share = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
@@ -38,36 +38,40 @@ class RejectionRule:
     other: Annotated[int, Field(ge=0, strict=True)] | None = None
 
     @staticmethod
-    def fit_shift(probabilities: np.ndarray, other: int) -> float:
-        """What to take off the logit of "none of these" so that it is named for `FALSE_ALARMS` of the known.
+    def fit_shift(probabilities: np.ndarray, other: int, false_alarms: float = FALSE_ALARMS) -> float:
+        """What to take off the logit of "none of these" so that it is named for a share of the known.
 
         Args:
             probabilities: of photographs of known classes that were not trained on, (photos, classes).
             other: index of the class "none of these".
+            false_alarms: that share.
         """
         logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST))
         lead = logits[:, other] - np.delete(logits, other, axis=1).max(axis=1)
-        place = FALSE_ALARMS * (len(lead) + 1)  # from the highest downwards, as in `fit`
+        place = false_alarms * (len(lead) + 1)  # from the highest downwards, as in `fit`
         ordered = np.sort(lead)[::-1]
         return float(np.interp(place, np.arange(1, len(ordered) + 1), ordered))
 
     @classmethod
-    def fit(cls, probabilities: np.ndarray, other: int | None = None) -> "RejectionRule":
-        """The rule that is expected to reject `FALSE_ALARMS` of other photographs of known classes.
+    def fit(
+        cls, probabilities: np.ndarray, other: int | None = None, false_alarms: float = FALSE_ALARMS
+    ) -> "RejectionRule":
+        """The rule that is expected to reject a share of other photographs of known classes.
 
         Where the network itself calls more of them "none of these", the threshold adds none.
 
         Args:
             probabilities: calibrated, of photographs that were not trained on, (photos, classes).
             other: index of the class "none of these"; none of these photographs is of it.
+            false_alarms: that share.
         """
         rule = cls(0.0, 0.0, len(probabilities), other)
         scores = np.where(rule.rejects(probabilities), 0.0, rule.score(probabilities))
         # A new photograph's score is as likely to fall between any two neighbours among these n, so the
-        # threshold stands at place FALSE_ALARMS * (n + 1) of their order, from the lowest possible score
+        # threshold stands at place false_alarms * (n + 1) of their order, from the lowest possible score
         # upwards. The plain quantile of 25 photographs would be expected to reject 8.5 %, not 5 %.
         ordered = np.array([0.0 if other is not None else 1 / probabilities.shape[1], *np.sort(scores)])
-        place = FALSE_ALARMS * (len(scores) + 1)
+        place = false_alarms * (len(scores) + 1)
         rule = replace(rule, threshold=min(float(np.interp(place, np.arange(len(ordered)), ordered)), 1.0))
         return replace(rule, false_alarms=float(rule.rejects(probabilities).mean()))
 

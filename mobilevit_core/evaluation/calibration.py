@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from mobilevit_core.bundle.rejection import SMALLEST, RejectionRule
+from mobilevit_core.bundle.rejection import FALSE_ALARMS, SMALLEST, RejectionRule
 
 BINS = 15
 TEMPERATURES = (0.25, 4.0)  # what the fit may choose from
@@ -33,18 +33,25 @@ class Calibration:
     other: int | None = None
 
     @classmethod
-    def fit(cls, probabilities: np.ndarray, labels: np.ndarray, other: int | None = None) -> "Calibration":
+    def fit(
+        cls,
+        probabilities: np.ndarray,
+        labels: np.ndarray,
+        other: int | None = None,
+        false_alarms: float = FALSE_ALARMS,
+    ) -> "Calibration":
         """Fits both.
 
         Args:
             probabilities: of the uncalibrated network, (photos, classes).
             labels: int (photos,), of photographs that were not trained on.
             other: index of the class "none of these", None where there is none.
+            false_alarms: share of the known that may be named "none of these".
         """
         known = labels != other
         shift = None
         if other is not None and known.any():
-            shift = RejectionRule.fit_shift(probabilities[known], other)
+            shift = RejectionRule.fit_shift(probabilities[known], other, false_alarms)
             probabilities = with_shift(probabilities, other, shift)
         return cls(fit_temperature(probabilities, labels), shift, other)
 

@@ -1,6 +1,6 @@
 """From a trained model to its bundle: calibration on the validation split, then export."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.conversion.export import CHECK_PHOTOS, Pictures, tensors, write_exported
-from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.evaluation.calibration import Calibration
 from mobilevit_core.images.preprocessing import ResizeRule
@@ -50,7 +50,7 @@ def bundle_model(
         The bundle, and one sentence for every format that was refused.
     """
     rule = recipe.rule
-    calibrated = _calibrate(model, dataset.splits.get("validation", ()), rule, dataset.other)
+    calibrated = _calibrate(model, dataset, recipe)
     manifest = Manifest(
         class_names=dataset.class_names,
         rule=rule,
@@ -65,21 +65,20 @@ def bundle_model(
     return write_exported(folder, model, manifest, _pictures(dataset, rule, model), history, provenance)
 
 
-def _calibrate(
-    model: keras.Model, photos: Sequence[LabelledPhoto], rule: ResizeRule, other: int | None
-) -> dict[str, Any]:
+def _calibrate(model: keras.Model, dataset: PhotoDataset, recipe: Recipe) -> dict[str, Any]:
     """Calibrates the model's classifier; returns the manifest's `calibration` and `rejection`."""
+    photos, other = dataset.splits.get("validation", ()), dataset.other
     if not photos:
         return {}
     labels = np.array([photo.label for photo in photos])
-    before = model.predict(tensors(photos, rule), batch_size=16, verbose=0)
-    calibration = Calibration.fit(before, labels, other)
+    before = model.predict(tensors(photos, recipe.rule), batch_size=16, verbose=0)
+    calibration = Calibration.fit(before, labels, other, recipe.false_alarms)
     fold_calibration(model, calibration)
     after, known = calibration.apply(before), labels != other
     where = f"{len(photos)} photographs of the validation split"
     return {
         "calibration": calibration.to_json(after, labels, where),
-        "rejection": RejectionRule.fit(after[known], other),
+        "rejection": RejectionRule.fit(after[known], other, recipe.false_alarms),
     }
 
 

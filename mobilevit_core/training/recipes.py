@@ -81,6 +81,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mobilevit_core.bundle import former_names
+from mobilevit_core.bundle.rejection import FALSE_ALARMS
 from mobilevit_core.data.dataset import SPLIT_SCHEMES, PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import RESIZE_MODES, ResizeRule
@@ -141,6 +142,8 @@ class Recipe:
             classes where the largest has more than three times the photographs of the smallest.
         other_share: share of every batch that shows none of the classes, where there are such photographs;
             each of their sources has the same part of it.
+        false_alarms: share of the validation split's photographs of the classes that the finished model may
+            call "none of these".
         epoch_photos: photographs per epoch; 0 for as many of the classes as the training split has, and
             those of other things on top.
         devices: "one", "all" accelerators of the machine, or those of several "machines", each with its part
@@ -176,6 +179,7 @@ class Recipe:
     distillation_weight: float = 0.5
     balance: str = "auto"
     other_share: float = 0.3
+    false_alarms: float = FALSE_ALARMS
     epoch_photos: int = 0
     devices: str = "one"
     keep: str = "last"
@@ -198,8 +202,9 @@ class Recipe:
         for name in (*shares, "color", "degrade"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
-        if not 0 < self.other_share < 1:
-            raise UserError(f"other_share is {self.other_share}; it must be between 0 and 1, without both.")
+        for name in ("other_share", "false_alarms"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1, without both.")
         if not 0 < self.crop_scale <= 1:
             raise UserError(f"crop_scale is {self.crop_scale}; it must be over 0 and at most 1.")
         if not self.stages or any(epochs < 1 for _, epochs in self.stages):
@@ -253,14 +258,15 @@ RECIPES = {
     "finetune": FINETUNE,
     "reject": dataclasses.replace(
         FINETUNE,
-        stages=((128, 4), (192, 6)),
+        stages=((128, 6), (192, 10)),
         learning_rate=7e-4,
         label_smoothing=0,
-        whole_share=0.3,
+        whole_share=0.4,
         color=0.4,
         degrade=0.1,
-        start_share=0.2,
+        start_share=0.1,
         other_share=0.45,
+        false_alarms=0.03,
     ),
     "keras-example": Recipe(
         architecture="keras_example",

@@ -68,7 +68,7 @@ def main() -> None:
         f"mediapipe {mp.__version__}, {len(photos)} photographs of {dataset.name}, split {arguments.split}\n"
     )
     print("same top-1 as ours, and accuracy; largest difference of a probability for the same picture\n")
-    print(f"{'weights':22}{'same picture':>14}{'difference':>12}{'whole':>16}{'region':>16}{'ours':>10}")
+    print(f"{'format':22}{'same picture':>14}{'difference':>12}{'whole':>16}{'region':>16}{'ours':>10}")
     for name in tflite_formats():
         ours = Classifier(bundle, name, load_runtime(bundle, name))
         expected = np.stack([ours.probabilities(photo) for photo in whole])

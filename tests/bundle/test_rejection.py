@@ -12,6 +12,7 @@ def test_the_threshold_calls_one_in_twenty_known_photographs_unknown() -> None:
     rule = RejectionRule.fit(answers)
     assert rule.false_alarms == pytest.approx(0.05)
     assert rule.rejects(answers).sum() == 20
+    assert RejectionRule.fit(answers, false_alarms=0.02).rejects(answers).sum() == 8
     assert rule.rejects(np.array([0.51, 0.49])) and not rule.rejects(np.array([0.6, 0.4]))
     with pytest.raises(ValueError, match="finite number"):
         RejectionRule(float("nan"), 0.05, 367)
