@@ -17,7 +17,8 @@ from PIL import Image
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_FIGURES, REPORT_PAGE, REPORT_PHOTOGRAPHS
 from mobilevit_core.bundle.weight_formats import FORMATS
-from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.calibration import expected_calibration_error, reliability, with_temperature
 from mobilevit_core.evaluation.colors import accuracy_by_color
@@ -91,13 +92,29 @@ def collect(
 
 def _robustness(classifier: Classifier, dataset: PhotoDataset) -> dict[str, Any] | None:
     """Figures on distorted photographs; None where the bundle was trained on all there are."""
-    provenance = classifier.bundle.provenance
+    split = robustness_split(dataset, classifier.bundle.provenance)
+    if split is None:
+        return None
+    figures = evaluate_robustness(classifier, dataset, split)
+    return {"split": split, "photos": len(_known(dataset, split)), **figures}
+
+
+def robustness_split(dataset: PhotoDataset, provenance: Provenance | None) -> str | None:
+    """The split to distort: the first of `ROBUSTNESS_SPLITS` with no photograph of the classes trained on.
+
+    Args:
+        dataset: its photographs of other things are not distorted, so they do not matter here.
+        provenance: what the weights have seen, if that is known.
+    """
     for split in ROBUSTNESS_SPLITS:
-        photos = dataset.splits.get(split)
+        photos = _known(dataset, split)
         if photos and not (provenance and provenance.among(photos)["trained_on"]):
-            figures = evaluate_robustness(classifier, dataset, split)
-            return {"split": split, "photos": len(photos), **figures}
+            return split
     return None
+
+
+def _known(dataset: PhotoDataset, split: str) -> list[LabelledPhoto]:
+    return [photo for photo in dataset.splits.get(split, ()) if photo.label != dataset.other]
 
 
 def render(report: dict[str, Any], origins: Sequence[str]) -> str:

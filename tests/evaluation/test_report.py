@@ -15,13 +15,15 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
+from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.loading import load_dataset
+from mobilevit_core.data.provenance import DIGITS, Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation import format_comparison
 from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.metrics import separation
 from mobilevit_core.evaluation.ood_images import unknown_pictures
-from mobilevit_core.evaluation.report import render
+from mobilevit_core.evaluation.report import render, robustness_split
 from mobilevit_core.evaluation.robustness import DISTORTIONS
 from tests.conftest import SHIPPED
 from tests.drawing import draw_folder, read_manifest
@@ -93,6 +95,22 @@ def test_odd_class_names_and_many_classes_make_a_page() -> None:
     matrix = np.eye(len(names), dtype=int).tolist()
     drawn = report_plots.confusion(matrix, names)
     assert "5$ &amp; 10$" in drawn and "&lt;b&gt;rose" in drawn and "<b>rose" not in drawn
+
+
+def test_distorted_are_photographs_of_the_classes_that_were_not_trained_on() -> None:
+    cat, dog, cup = (
+        LabelledPhoto(name, label, name.encode()) for label, name in enumerate(("cat", "dog", "cup"))
+    )
+    splits = {"train": (), "validation": (cat, cup), "test": (dog, cup)}
+    dataset = PhotoDataset(
+        "pets", "default", ("cat", "dog", NONE_OF_THESE), splits, other_class=NONE_OF_THESE
+    )
+
+    def after(*trained_on: LabelledPhoto) -> str | None:
+        return robustness_split(dataset, Provenance(frozenset(photo.sha256[:DIGITS] for photo in trained_on)))
+
+    assert robustness_split(dataset, None) == after() == after(cup) == "validation"  # a cup is of no class
+    assert after(cat) == "test" and after(cat, dog) is None
 
 
 def test_evaluation_says_what_the_bundle_has_seen(small_bundle: Bundle, photo_folder: Path) -> None:
