@@ -38,8 +38,8 @@ PREVIEW = Path(__file__).parent / "screenshot.png"  # for links to the page
 LIST = "index.json"  # of the pictures that a published page brings along
 FLICKR = "https://www.flickr.com/photos"
 PACKAGED = {  # file -> what it shows, who took it, where it was published
-    "flower.jpg": ("a dahlia", "vultilion", f"{FLICKR}/vultilion/6056698931"),
     "china.jpg": ("a palace", "danielbuechele", f"{FLICKR}/danielbuechele/6061409035"),
+    "flower.jpg": ("a dahlia", "vultilion", f"{FLICKR}/vultilion/6056698931"),
 }
 OFFER = f"Fetch ten real test photos ({DOWNLOAD_MB} MB download, {LICENCE})"
 

@@ -147,7 +147,7 @@ def test_an_example_is_sent_wherever_its_package_lies(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(gallery, "present_examples", lambda _: [])
     listed = visitor.get("examples/index.json").json()
-    assert [row["file"] for row in listed] == ["flower.jpg", "china.jpg"]
+    assert [row["file"] for row in listed] == ["china.jpg", "flower.jpg"]
     assert {row["caption"] for row in listed} == {"Trick question: not one of the five"}
     assert (site_packages / "sklearn" / "datasets" / "images" / "flower.jpg").is_file()
     for row in listed:
