@@ -129,8 +129,9 @@ def with_finetune(draw: Draw, weights: str, variant: str) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder) / "run")
         start = None if weights == NOTHING else open_start(weights, variant)
-        run.claim(dataset, recipe.to_json(), {"start": None, "teachers": None}, Provenance())
-        model = train(dataset, recipe, run, start)
+        with run.locked():
+            run.claim(dataset, recipe.to_json(), {"start": None, "teachers": None}, Provenance())
+            model = train(dataset, recipe, run, start)
     seconds = time.perf_counter() - start_time
     tested = examples_of(draw.tested)
     images = np.stack([preprocess(example.source, recipe.rule) for example in tested])
