@@ -35,7 +35,8 @@ def markup(bundle: Bundle) -> str:
     items = "".join(f"<li>{item}</li>" for item in headline(bundle))
     shown = f'<ul id="headline" class="card">{items}</ul>'
     if not (bundle.folder / REPORT / REPORT_PAGE).is_file():
-        if bundle.manifest.measured and bundle.manifest.measured["split"] == CROSS_VALIDATION:
+        measured = bundle.manifest.measured
+        if measured and measured["split"] == CROSS_VALIDATION:
             return f"{shown}<p>This model has no report. The figures above come from its training.</p>"
         return (
             f"{shown}<p>This bundle has no report yet. To write one: "

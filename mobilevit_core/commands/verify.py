@@ -61,7 +61,7 @@ class _Candidate:
 
 
 def verify(place: str | os.PathLike[str]) -> list[Verified]:
-    """Runs .tflite files with LiteRT on their golden inputs, which people are told are test pictures.
+    """Runs .tflite files with LiteRT on their golden inputs; messages call these test pictures.
 
     Args:
         place: a .tflite file of this program, or a bundle's folder.
