@@ -31,6 +31,13 @@ OtherOption = Annotated[
         "they become the class 'none of these', like a subfolder _other of the data. Can be repeated."
     ),
 ]
+TrainOnlyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="More photographs of the same classes, a folder or a data set of tensorflow-datasets, that are "
+        "only trained on: no figure counts them. Can be repeated."
+    ),
+]
 OtherWithoutOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -41,8 +48,8 @@ OtherWithoutOption = Annotated[
 DataWeightOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="SOURCE=NUMBER: how often photographs of a source (an argument or --other) are drawn, compared "
-        "with the others. Can be repeated."
+        help="SOURCE=NUMBER: how often photographs of a source (an argument, --train-only or --other) are "
+        "drawn, compared with the others. Can be repeated."
     ),
 ]
 RecipeOption = Annotated[
@@ -108,6 +115,7 @@ def train(
     recipe: RecipeOption = None,
     values: SetOption = None,
     add: AddOption = None,
+    train_only: TrainOnlyOption = None,
     other: OtherOption = None,
     other_without: OtherWithoutOption = None,
     data_weight: DataWeightOption = None,
@@ -128,11 +136,16 @@ def train(
     """
     names = [*(photographs or []), *(data or [])]
     if add:
-        about_data = (names, other, other_without, data_weight, leave_out, without)
+        about_data = (names, train_only, other, other_without, data_weight, leave_out, without)
         _add(add, run, any((weights, recipe, values, teacher, devices, *about_data)), as_json)
         return
     choice = DataChoice(
-        other or (), other_without or (), _weights(data_weight or ()), leave_out, without or ()
+        other or (),
+        other_without or (),
+        _weights(data_weight or ()),
+        leave_out,
+        without or (),
+        train_only or (),
     )
     overrides = dict(_name_and_value(value) for value in values or [])
     overrides |= {"devices": devices} if devices else {}

@@ -92,15 +92,16 @@ def _absolute(data: str) -> str:
 
 def _data_of(described: Mapping[str, Any]) -> tuple[list[str], DataChoice]:
     """The sources of a run, as `train` takes them."""
-    data, other, weights = described_sources(described)
+    sources = described_sources(described)
     choice = DataChoice(
-        [_absolute(name) for name in other],
+        [_absolute(name) for name in sources.other],
         described.get("other_without", ()),
-        {_absolute(name): weight for name, weight in weights.items()},
+        {_absolute(name): weight for name, weight in sources.weights.items()},
         leave_out=described.get("leave_out"),
         without=described.get("without", ()),
+        train_only=[_absolute(name) for name in sources.train_only],
     )
-    return [_absolute(name) for name in data], choice
+    return [_absolute(name) for name in sources.data], choice
 
 
 def _values(recipe: Mapping[str, Any], is_head: bool) -> dict[str, str]:

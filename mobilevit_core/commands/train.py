@@ -40,6 +40,7 @@ class DataChoice:
         weights: source -> how often its photographs are drawn for training.
         leave_out: a data set whose validation and test photographs must not be trained on.
         without: classes to leave out.
+        train_only: folders or data sets with photographs of the same classes, which no figure counts.
     """
 
     other: Sequence[str] = ()
@@ -47,6 +48,7 @@ class DataChoice:
     weights: Mapping[str, float] = field(default_factory=dict)
     leave_out: str | None = None
     without: Sequence[str] = ()
+    train_only: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def train(
     choice = choice or DataChoice()
     texts = {key: str(value) for key, value in (values or {}).items()}
     wish = Wish(recipe, os.fspath(weights) if weights else None, texts, bool(teachers))
-    for name in (*names, *choice.other):
+    for name in (*names, *choice.train_only, *choice.other):
         check_there(name)
     plan = wish.before_loading()
     folder = Path(run) if run else default_run(names[0], recipe)
@@ -184,6 +186,7 @@ def _load(names: Sequence[str], choice: DataChoice, recipe: Recipe) -> PhotoData
         other=choice.other,
         other_without=choice.other_without,
         weights=choice.weights,
+        train_only=choice.train_only,
     )
 
 

@@ -94,11 +94,13 @@ class Source:
         weight: how often each of its photographs is drawn for training, compared with other sources; for
             sources of "none of these", the share that the whole source has of that class.
         other: whether its photographs belong to "none of these".
+        train_only: whether all of its photographs are in the training split, so that no figure counts them.
     """
 
     data: str
     weight: float = 1.0
     other: bool = False
+    train_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,7 @@ class PhotoDataset:
                 "data": source.data,
                 "other": source.other,
                 "weight": source.weight,
+                **({"train_only": True} if source.train_only else {}),
                 "photos": {split: counted[split][source.data] for split in self.splits},
             }
             for source in self.sources

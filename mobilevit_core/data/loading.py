@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mobilevit_core.data.archive import load_zip
 from mobilevit_core.data.bulk import in_order
@@ -29,7 +29,7 @@ from mobilevit_core.data.folder import load_folder
 from mobilevit_core.data.listing import load_listing
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
 from mobilevit_core.data.tfds import TFDS_NAME, is_known, load_tfds
-from mobilevit_core.data.union import add_other, merge, with_training_split, with_weights
+from mobilevit_core.data.union import add_other, add_train_only, merge, with_training_split, with_weights
 from mobilevit_core.errors import UserError
 
 LEAST = 5  # different photographs per class, to train on them
@@ -46,6 +46,7 @@ def load_dataset(
     other: Sequence[str] = (),
     other_without: Sequence[str] = (),
     weights: Mapping[str, float] | None = None,
+    train_only: Sequence[str] = (),
 ) -> PhotoDataset:
     """Loads a data set by folder or by its name in tensorflow-datasets, or several of them as one.
 
@@ -66,7 +67,8 @@ def load_dataset(
         other: folders or names whose photographs show none of the classes; they become the last class,
             "none of these", together with the subfolder of that name if there is one.
         other_without: classes of these that are left out; those with the name of a wanted class are anyway.
-        weights: source, as in `data` or `other` -> how often its photographs are drawn for training.
+        weights: source, as in the other arguments -> how often its photographs are drawn for training.
+        train_only: folders or names with more photographs of the same classes, for the training split alone.
 
     Returns:
         The data set; its training split has photographs of every class.
@@ -78,12 +80,15 @@ def load_dataset(
     if split_scheme not in SPLIT_SCHEMES:
         raise UserError(f"Unknown split {split_scheme!r}. There are: {', '.join(SPLIT_SCHEMES)}.")
     names = [data] if isinstance(data, str) else list(data)
-    twice = sorted({name for name in (*names, *other) if (*names, *other).count(name) > 1})
+    everything = (*names, *train_only, *other)
+    twice = sorted({name for name in everything if everything.count(name) > 1})
     if twice or not names:
         raise UserError(f"{twice[0]} is given twice. Give it once." if twice else "Give a data set.")
-    several = len(names) > 1 or bool(other) or leave_out is not None
+    several = len(everything) > 1 or leave_out is not None
     loaded = [_load_one(name, split_scheme, seed) for name in names]
     dataset = merge([_with_facts(each) for each in loaded] if several else loaded)
+    more = [_with_facts(_load_one(name, JOINING, seed, labelled=False)) for name in train_only]
+    dataset = add_train_only(dataset, more)
     check_class_names(dataset.class_names)
     dataset = _leave_out_classes(dataset, without)
     others = [_with_facts(_load_one(name, split_scheme, seed, labelled=False)) for name in other]
@@ -104,13 +109,14 @@ def load_described(
         seed: as `load_dataset`.
         keep_suspects: as `load_dataset`.
     """
-    data, other, weights = described_sources(description)
-    missing = [name for name in other if not (Path(name).exists() or is_known(name))]
-    there = [name for name in other if name not in missing]
-    weights = {name: weight for name, weight in weights.items() if name not in missing}
+    sources = described_sources(description)
+    absent = {name for name in (*sources.other, *sources.train_only) if not _is_here(name)}
+    missing = [name for name in sources.other if name in absent]
+    there = [name for name in sources.other if name not in absent]
+    weights = {name: weight for name, weight in sources.weights.items() if name not in absent}
     left_out, other_left_out = description.get("without", ()), description.get("other_without", ())
     dataset = load_dataset(
-        data,
+        sources.data,
         split_scheme,
         seed,
         None,
@@ -119,6 +125,7 @@ def load_described(
         there,
         other_left_out if there else (),
         weights,
+        [name for name in sources.train_only if name not in absent],
     )
     if not missing:
         return dataset
@@ -126,18 +133,36 @@ def load_described(
     return replace(dataset, notes=(*dataset.notes, note))
 
 
-def described_sources(description: Mapping[str, Any]) -> tuple[list[str], list[str], dict[str, float]]:
-    """The sources that `PhotoDataset.describe` names, as `load_dataset` takes them.
+def _is_here(data: str) -> bool:
+    return Path(data).exists() or is_known(data)
 
-    Returns:
-        The sources of the classes; those of other things, without the folders inside the first; and the
-        weights that are not 1.
+
+class DescribedSources(NamedTuple):
+    """The sources that a bundle records, as `load_dataset` takes them.
+
+    Attributes:
+        data: sources of the classes.
+        train_only: those of the training split alone.
+        other: those of other things, without the folders inside the first.
+        weights: those that are not 1.
     """
+
+    data: list[str]
+    train_only: list[str]
+    other: list[str]
+    weights: dict[str, float]
+
+
+def described_sources(description: Mapping[str, Any]) -> DescribedSources:
+    """The sources that `PhotoDataset.describe` names."""
     rows = description.get("sources") or [{"data": description["name"], "other": False, "weight": 1.0}]
-    data = [row["data"] for row in rows if not row["other"]]
+    wanted = [row for row in rows if not row["other"]]
+    data = [row["data"] for row in wanted if not row.get("train_only")]
+    train_only = [row["data"] for row in wanted if row.get("train_only")]
     inside = {f"{name}/{OTHER_FOLDER}" for name in data}
     other = [row["data"] for row in rows if row["other"] and row["data"] not in inside]
-    return data, other, {row["data"]: row["weight"] for row in rows if row["weight"] != 1}
+    weights = {row["data"]: row["weight"] for row in rows if row["weight"] != 1}
+    return DescribedSources(data, train_only, other, weights)
 
 
 def load_photographs(data: str) -> tuple[LabelledPhoto, ...]:
@@ -175,9 +200,10 @@ def _load_one(data: str, split_scheme: str, seed: int, labelled: bool = True) ->
     elif folder.suffix.lower() == ".csv" and folder.is_file() and labelled:
         dataset = load_listing(folder, split_scheme, seed)
     elif folder.exists():
+        listing = ", or a CSV file with the columns path and label" if labelled else ""
         raise UserError(
             f"{data} is a file. Give a folder with one subfolder of photographs per class, a zip file of "
-            "such a folder, or a CSV file with the columns path and label."
+            f"such a folder{listing}."
         )
     else:
         dataset = load_tfds(data, split_scheme)

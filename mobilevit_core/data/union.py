@@ -1,7 +1,7 @@
 """Several sources as one data set, and the class of photographs that show none of the others."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDataset
@@ -51,6 +51,54 @@ def merge(datasets: Sequence[PhotoDataset]) -> PhotoDataset:
         skipped=tuple(file for dataset in datasets for file in dataset.skipped),
     )
     return _without_straddling(union)
+
+
+def add_train_only(dataset: PhotoDataset, more: Sequence[PhotoDataset]) -> PhotoDataset:
+    """Adds photographs of the same classes to the training split alone.
+
+    So that photographs from elsewhere may help without changing what the figures are measured on.
+
+    Args:
+        dataset: the classes, in splits.
+        more: photographs of some of these classes, named alike as in `merge`; their own splits don't count.
+            Photographs outside of a class folder have the class "".
+
+    Returns:
+        The same but for the training split, in which none looks like a photograph of another split.
+
+    Raises:
+        UserError: one of `more` has photographs of another class.
+    """
+    if not more:
+        return dataset
+    labels = {class_key(name): label for label, name in enumerate(dataset.class_names)}
+    train, sources, skipped = list(dataset.splits["train"]), list(dataset.sources), list(dataset.skipped)
+    for source in more:
+        _check_known(source, dataset, labels)
+        own = [labels.get(class_key(name), -1) for name in source.class_names]
+        train += [replace(p, label=own[p.label]) for photos in source.splits.values() for p in photos]
+        sources += [replace(each, train_only=True) for each in source.sources]
+        skipped += source.skipped
+    splits = {**dataset.splits, "train": tuple(train)}
+    notes = (*dataset.notes, *(f"{source.name}: {note}" for source in more for note in source.notes))
+    return _without_straddling(
+        replace(dataset, splits=splits, sources=tuple(sources), skipped=tuple(skipped), notes=notes)
+    )
+
+
+def _check_known(source: PhotoDataset, dataset: PhotoDataset, labels: Mapping[str, int]) -> None:
+    unknown = sorted(
+        name
+        for name, counts in source.counts().items()
+        if any(counts.values()) and class_key(name) not in labels
+    )
+    if not unknown:
+        return
+    what = f"a class {unknown[0]!r}" if unknown[0] else "photographs outside of class folders"
+    raise UserError(
+        f"{source.name} is only trained on, and has {what}. Its subfolders must have the names of classes of "
+        f"{dataset.name}: {', '.join(dataset.class_names)}."
+    )
 
 
 def _wanted(dataset: PhotoDataset) -> tuple[str, ...]:

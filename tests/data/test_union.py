@@ -36,6 +36,37 @@ def test_a_copy_that_another_source_holds_back_is_not_trained_on(tmp_path: Path)
     assert all(photo not in dataset.split("train") for photo in copies)
 
 
+def test_photographs_for_training_only_change_no_other_split(tmp_path: Path) -> None:
+    wanted = noise_folder(tmp_path / "mine", {"Red Rose": 10, "blue": 10}, 1)
+    more = noise_folder(tmp_path / "more", {"red-rose": 12}, 2)
+    alone = load_dataset(str(wanted))
+    with Image.open(alone.split("test")[0].source) as image:
+        image.resize((61, 47)).save(more / "red-rose" / "copy.jpg", quality=60)
+    dataset = load_dataset(str(wanted), train_only=[str(more)], weights={str(more): 0.5})
+    assert dataset.class_names == alone.class_names and dataset.name == alone.name
+    assert dataset.split("validation") == alone.split("validation")
+    assert dataset.split("test") == alone.split("test")
+    added = [photo for photo in dataset.split("train") if photo not in alone.split("train")]
+    assert len(added) == 12 and {photo.label for photo in added} == {dataset.class_names.index("Red Rose")}
+    assert not any("copy" in photo.name for photo in added)
+    recorded = json.loads(json.dumps(dataset.describe()))
+    assert recorded["sources"][1]["train_only"] is True and recorded["sources"][1]["weight"] == 0.5
+    assert load_described(recorded, "default", 0).describe() == dataset.describe()
+    shutil.rmtree(more)
+    again = load_described(recorded, "default", 0)
+    assert again.split("test") == dataset.split("test") and again.split("train") == alone.split("train")
+
+
+def test_a_class_for_training_only_must_be_one_of_the_classes(tmp_path: Path) -> None:
+    wanted = noise_folder(tmp_path / "mine", {"red": 10, "blue": 10}, 1)
+    more = noise_folder(tmp_path / "more", {"red": 5, "green": 5}, 2)
+    with pytest.raises(UserError, match="has a class 'green'. Its subfolders must .*mine: blue, red."):
+        load_dataset(str(wanted), train_only=[str(more)])
+    loose = noise_folder(tmp_path / "loose", {"": 5}, 2)
+    with pytest.raises(UserError, match="has photographs outside of class folders"):
+        load_dataset(str(wanted), train_only=[str(loose)])
+
+
 def test_what_a_bundle_records_brings_the_same_photographs_back(tmp_path: Path) -> None:
     data = [
         str(noise_folder(tmp_path / name, {"red": 10, "blue": 10, OTHER_FOLDER: 6}, 10 + i))
