@@ -11,7 +11,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.training.recipes import RECIPES, UNEVEN, Recipe, make_recipe
 
 HEAD = "head"  # a new classifier on the features of other weights, in seconds
-FINETUNE, FROM_SCRATCH = "finetune", "default"
+FINETUNE, REJECT, FROM_SCRATCH = "finetune", "reject", "default"
 FRESH = "fresh"  # for --weights: no starting weights
 # Training photographs per class on average, from which the whole network is trained and not only the head.
 HEAD_BELOW = 40

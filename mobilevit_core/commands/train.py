@@ -13,7 +13,7 @@ from mobilevit_core import messages
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
 from mobilevit_core.commands.evaluate import record_report, warn_of_provenance
-from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, HEAD, Plan, Wish
+from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, HEAD, REJECT, Plan, Wish
 from mobilevit_core.data.dataset import CROSS_VALIDATION, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import CONTACT_SHEET, Findings
 from mobilevit_core.data.loading import check_enough, check_there, load_dataset
@@ -265,7 +265,7 @@ def _train_network(
     from mobilevit_core.training.trainer import train_bundle
 
     recipe = plan.recipe
-    if start and plan.name == FINETUNE:
+    if start and plan.name in (FINETUNE, REJECT):
         start = WithHead(start, dataset.split("train"), recipe.rule)
     teachers = Teachers(teacher_bundles, dataset.class_names, dataset.other) if teacher_bundles else None
     bundle, refused = train_bundle(dataset, recipe, run, start, teachers)

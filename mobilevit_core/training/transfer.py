@@ -9,6 +9,7 @@ import keras
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.files import MANIFEST
+from mobilevit_core.data.dataset import NONE_OF_THESE
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
@@ -172,8 +173,9 @@ class StartingWeights:
         self.bundle.weights("keras")
 
     def knows(self, class_names: tuple[str, ...]) -> bool:
-        """Whether the bundle has these classes, in any order."""
-        return set(self.bundle.manifest.class_names) == set(class_names)
+        """Whether the bundle has these classes, in any order; "none of these" may be new to it."""
+        theirs = self.bundle.manifest.class_names
+        return set(class_names) - {NONE_OF_THESE} <= set(theirs) <= set(class_names)
 
     def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
         """Gives a fresh model of the same network the bundle's weights.

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.data.dataset import NONE_OF_THESE
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
@@ -53,6 +54,13 @@ def test_a_classifier_keeps_its_classes_where_another_is_added(small_bundle: Bun
     for given, theirs, before in zip(model.get_layer("logits").get_weights(), source, fresh, strict=True):
         assert np.array_equal(given[..., [2, 3, 0]], theirs)
         assert np.array_equal(given[..., 1], before[..., 1])
+
+
+def test_which_classes_a_bundle_knows(small_bundle: Bundle) -> None:
+    names, start = small_bundle.manifest.class_names, StartingWeights(small_bundle)
+    assert NONE_OF_THESE not in names
+    assert start.knows(names) and start.knows(names[::-1]) and start.knows((*names, NONE_OF_THESE))
+    assert not start.knows(names[1:]) and not start.knows((*names, "another"))
 
 
 def test_the_start_has_its_share_in_the_finished_weights(
