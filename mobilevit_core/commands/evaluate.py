@@ -208,8 +208,15 @@ def warn_of_provenance(figures: Mapping[str, Any]) -> None:
         chosen_by = provenance["chosen_by"]
         text = f"{chosen_by} of these photographs were used to choose something (temperature, epoch)."
     else:
-        return
-    messages.warn(text)
+        text = None
+    if text:
+        messages.warn(text)
+    for source, row in figures.get("rejection", {}).items():
+        if row.get("trained_on"):
+            messages.warn(
+                f"{source}: {row['trained_on']} of {row['pictures']} photographs were trained on, as "
+                "whatever class, so the share found may look better than it is."
+            )
 
 
 def table_of(figures: Mapping[str, Any]) -> str:

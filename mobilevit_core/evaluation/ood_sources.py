@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilevit_core.data.bulk import in_order
+from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.loading import load_photographs
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import Evaluation, separation
@@ -16,7 +17,7 @@ MOST = 1000  # photographs of one source, evenly over its classes' order
 
 def rejection_by_source(
     classifier: Classifier, known: Evaluation, sources: Sequence[str]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """How well each source's photographs are told apart from those of the classes.
 
     Args:
@@ -25,7 +26,9 @@ def rejection_by_source(
         sources: folders or names in tensorflow-datasets, whose photographs show none of the classes.
 
     Returns:
-        Source, a folder by its last name -> figures of `separation`.
+        Source, a folder by its last name -> figures of `separation`, and "trained_on": how many of the
+        photographs the weights, or those that they started from, were trained on as whatever class; None
+        where the bundle does not tell.
 
     Raises:
         UserError: the bundle has no rejection rule, or a source has no photographs.
@@ -38,26 +41,35 @@ def rejection_by_source(
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise UserError(f"Two sources are called {min(twice)}. Rename one of the folders.")
-    return {
-        name: separation(rule, answers, _probabilities(classifier, source))
-        for name, source in zip(names, sources, strict=True)
-    }
+    provenance, rows = classifier.bundle.provenance, {}
+    for name, source in zip(names, sources, strict=True):
+        photos = _some(source)
+        seen = provenance.among(photos)["trained_on"] if provenance else None
+        rows[name] = {
+            **separation(rule, answers, _probabilities(classifier, photos, source)),
+            "trained_on": seen,
+        }
+    return rows
 
 
-def _probabilities(classifier: Classifier, source: str) -> np.ndarray:
+def _some(source: str) -> list[LabelledPhoto]:
     photos = load_photographs(source)
-    photos = [photos[index] for index in np.linspace(0, len(photos) - 1, min(len(photos), MOST)).astype(int)]
+    return [photos[index] for index in np.linspace(0, len(photos) - 1, min(len(photos), MOST)).astype(int)]
+
+
+def _probabilities(classifier: Classifier, photos: Sequence[LabelledPhoto], source: str) -> np.ndarray:
     tensors = in_order(lambda photo: classifier.tensor(photo.source, photo.name), photos, f"Reading {source}")
     return np.stack([classifier.runtime.probabilities(tensor) for tensor in tensors])
 
 
-def table(rows: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+def table(rows: Mapping[str, Mapping[str, float | None]]) -> list[tuple[str, ...]]:
     """Header and one row per source, as text."""
-    header = ("source", "photographs", "AUROC", "found", "found at 5 % false alarms")
+    header = ("source", "photographs", "trained on", "AUROC", "found", "found at 5 % false alarms")
     lines = [
         (
             source,
             str(row["pictures"]),
+            "unknown" if row["trained_on"] is None else str(row["trained_on"]),
             f"{row['auroc']:.3f}",
             f"{row['found']:.1%}",
             f"{row['found_at_5_percent']:.1%}",

@@ -19,11 +19,13 @@ def test_every_source_has_its_figures(small_bundle: Bundle, photo_folder: Path, 
     known = evaluate(classifier, load_dataset(str(photo_folder)), "test")
     source = str(noise_folder(tmp_path / "things", {"": 3, "cups": 4}, 1))
     rows = rejection_by_source(classifier, known, [source, str(photo_folder)])
+    trained = len(load_dataset(str(photo_folder)).split("train"))
+    assert rows["things"]["trained_on"] == 0 and rows[photo_folder.name]["trained_on"] == trained
     assert list(rows) == ["things", photo_folder.name] and rows["things"]["pictures"] == 7
     # Photographs of the classes themselves are not found; whatever is found lies between none and all.
     assert rows[photo_folder.name]["found"] < 0.5 and 0 <= rows["things"]["found"] <= 1
     header, first, _ = table(rows)
-    assert len(header) == len(first) and first[:2] == ("things", "7")
+    assert len(header) == len(first) and first[:3] == ("things", "7", "0")
     with pytest.raises(UserError, match="There is no folder"):
         rejection_by_source(classifier, known, ["no/such/folder"])
     with pytest.raises(UserError, match="Two sources are called things"):
