@@ -140,12 +140,12 @@ def train(
         _add(add, run, any((weights, recipe, values, teacher, devices, *about_data)), as_json)
         return
     choice = DataChoice(
-        other or (),
-        other_without or (),
-        _weights(data_weight or ()),
-        leave_out,
-        without or (),
-        train_only or (),
+        other=other or (),
+        other_without=other_without or (),
+        weights=_weights(data_weight or ()),
+        leave_out=leave_out,
+        without=without or (),
+        train_only=train_only or (),
     )
     overrides = dict(_name_and_value(value) for value in values or [])
     overrides |= {"devices": devices} if devices else {}

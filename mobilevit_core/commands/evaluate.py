@@ -212,7 +212,7 @@ def warn_of_provenance(figures: Mapping[str, Any]) -> None:
     if text:
         messages.warn(text)
     for source, row in figures.get("rejection", {}).items():
-        if row.get("trained_on"):
+        if row["trained_on"]:
             messages.warn(
                 f"{source}: {row['trained_on']} of {row['pictures']} photographs were trained on, as "
                 "whatever class, so the share found may look better than it is."

@@ -119,13 +119,12 @@ def load_described(
         sources.data,
         split_scheme,
         seed,
-        None,
-        left_out,
-        keep_suspects,
-        there,
-        other_left_out if there else (),
-        weights,
-        [name for name in sources.train_only if name not in absent],
+        without=left_out,
+        keep_suspects=keep_suspects,
+        other=there,
+        other_without=other_left_out if there else (),
+        weights=weights,
+        train_only=[name for name in sources.train_only if name not in absent],
     )
     if not missing:
         return dataset

@@ -71,7 +71,7 @@ def add_train_only(dataset: PhotoDataset, more: Sequence[PhotoDataset]) -> Photo
     """
     if not more:
         return dataset
-    labels = {class_key(name): label for label, name in enumerate(dataset.class_names)}
+    labels = {class_key(name): label for label, name in enumerate(_wanted(dataset))}
     train, sources, skipped = list(dataset.splits["train"]), list(dataset.sources), list(dataset.skipped)
     for source in more:
         _check_known(source, dataset, labels)
@@ -97,7 +97,7 @@ def _check_known(source: PhotoDataset, dataset: PhotoDataset, labels: Mapping[st
     what = f"a class {unknown[0]!r}" if unknown[0] else "photographs outside of class folders"
     raise UserError(
         f"{source.name} is only trained on, and has {what}. Its subfolders must have the names of classes of "
-        f"{dataset.name}: {', '.join(dataset.class_names)}."
+        f"{dataset.name}: {', '.join(_wanted(dataset))}."
     )
 
 

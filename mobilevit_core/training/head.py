@@ -295,6 +295,8 @@ class WithHead:
     start: Start
     photos: Sequence[LabelledPhoto]
     rule: ResizeRule
+    # Kernel and bias once fitted: the finished weights may take their share of the start, too.
+    _fitted: list[np.ndarray] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def provenance(self) -> list[Provenance]:
@@ -314,6 +316,11 @@ class WithHead:
         self.start.copy_to(model, class_names)
         if self.start.knows(class_names):
             return
+        if not self._fitted:
+            self._fitted.extend(self._fit(model, class_names))
+        model.get_layer(HEAD).set_weights(self._fitted)
+
+    def _fit(self, model: keras.Model, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         examples = _first_examples(self.photos, len(class_names))
         note(f"first a classifier on these weights: {len(examples)} training photographs are looked at.")
         network = Network(model, self.rule, "", "", {"weights_sha256": ""})
@@ -321,8 +328,7 @@ class WithHead:
         labels = np.array([example.label for example in examples])
         head = _regression(_folds(class_names, labels), 0, _uneven(labels))
         head.fit(features, labels)
-        kernel, bias = _dense_weights(head)
-        model.get_layer(HEAD).set_weights([kernel, bias])
+        return _dense_weights(head)
 
 
 def _first_examples(photos: Sequence[LabelledPhoto], classes: int) -> tuple[Example, ...]:

@@ -51,7 +51,7 @@ r"""Training recipes: named tables of values. Any value can be overridden on the
 
     What was tried, on the validation split: the five flowers right where one must be named; found, at 5 %
     false alarms, of 300 photographs each of rooms, animals, clothing, textures, and 15 other kinds of
-    flowers, none of them trained on:
+    flowers, none of them ever called "none of these" in training:
     weights of `finetune`, by the highest probability   88.8 %   36  33  26  20  14 %
     `finetune` with other_share 0.4, degrade 0.1, no label smoothing, stages=128:3,192:8
                                                         87.7 %   88  84  78  44  38 %

@@ -62,6 +62,11 @@ def test_a_class_for_training_only_must_be_one_of_the_classes(tmp_path: Path) ->
     more = noise_folder(tmp_path / "more", {"red": 5, "green": 5}, 2)
     with pytest.raises(UserError, match="has a class 'green'. Its subfolders must .*mine: blue, red."):
         load_dataset(str(wanted), train_only=[str(more)])
+    things = noise_folder(tmp_path / "things", {NONE_OF_THESE: 5}, 2)  # that is what `other` is for
+    (wanted / OTHER_FOLDER).mkdir()
+    noise_folder(wanted / OTHER_FOLDER, {"": 10}, 3)
+    with pytest.raises(UserError, match="has a class 'none of these'. Its subfolders must .*: blue, red."):
+        load_dataset(str(wanted), train_only=[str(things)])
     loose = noise_folder(tmp_path / "loose", {"": 5}, 2)
     with pytest.raises(UserError, match="has photographs outside of class folders"):
         load_dataset(str(wanted), train_only=[str(loose)])

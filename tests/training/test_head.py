@@ -279,6 +279,9 @@ def test_a_classifier_is_fitted_before_the_network_is_trained(
     inputs = np.stack([preprocess(image, network.rule) for image in images])
     answers = model.predict(inputs, verbose=0).argmax(axis=1)
     assert np.mean(answers == np.repeat(range(3), 10)) >= 0.9
+    again = create_mobilevit(num_classes=3, image_size=64)
+    start.copy_to(again, NAMES)  # as for the start's share in the finished weights
+    assert all(map(np.array_equal, again.get_weights(), model.get_weights()))
     same = create_mobilevit(num_classes=len(shipped.manifest.class_names), image_size=64)
     start.copy_to(same, shipped.manifest.class_names)
     expected = keras.models.load_model(shipped.weights("keras"), compile=False).get_layer("logits")
