@@ -25,7 +25,7 @@ from mobilevit_core.images.reading import SUFFIXES
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.models.released_weights import HEAD
 from mobilevit_core.training.features import Example, FeatureCache, Network, open_network
-from mobilevit_core.training.head import fit_head
+from mobilevit_core.training.head import WithHead, fit_head
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
 from mobilevit_core.training.trainer import train
@@ -128,7 +128,9 @@ def with_finetune(draw: Draw, weights: str, variant: str) -> Result:
     recipe = make_recipe("finetune", {"variant": variant, "seed": str(draw.number)})
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder) / "run")
-        start = None if weights == NOTHING else open_start(weights, variant)
+        start = None
+        if weights != NOTHING:  # as the command `train` does it
+            start = WithHead(open_start(weights, variant), dataset.split("train"), recipe.rule)
         with run.locked():
             run.claim(dataset, recipe.to_json(), {"start": None, "teachers": None}, Provenance())
             model = train(dataset, recipe, run, start)
