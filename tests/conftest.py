@@ -80,6 +80,7 @@ def small_bundle(
     from mobilevit_core.data.provenance import Provenance
     from mobilevit_core.models.create import create_mobilevit
     from mobilevit_core.training.finalize import bundle_model
+    from mobilevit_core.training.run_folder import RunFolder
 
     def make(folder: Path) -> None:
         dataset = load_dataset(str(photo_folder))
@@ -89,6 +90,7 @@ def small_bundle(
         _fit_classifier(model, dataset, small_recipe)
         _, refused = bundle_model(folder, model, dataset, small_recipe, Provenance.by_training(dataset))
         assert not refused
+        RunFolder(folder.parent).claim(dataset, small_recipe.to_json(), {}, Provenance())  # where they lie
 
     return open_bundle(made_once(tmp_path_factory, "bundle", make))
 

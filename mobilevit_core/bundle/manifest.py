@@ -27,6 +27,7 @@ from mobilevit_core.bundle.manifest_fields import (
     Text,
     WeightFiles,
 )
+from mobilevit_core.bundle.private_paths import without_paths
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import CROSS_VALIDATION
@@ -129,23 +130,25 @@ class Manifest(BaseModel):
 
     def origins(self) -> list[str]:
         """What other trainings went into the weights, one phrase each, the nearest first."""
-        phrases, start = [], self.start
+        phrases, start = [], without_paths(self.start)
         while start:
             phrases.append(f"started from a training on {_training_of(start)}")
             start = start.get("start")
-        for teacher in self.teachers or ():
+        for teacher in without_paths(self.teachers) or ():
             phrases.append(f"learned from a model trained on {_training_of(teacher)}")
         return list(dict.fromkeys(phrases))  # several trainings on the same data are told once
 
     def to_json(self) -> dict[str, Any]:
-        """The content of `bundle.json`."""
+        """The content of `bundle.json`, without the places of folders on the machine that made it."""
         fields = {info.alias or name: getattr(self, name) for name, info in type(self).model_fields.items()}
         for name in ("other_class", "golden"):
             if fields[name] is None:
                 del fields[name]
+        recorded = {name: fields[name] for name in ("data", "metrics", "start", "teachers", "recipe")}
         return {
             VERSION: MANIFEST_VERSION,
             **fields,
+            **without_paths(recorded),
             "class_names": list(self.class_names),
             "input": self.rule.to_json(),
             "files": {name: asdict(entry) for name, entry in self.files.items()},

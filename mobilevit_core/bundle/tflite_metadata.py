@@ -130,7 +130,7 @@ def embedded_manifest(manifest: Manifest, name: str) -> dict[str, Any]:
     whole = manifest.to_json()
     keys = ("class_names", "input", "rejection", "architecture", "variant", "versions")
     # Without its notes, which may name the files of whoever trained it.
-    data = {key: item for key, item in manifest.data.items() if key != "notes"}
+    data = {key: item for key, item in whole["data"].items() if key != "notes"}
     has_golden = manifest.golden is not None and name in manifest.golden.scores
     return {
         VERSION: MANIFEST_VERSION,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from mobilevit_core import messages
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.private_paths import last_name
 from mobilevit_core.data.dataset import ALL, FOLDERS, SPLIT_SCHEMES, SPLITS, PhotoDataset
-from mobilevit_core.data.loading import load_dataset, load_described
+from mobilevit_core.data.loading import described_sources, load_dataset, load_described
+from mobilevit_core.data.tfds import is_known
 from mobilevit_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,14 +71,19 @@ def evaluate(
         UserError: no such bundle, data, split or format, or options that contradict each other.
     """
     record = record or all_formats
-    _check(split, format, record, all_formats, other_data=bool(data or split_scheme))
+    _check(split, format, record, all_formats)
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     names = [format] if format else opened.expected
     for name in names:
         opened.weights(name)
     manifest = opened.manifest
     recipe = {**manifest.recipe, "split_scheme": split_scheme or manifest.recipe["split_scheme"]}
-    dataset = load_as(data or manifest.data, recipe)
+    dataset = load_as(data or _trained_on(opened), recipe)
+    if record and (split_scheme or data and dataset.describe()["digest"] != manifest.data["digest"]):
+        raise UserError(
+            f"{'--all-formats' if all_formats else '--record'} stores what the bundle does on its own data, "
+            "and these are others. Leave out --data and --split-scheme, or print the figures with --json."
+        )
     if not manifest.other_class:
         dataset = dataset.without_other()
     if not data and not split_scheme:
@@ -101,6 +108,24 @@ def evaluate(
     return Evaluated(figures, page)
 
 
+def _trained_on(bundle: Bundle) -> Mapping[str, Any]:
+    """The description of a bundle's own data. It names a folder; where that lies, the run beside it knows."""
+    from mobilevit_core.training.run_folder import RunFolder
+
+    run, described = RunFolder(bundle.folder.resolve().parent), bundle.manifest.data
+    recorded = run.record()["data"] if run.config.is_file() else described
+    if last_name(recorded["name"]) == described["name"]:
+        described = recorded
+    names = described_sources(described).data
+    missing = [name for name in names if not Path(name).exists() and not is_known(name)]
+    if missing:
+        raise UserError(
+            f"{bundle.folder} was trained on {missing[0]}, and does not say where that folder lies. Name it "
+            "with --data."
+        )
+    return described
+
+
 def _warn_of_changes(dataset: PhotoDataset, trained: Mapping[str, Any], split: str) -> None:
     """Says so where a bundle's own data are no longer those of its training."""
     now = dataset.describe()
@@ -114,7 +139,7 @@ def _warn_of_changes(dataset: PhotoDataset, trained: Mapping[str, Any], split: s
         )
 
 
-def _check(split: str, format: str | None, record: bool, all_formats: bool, other_data: bool) -> None:
+def _check(split: str, format: str | None, record: bool, all_formats: bool) -> None:
     """Raises a UserError where the options contradict each other."""
     if split in SPLIT_SCHEMES:
         raise UserError(f"{split} is a split scheme, not a split: --split-scheme {split}")
@@ -122,12 +147,6 @@ def _check(split: str, format: str | None, record: bool, all_formats: bool, othe
         raise UserError(f"Unknown split {split!r}. There are: {', '.join(EVALUATED_SPLITS)}.")
     if all_formats and format:
         raise UserError("--all-formats compares all of them. Leave out --format.")
-    if record and other_data:
-        option = "--all-formats" if all_formats else "--record"
-        raise UserError(
-            f"{option} stores what the bundle does on its own data. Leave out --data and --split-scheme, "
-            "or print the figures for other data with --json."
-        )
 
 
 def record_report(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mobilevit_core import hub, messages
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.private_paths import without_paths
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import replacing
 from mobilevit_core.publishing.card import public_name
@@ -68,12 +69,27 @@ def publish(
     kinds = _check_targets(what, opened)
     hub.check_name(repository)
     data = opened.manifest.data["name"]
+    _check_private(opened)
     if public_name(data) != data:
         messages.note(f"bundle.json tells its readers what the weights were trained on: {data}")
     options = PageOptions(repository, (repository,) if "model" in kinds else (), license, with_keras)
     if dry_run is not None:
         return _write_only(opened, kinds, options, Path(dry_run))
     return _upload(opened, kinds, options, private)
+
+
+def _check_private(bundle: Bundle) -> None:
+    """Refuses a bundle of an earlier version, whose files name private folders by their whole paths."""
+    recorded = {
+        "data": bundle.manifest.data,
+        "start": bundle.manifest.start,
+        "teachers": bundle.manifest.teachers,
+    }
+    if without_paths(recorded) != recorded:
+        raise UserError(
+            f"The files of {bundle.folder} name private folders by their whole paths. Write them again with "
+            f"`python -m mobilevit_core export {bundle.folder} --to NEW --data PHOTOS`, then publish NEW."
+        )
 
 
 def _check_targets(what: Sequence[str], bundle: Bundle) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
+from mobilevit_core.bundle.private_paths import last_name
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
@@ -234,7 +235,7 @@ def figures_of(
     classes = [photo for photo in dataset.split(split) if photo.label != dataset.other]
     others = [photo for photo in dataset.split(split) if photo.label == dataset.other]
     return {
-        "data": dataset.name,
+        "data": last_name(dataset.name),  # a report is passed on
         "split_scheme": dataset.split_scheme,
         "split": split,
         "provenance": provenance.among(classes) if provenance else None,

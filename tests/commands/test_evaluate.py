@@ -12,6 +12,7 @@ def test_data_that_changed_since_the_training_are_told(
     small_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    shutil.copy(small_bundle.folder.parent / "config.json", tmp_path)  # the run
     evaluate(folder, format="float32")
     assert "changed" not in capsys.readouterr().err
     path = folder / "bundle.json"

@@ -37,6 +37,7 @@ def run(*arguments: object) -> str:
 
 def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Path) -> None:
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    shutil.copy(small_bundle.folder.parent / "config.json", tmp_path)  # the run
     rows = ["epoch,accuracy,loss,val_accuracy,val_loss,image_size", "0,.5,1,.6,.9,64", "1,.6,.9,.7,.8,128"]
     (folder / "history.csv").write_text("\n".join(rows))
     printed = run("evaluate", folder, "--split", "validation", "--format", "float32", "--record")
@@ -67,6 +68,7 @@ def test_all_variants_are_compared_and_written_down(
 ) -> None:
     monkeypatch.setattr(format_comparison, "RUNS", 12)
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    shutil.copy(small_bundle.folder.parent / "config.json", tmp_path)  # the run
     embedded = read_manifest(folder / FORMATS["int8"].file)
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- formats -->\nold\n<!-- end of formats -->\nafter\n")
@@ -113,7 +115,9 @@ def test_distorted_are_photographs_of_the_classes_that_were_not_trained_on() -> 
     assert after(cat) == "test" and after(cat, dog) is None
 
 
-def test_evaluation_says_what_the_bundle_has_seen(small_bundle: Bundle, photo_folder: Path) -> None:
+def test_evaluation_says_what_the_bundle_has_seen(
+    small_bundle: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
     def seen(*arguments: object) -> dict[str, int]:
         return json.loads(run("evaluate", small_bundle.folder, "--format", "float32", "--json", *arguments))[
             "provenance"
@@ -126,8 +130,10 @@ def test_evaluation_says_what_the_bundle_has_seen(small_bundle: Bundle, photo_fo
         app, ["evaluate", str(small_bundle.folder), "--data", str(photo_folder), "--split", "all"]
     )
     assert "24 of these photographs were trained on" in warned.stderr
+    other = shutil.copytree(photo_folder, tmp_path / "other")
+    next(other.rglob("*.jpg")).unlink()
     refused = CliRunner().invoke(
-        app, ["evaluate", str(small_bundle.folder), "--data", str(photo_folder), "--record"]
+        app, ["evaluate", str(small_bundle.folder), "--data", str(other), "--record"]
     )
     assert refused.exit_code == 2 and "--record stores what the bundle does on its own data" in refused.stderr
 

@@ -85,7 +85,7 @@ def test_another_network_is_refused(small_bundle: Bundle, small_recipe: Recipe) 
 
 @pytest.mark.usefixtures("one_format")
 def test_the_new_bundle_says_what_its_weights_have_seen(
-    small_bundle: Bundle, small_recipe: Recipe, tmp_path: Path
+    photo_folder: Path, small_bundle: Bundle, small_recipe: Recipe, tmp_path: Path
 ) -> None:
     own = draw_folder(tmp_path / "own", photos_per_class=8)
     for path in own.rglob("*.jpg"):  # other photographs than the bundle's
@@ -99,7 +99,7 @@ def test_the_new_bundle_says_what_its_weights_have_seen(
     assert bundle.manifest.origins() == [
         f"started from a training on 24 photographs of {small_bundle.manifest.data['name']} (3 classes)"
     ]
-    theirs = load_dataset(small_bundle.manifest.data["name"])
+    theirs = load_dataset(str(photo_folder))
     for photos in (dataset.split("train"), theirs.split("train")):
         assert bundle.provenance.among(photos) == {"trained_on": len(photos), "chosen_by": 0}
     assert bundle.provenance.among(theirs.split("test")) == {"trained_on": 0, "chosen_by": 0}
