@@ -13,8 +13,9 @@ from mobilevit_core.cli.evaluate import print_classes
 from mobilevit_core.cli.options import DataHelp, JsonOption
 from mobilevit_core.commands.add import add as add_photographs
 from mobilevit_core.commands.plan import HEAD
-from mobilevit_core.commands.train import DEFAULT_DATA, DataChoice, Trained
+from mobilevit_core.commands.train import DEFAULT_DATA, Trained
 from mobilevit_core.commands.train import train as train_on
+from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.errors import UserError
 from mobilevit_core.training.recipes import RECIPES
@@ -140,23 +141,23 @@ def train(
         _add(add, run, any((weights, recipe, values, teacher, devices, *about_data)), as_json)
         return
     choice = DataChoice(
-        other=other or (),
-        other_without=other_without or (),
-        weights=_weights(data_weight or ()),
-        leave_out=leave_out,
-        without=without or (),
-        train_only=train_only or (),
+        tuple(names or [DEFAULT_DATA]),
+        tuple(train_only or ()),
+        tuple(other or ()),
+        tuple(other_without or ()),
+        _weights(data_weight or ()),
+        leave_out,
+        tuple(without or ()),
     )
     overrides = dict(_name_and_value(value) for value in values or [])
     overrides |= {"devices": devices} if devices else {}
     trained = train_on(
-        names or [DEFAULT_DATA],
+        choice,
         run,
         recipe=recipe,
         weights=weights,
         values=overrides,
         teachers=teacher or (),
-        choice=choice,
     )
     _print_trained(trained, as_json)
 

@@ -3,15 +3,16 @@
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilevit_core.bundle.bundle import open_bundle
 from mobilevit_core.commands.plan import FINETUNE, HEAD, HEAD_VALUES
-from mobilevit_core.commands.train import DataChoice, Trained, train
+from mobilevit_core.commands.train import Trained, train
+from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import SPLIT_SCHEMES, LabelledPhoto
-from mobilevit_core.data.loading import check_there, described_sources
+from mobilevit_core.data.loading import check_there
 from mobilevit_core.data.provenance import DIGITS
 from mobilevit_core.errors import UserError
 
@@ -66,42 +67,28 @@ def add(run: str | os.PathLike[str], more: Sequence[str], to: str | os.PathLike[
             f"{old.path} has no bundle yet. Finish it first: repeat its command, or python -m mobilevit_core "
             f"finish {old.path} --to {old.bundle}"
         )
-    data, choice = _data_of(record["data"])
-    more = [_absolute(name) for name in more]
-    again = [name for name in more if name in data]
+    choice = _data_of(old)
+    added = DataChoice(tuple(more)).absolute().data
+    again = [name for name in added if name in choice.data]
     if again:
         raise UserError(f"{again[0]} is part of {old.path} already. Name a folder of other photographs.")
     manifest, is_head = open_bundle(old.bundle).manifest, record["recipe"].get("name") == HEAD
-    folder = Path(to) if to else _next_folder(old, {*data, *more})
+    choice = replace(choice, data=(*choice.data, *added))
+    folder = Path(to) if to else _next_folder(old, set(choice.data))
     trained = train(
-        [*data, *more],
+        choice,
         folder,
         recipe=HEAD if is_head else FINETUNE,
         weights=old.bundle,
         values={**_values(record["recipe"], is_head), "variant": manifest.variant},
-        choice=choice,
     )
     summary, table = _write_changes(trained, old, folder)
     return Added(trained, folder, summary, table)
 
 
-def _absolute(data: str) -> str:
-    """A folder or file with its full path, so that the run is found again from anywhere."""
-    return os.path.abspath(data) if os.path.exists(data) else data
-
-
-def _data_of(described: Mapping[str, Any]) -> tuple[list[str], DataChoice]:
-    """The sources of a run, as `train` takes them."""
-    sources = described_sources(described)
-    choice = DataChoice(
-        [_absolute(name) for name in sources.other],
-        described.get("other_without", ()),
-        {_absolute(name): weight for name, weight in sources.weights.items()},
-        leave_out=described.get("leave_out"),
-        without=described.get("without", ()),
-        train_only=[_absolute(name) for name in sources.train_only],
-    )
-    return [_absolute(name) for name in sources.data], choice
+def _data_of(run: "RunFolder") -> DataChoice:
+    """The photographs of a run, to be found again from anywhere."""
+    return DataChoice.from_manifest(run.record()["data"]).absolute()
 
 
 def _values(recipe: Mapping[str, Any], is_head: bool) -> dict[str, str]:
@@ -123,7 +110,7 @@ def _next_folder(old: "RunFolder", data: set[str]) -> Path:
         candidate = RunFolder(old.path.with_name(f"{old.path.name}-{number}"))
         if not candidate.path.exists():
             break
-        if candidate.config.is_file() and set(_data_of(candidate.record()["data"])[0]) == data:
+        if candidate.config.is_file() and set(_data_of(candidate).data) == data:
             break
     return candidate.path
 

@@ -14,11 +14,13 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
 from mobilevit_core.commands.evaluate import record_report, warn_of_provenance
 from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, HEAD, REJECT, Plan, Wish
+from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import CROSS_VALIDATION, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import CONTACT_SHEET, Findings
-from mobilevit_core.data.loading import check_enough, check_there, load_dataset
+from mobilevit_core.data.loading import Data, Photographs, check_enough, check_there, read_photographs
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.data.summary import SKIPPED_LIST, counts_table
+from mobilevit_core.images.memory import remembering
 from mobilevit_core.training.recipes import Recipe, balance_notes, head_balance_notes
 
 if TYPE_CHECKING:
@@ -28,27 +30,6 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 DEFAULT_DATA = "tf_flowers"
-
-
-@dataclass(frozen=True)
-class DataChoice:
-    """Which photographs are used beside the named ones, and which are not.
-
-    Attributes:
-        other: folders or data sets whose photographs show none of the classes.
-        other_without: classes of these that are left out.
-        weights: source -> how often its photographs are drawn for training.
-        leave_out: a data set whose validation and test photographs must not be trained on.
-        without: classes to leave out.
-        train_only: folders or data sets with photographs of the same classes, which no figure counts.
-    """
-
-    other: Sequence[str] = ()
-    other_without: Sequence[str] = ()
-    weights: Mapping[str, float] = field(default_factory=dict)
-    leave_out: str | None = None
-    without: Sequence[str] = ()
-    train_only: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -96,14 +77,13 @@ class Trained:
 
 
 def train(
-    data: str | os.PathLike[str] | Sequence[str],
+    data: Data,
     run: str | os.PathLike[str] | None = None,
     *,
     recipe: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     values: Mapping[str, Any] | None = None,
     teachers: Sequence[str | os.PathLike[str]] = (),
-    choice: DataChoice | None = None,
 ) -> Trained:
     """Trains on photographs, exports, evaluates and writes the report.
 
@@ -111,15 +91,14 @@ def train(
     continues after the last finished epoch; once finished, it returns what is there.
 
     Args:
-        data: a folder with one subfolder per class, a zip or CSV file, a name in tensorflow-datasets, or
-            several of them.
+        data: a folder with one subfolder per class, a zip or CSV file, a name in tensorflow-datasets,
+            several of them, or a `DataChoice`, which says more about the photographs.
         run: folder of the run; by default below `runs`, named after the data.
         recipe: "head" or a key of `recipes.RECIPES`.
         weights: what to start from: a bundle's folder, "general", "imagenet", a safetensors file,
             "hf://OWNER/NAME", or "fresh".
         values: of the recipe, to override.
         teachers: bundles of the same classes to learn from.
-        choice: more about the photographs.
 
     Returns:
         The bundle and its figures.
@@ -129,14 +108,13 @@ def train(
         Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch. Also the end of a training
             on several machines, whose bundle another process makes.
     """
-    names = [os.fspath(data)] if isinstance(data, str | os.PathLike) else [os.fspath(name) for name in data]
-    choice = choice or DataChoice()
+    choice = DataChoice.of(data)
     texts = {key: str(value) for key, value in (values or {}).items()}
     wish = Wish(recipe, os.fspath(weights) if weights else None, texts, bool(teachers))
-    for name in (*names, *choice.train_only, *choice.other):
+    for name in choice.sources:
         check_there(name)
     plan = wish.before_loading()
-    folder = Path(run) if run else default_run(names[0], recipe)
+    folder = Path(run) if run else default_run(choice.data[0], recipe)
     _check_run(folder, wish, plan)
     from mobilevit_core.training.devices import check_devices, join_machines
 
@@ -144,11 +122,25 @@ def train(
     if plan.recipe.devices == "machines":
         join_machines()
     start, teacher_bundles = _open(plan), [open_bundle(path) for path in teachers]
-    dataset = _load(names, choice, plan.recipe)
+    with remembering():
+        return _train(wish, plan, choice, folder, start, teacher_bundles)
+
+
+def _train(
+    wish: Wish,
+    plan: Plan,
+    choice: DataChoice,
+    folder: Path,
+    start: "Start | None",
+    teacher_bundles: Sequence[Bundle],
+) -> Trained:
+    """`train`, once everything is checked that can be checked without photographs."""
+    photographs = read_photographs(choice)
+    dataset = _divided(photographs, plan.recipe)
     findings = Findings.of(dataset)
     before, plan = plan, wish.with_photographs(plan, dataset, findings)
     if plan.recipe.split_scheme != before.recipe.split_scheme:
-        dataset = _load(names, choice, plan.recipe)
+        dataset = _divided(photographs, plan.recipe)
     _tell(dataset, findings, plan, folder)
     from mobilevit_core.training.run_folder import RunFolder
 
@@ -175,19 +167,8 @@ def _open(plan: Plan) -> "Start | None":
     return start
 
 
-def _load(names: Sequence[str], choice: DataChoice, recipe: Recipe) -> PhotoDataset:
-    return load_dataset(
-        names,
-        recipe.split_scheme,
-        recipe.seed,
-        leave_out=load_dataset(choice.leave_out) if choice.leave_out else None,
-        without=choice.without,
-        keep_suspects=recipe.suspects != "drop",
-        other=choice.other,
-        other_without=choice.other_without,
-        weights=choice.weights,
-        train_only=choice.train_only,
-    )
+def _divided(photographs: Photographs, recipe: Recipe) -> PhotoDataset:
+    return photographs.divided(recipe.split_scheme, recipe.seed, keep_suspects=recipe.suspects != "drop")
 
 
 def default_run(data: str, recipe: str | None) -> Path:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from mobilevit_core.data.dataset import PhotoDataset, Source
-from mobilevit_core.data.folder import load_folder
+from mobilevit_core.data.folder import read_folder
+from mobilevit_core.data.gathering import Gathered
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import replacing
 
@@ -26,31 +26,20 @@ SPARE = 2**30  # bytes of the disk that stay free
 CHUNK = 2**20
 
 
-def load_zip(path: Path, split_scheme: str, seed: int, labelled: bool = True) -> PhotoDataset:
+def read_zip(path: Path, labelled: bool = True) -> Gathered:
     """Unpacks a zip file, unless it is unpacked already, and reads it as a folder.
 
     Args:
         path: the zip file.
-        split_scheme: as `load_folder`.
-        seed: as `load_folder`.
-        labelled: as `load_folder`.
+        labelled: as `read_folder`.
 
     Raises:
         UserError: the archive is damaged or refused, or what it holds is not a data set.
     """
     folder = unpacked(path)
-    dataset = load_folder(folder, split_scheme, seed, labelled)
-    new = {
-        source.data: f"{path}/{Path(source.data).name}" if source.other else str(path)
-        for source in dataset.sources
-    }
-    splits = {
-        split: tuple(replace(photo, origin=new.get(photo.origin, str(path))) for photo in photos)
-        for split, photos in dataset.splits.items()
-    }
-    sources = tuple(Source(new[source.data], source.weight, source.other) for source in dataset.sources)
-    notes = tuple(note.replace(str(folder), str(path)) for note in dataset.notes)
-    return replace(dataset, name=str(path), splits=splits, sources=sources, notes=notes)
+    gathered = read_folder(folder, labelled)
+    notes = tuple(note.replace(str(folder), str(path)) for note in gathered.notes)
+    return replace(gathered, name=str(path), origin=str(path), notes=notes)
 
 
 def unpacked(path: Path) -> Path:

@@ -46,9 +46,10 @@ class Facts:
     thumbnail: np.ndarray
 
     @classmethod
-    def of(cls, encoded: bytes, name: str) -> "Facts":
+    def of(cls, source: bytes | Path, name: str) -> "Facts":
         """Reads them; a UserError where the file is not a photograph or is damaged."""
-        return cls(hashlib.sha256(encoded).hexdigest(), read_thumbnail(encoded, THUMBNAIL, name))
+        encoded = source if isinstance(source, bytes) else source.read_bytes()
+        return cls(hashlib.sha256(encoded).hexdigest(), read_thumbnail(source, THUMBNAIL, name))
 
 
 @dataclass(frozen=True)

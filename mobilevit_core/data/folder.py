@@ -9,14 +9,13 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-from mobilevit_core.data.dataset import JOINING, OTHER_FOLDER, SPLITS, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import OTHER_FOLDER, SPLITS, LabelledPhoto
 from mobilevit_core.data.gathering import (
     HEIC,
+    Gathered,
     Reading,
-    in_splits,
     read_all,
     skipped_notes,
     some,
@@ -38,15 +37,11 @@ SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"
 NOWHERE, BACK = "links that lead nowhere", "links that lead back to a folder above them"
 
 
-def load_folder(folder: Path, split_scheme: str, seed: int, labelled: bool = True) -> PhotoDataset:
+def read_folder(folder: Path, labelled: bool = True) -> Gathered:
     """Reads a folder; what can't be read as a photograph is left out, counted and listed.
-
-    Photographs that are (nearly) copies of each other come into the same split.
 
     Args:
         folder: class folders, or folders such as train and val with class folders inside.
-        split_scheme: a key of `SPLIT_SCHEMES`, for a folder that does not come in splits; "whole" joins them.
-        seed: decides who goes into which split.
         labelled: False for photographs of other things: one class is enough, and so are photographs without
             a class folder.
 
@@ -59,11 +54,6 @@ def load_folder(folder: Path, split_scheme: str, seed: int, labelled: bool = Tru
     roots = layout or {"train": folder}
     class_names = _class_names(roots["train"]) if labelled else _loose_classes(folder)
     unread = {split: _photos_below(root, class_names, reading, labelled) for split, root in roots.items()}
-    if len(roots) > 1 and split_scheme == JOINING:  # the same name may be in several
-        unread = {
-            split: [replace(photo, name=f"{roots[split].name}/{photo.name}") for photo in photos]
-            for split, photos in unread.items()
-        }
     beside = folder / OTHER_FOLDER if layout and (folder / OTHER_FOLDER).is_dir() else None
     if beside:
         unread[OTHER_FOLDER] = _labelled(beside, beside, len(class_names), reading)
@@ -71,9 +61,10 @@ def load_folder(folder: Path, split_scheme: str, seed: int, labelled: bool = Tru
     if labelled:
         photos = without_contradictions(photos, reading)
         _check_filled(photos, roots, class_names, reading)
-    dataset = in_splits(folder, photos, class_names, split_scheme, seed, bool(layout))
-    notes = (*reading.notes, *skipped_notes(reading.skipped), *dataset.notes)
-    return replace(dataset, name=str(reading.folder), notes=notes, skipped=tuple(reading.skipped))
+    folders = {split: root.name for split, root in roots.items()} if len(roots) > 1 else {}
+    return Gathered.read(
+        str(reading.folder), str(folder), class_names, photos, bool(layout), reading, folders
+    )
 
 
 def _is_ignored(name: str) -> bool:

@@ -1,7 +1,9 @@
 """From a list of labelled files to a data set: read once, without contradictions, copies in one split."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from mobilevit_core.data.bulk import in_order
@@ -44,56 +46,103 @@ class Reading:
         self.skipped.append(Skipped(str(path), reason, detail))
 
 
-def in_splits(
-    folder: Path,
-    photos: dict[str, tuple[LabelledPhoto, ...]],
-    class_names: tuple[str, ...],
-    split_scheme: str,
-    seed: int,
-    laid_out: bool,
-) -> PhotoDataset:
-    """Divides what does not come in splits; photographs that look alike must not be in two of them."""
-    origin, classes = str(folder), len(class_names)
-    sources, other_class = (Source(origin),), None
-    if any(photo.label == classes for members in photos.values() for photo in members):
-        class_names, other_class = (*class_names, NONE_OF_THESE), NONE_OF_THESE
-        sources += (Source(f"{origin}/{OTHER_FOLDER}", other=True),)
-    photos = {
-        split: tuple(replace(photo, origin=sources[photo.label == classes].data) for photo in members)
-        for split, members in photos.items()
-    }
-    beside = photos.pop(OTHER_FOLDER, ())
-    everything = [photo for members in (*photos.values(), beside) for photo in members]
-    groups = group_copies(everything)
-    if laid_out and split_scheme != JOINING:
-        if "validation" not in photos:
-            photos |= divide(photos.pop("train"), {"train": 90, "validation": 10}, seed, groups)
-        for split, members in (
-            divide(beside, SPLIT_SCHEMES["default"], seed, groups).items() if beside else ()
-        ):
-            photos[split] = (*photos.get(split, ()), *members)
-        train, notes = _without_copies(photos, groups)
-        splits = {**photos, "train": train}
+@dataclass(frozen=True)
+class Gathered:
+    """Photographs of a folder or list: read once, and divided as often as need be.
+
+    Attributes:
+        name: what the person calls it.
+        origin: of the photographs, a `Source.data`.
+        class_names: in the order of the labels; the label after the last one stands for "none of these".
+        photos: split, as the person laid it out -> photographs; `OTHER_FOLDER` for those that lie beside the
+            splits, "train" for all where there are no splits.
+        laid_out: whether the person divided them.
+        notes: what was found, one sentence each.
+        skipped: files that are not part of it.
+        folders: split -> its folder's name, where the same name may be in several.
+    """
+
+    name: str
+    origin: str
+    class_names: tuple[str, ...]
+    photos: Mapping[str, tuple[LabelledPhoto, ...]]
+    laid_out: bool
+    notes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    folders: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls,
+        name: str,
+        origin: str,
+        class_names: tuple[str, ...],
+        photos: Mapping[str, tuple[LabelledPhoto, ...]],
+        laid_out: bool,
+        reading: Reading,
+        folders: Mapping[str, str] | None = None,
+    ) -> "Gathered":
+        """With what came to light while it was read."""
+        notes = (*reading.notes, *skipped_notes(reading.skipped))
+        skipped = tuple(reading.skipped)
+        return cls(name, origin, class_names, photos, laid_out, notes, skipped, folders or {})
+
+    @cached_property
+    def copies(self) -> dict[str, int]:
+        """Digest -> group; (near) copies have the same one."""
+        return group_copies(photo for members in self.photos.values() for photo in members)
+
+    def divided(self, split_scheme: str, seed: int) -> PhotoDataset:
+        """Divides what does not come in splits; photographs that look alike are never in two of them.
+
+        Args:
+            split_scheme: a key of `SPLIT_SCHEMES`, where the person has not divided them; "whole" joins.
+            seed: decides who goes into which split.
+        """
+        classes, joins = len(self.class_names), split_scheme == JOINING
+        sources, other_class, names = (Source(self.origin),), None, self.class_names
+        if any(photo.label == classes for members in self.photos.values() for photo in members):
+            names, other_class = (*names, NONE_OF_THESE), NONE_OF_THESE
+            sources += (Source(f"{self.origin}/{OTHER_FOLDER}", other=True),)
+
+        def placed(photo: LabelledPhoto, split: str) -> LabelledPhoto:
+            name = f"{self.folders[split]}/{photo.name}" if joins and split in self.folders else photo.name
+            return replace(photo, name=name, origin=sources[photo.label == classes].data)
+
+        photos = {
+            split: tuple(placed(photo, split) for photo in members) for split, members in self.photos.items()
+        }
+        laid_out, notes = self.laid_out and not joins, self.notes
+        if laid_out:
+            splits, more = self._as_laid_out(photos, seed)
+            notes += more
+        else:
+            everything = [photo for members in photos.values() for photo in members]
+            splits = divide(everything, SPLIT_SCHEMES[split_scheme], seed, self.copies)
         return PhotoDataset(
-            origin,
-            FOLDERS,
-            class_names,
+            self.name,
+            FOLDERS if laid_out else split_scheme,
+            names,
             splits,
             notes,
             sources=sources,
             other_class=other_class,
-            copies=groups,
+            skipped=self.skipped,
+            copies=self.copies,
         )
-    splits = divide(everything, SPLIT_SCHEMES[split_scheme], seed, groups)
-    return PhotoDataset(
-        origin,
-        split_scheme,
-        class_names,
-        splits,
-        sources=sources,
-        other_class=other_class,
-        copies=groups,
-    )
+
+    def _as_laid_out(
+        self, photos: dict[str, tuple[LabelledPhoto, ...]], seed: int
+    ) -> tuple[dict[str, tuple[LabelledPhoto, ...]], tuple[str, ...]]:
+        """The person's own splits, what is missing of them made of the training photographs, and notes."""
+        beside = photos.pop(OTHER_FOLDER, ())
+        if "validation" not in photos:
+            photos |= divide(photos.pop("train"), {"train": 90, "validation": 10}, seed, self.copies)
+        if beside:
+            for split, members in divide(beside, SPLIT_SCHEMES["default"], seed, self.copies).items():
+                photos[split] = (*photos.get(split, ()), *members)
+        train, notes = _without_copies(photos, self.copies)
+        return {**photos, "train": train}, notes
 
 
 def _without_copies(
@@ -132,7 +181,7 @@ def _facts_of(photo: LabelledPhoto) -> Facts | Skipped:
     if suffix not in SUFFIXES:
         return Skipped(str(path), "not photographs by their names", suffix or "no suffix")
     try:
-        return Facts.of(path.read_bytes(), str(path))
+        return Facts.of(path, str(path))
     except OSError as error:
         return Skipped(str(path), "can't be read", str(error.strerror))
     except UserError as error:

@@ -10,18 +10,11 @@ A third column, `split`, may say train, validation or test for every row.
 import csv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER, LabelledPhoto
 from mobilevit_core.data.folder import split_of
-from mobilevit_core.data.gathering import (
-    Reading,
-    in_splits,
-    read_all,
-    skipped_notes,
-    without_contradictions,
-)
+from mobilevit_core.data.gathering import Gathered, Reading, read_all, without_contradictions
 from mobilevit_core.errors import UserError
 
 # What the columns may be called, in any case.
@@ -34,13 +27,11 @@ MOST_BYTES = 2**30
 LAYOUT = "The first line must name the columns: path,label (and split, if you like)."
 
 
-def load_listing(path: Path, split_scheme: str, seed: int) -> PhotoDataset:
+def read_listing(path: Path) -> Gathered:
     """Reads a CSV file of photographs.
 
     Args:
         path: the CSV file; paths in it are relative to its folder, and may not lead out of it.
-        split_scheme: a key of `SPLIT_SCHEMES`, where there is no column `split`; "whole" joins the splits.
-        seed: decides who goes into which split.
 
     Raises:
         UserError: a column is missing, a row is incomplete or leads out of the folder, or there are fewer
@@ -65,9 +56,7 @@ def load_listing(path: Path, split_scheme: str, seed: int) -> PhotoDataset:
     if laid_out and not unread.get("train"):
         raise UserError(f"{path} has no row of the split train.")
     photos = without_contradictions(read_all(unread, reading), reading)
-    dataset = in_splits(path, photos, tuple(names), split_scheme, seed, laid_out)
-    notes = (*reading.notes, *skipped_notes(reading.skipped), *dataset.notes)
-    return replace(dataset, notes=notes, skipped=tuple(reading.skipped))
+    return Gathered.read(str(path), str(path), tuple(names), photos, laid_out, reading)
 
 
 def listed_paths(table: Path) -> list[Path]:

@@ -2,8 +2,19 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
-from mobilevit_core.data.dataset import JOINING, SPLIT_SCHEMES, SPLITS, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.bulk import in_order
+from mobilevit_core.data.dataset import (
+    JOINING,
+    SPLIT_SCHEMES,
+    SPLITS,
+    Facts,
+    LabelledPhoto,
+    PhotoDataset,
+    Source,
+)
 from mobilevit_core.errors import UserError
 
 TFDS_NAME = r"\w+(/[\w.-]+)?(:[\d.*]+)?"  # data set, perhaps its configuration, perhaps its version
@@ -22,12 +33,78 @@ def is_known(name: str) -> bool:
     return True
 
 
-def load_tfds(name: str, split_scheme: str) -> PhotoDataset:
-    """Reads a data set, which tensorflow-datasets downloads and prepares first if need be.
+class TfdsPhotos:
+    """A data set's photographs: each of its splits is read once, and divided as often as need be.
+
+    Args:
+        builder: of tensorflow-datasets, prepared.
+        requested: its name as the person gave it.
+        compared: whether digests and thumbnails are read, too.
+    """
+
+    def __init__(self, builder: Any, requested: str, compared: bool) -> None:
+        config = f"/{builder.builder_config.name}" if builder.builder_config else ""
+        self.name = f"{builder.name}{config}:{builder.version}"
+        self._builder, self._requested, self._compared = builder, requested, compared
+        self._read: dict[str, list[LabelledPhoto]] = {}
+
+    def divided(self, split_scheme: str, seed: int = 0) -> PhotoDataset:
+        """In splits, by TFDS's own slices.
+
+        Args:
+            split_scheme: a key of `SPLIT_SCHEMES`; "default" keeps the data set's own splits, "whole" joins.
+            seed: makes no difference here.
+        """
+        slices = _tfds_slices(set(self._builder.info.splits), split_scheme, self._requested)
+        splits = {split: self._slice(part) for split, part in slices.items()}
+        names = tuple(self._builder.info.features["label"].names)
+        return PhotoDataset(self.name, split_scheme, names, splits, sources=(Source(self.name),))
+
+    def _slice(self, spec: str) -> tuple[LabelledPhoto, ...]:
+        import tensorflow_datasets as tfds
+
+        stretches = tfds.core.ReadInstruction.from_spec(spec).to_absolute(self._builder.info.splits)
+        photos = [photo for part in stretches for photo in self._all(part.splitname)[part.from_ : part.to]]
+        return tuple(
+            replace(photo, name=f"{self._builder.name}/{spec}/{index}")
+            for index, photo in enumerate(photos)
+            if photo.label >= 0  # some data sets mark a split without labels by -1
+        )
+
+    def _all(self, split: str) -> list[LabelledPhoto]:
+        import tensorflow_datasets as tfds
+
+        if split not in self._read:
+            examples = self._builder.as_dataset(
+                split=split,
+                decoders={"image": tfds.decode.SkipDecoding()},
+                # Several shards come interleaved else, in another order than that of the slices.
+                read_config=tfds.ReadConfig(interleave_cycle_length=1),
+            )
+            photos = [
+                LabelledPhoto(
+                    f"{self._builder.name}/{split}/{index}",
+                    int(example["label"]),
+                    example["image"],
+                    self.name,
+                )
+                for index, example in enumerate(examples.as_numpy_iterator())
+            ]
+            if self._compared:
+                facts = in_order(
+                    lambda photo: Facts.of(photo.source, photo.name), photos, f"Reading {self.name}"
+                )
+                photos = [replace(photo, facts=read) for photo, read in zip(photos, facts, strict=True)]
+            self._read[split] = photos
+        return self._read[split]
+
+
+def read_tfds(name: str, compared: bool = False) -> TfdsPhotos:
+    """Opens a data set, which tensorflow-datasets downloads and prepares first if need be.
 
     Args:
         name: as in the catalogue, perhaps with configuration and version.
-        split_scheme: a key of `SPLIT_SCHEMES`; "default" keeps the data set's own splits, "whole" joins them.
+        compared: whether digests and thumbnails are read, too, to compare it with other sources.
 
     Raises:
         UserError: there is no such data set, it is not for classification, or it could not be fetched.
@@ -51,11 +128,7 @@ def load_tfds(name: str, split_scheme: str) -> PhotoDataset:
             f"{name} could not be downloaded or prepared: {error}\nWhere prepared data lies already, "
             "name its folder: TFDS_DATA_DIR=/path/to/tensorflow_datasets"
         ) from error
-    slices = _tfds_slices(set(builder.info.splits), split_scheme, name)
-    splits = {split: _read_tfds(builder, split_slice) for split, split_slice in slices.items()}
-    config = f"/{builder.builder_config.name}" if builder.builder_config else ""
-    full_name = f"{builder.name}{config}:{builder.version}"
-    return PhotoDataset(full_name, split_scheme, tuple(features["label"].names), splits)
+    return TfdsPhotos(builder, name, compared)
 
 
 def _tfds_slices(present: set[str], split_scheme: str, name: str) -> dict[str, str]:
@@ -82,18 +155,3 @@ def _percent_slices(names: Iterable[str], split_scheme: str) -> dict[str, str]:
         slices[split] = "+".join(f"{name}[{limits}]" for name in names)
         start = end
     return slices
-
-
-def _read_tfds(builder, split_slice: str) -> tuple[LabelledPhoto, ...]:  # noqa: ANN001 (tfds is lazy)
-    import tensorflow_datasets as tfds
-
-    examples = builder.as_dataset(
-        split=split_slice,  # slices only: reading "train" whole comes interleaved from its shards
-        decoders={"image": tfds.decode.SkipDecoding()},
-        read_config=tfds.ReadConfig(interleave_cycle_length=1),
-    )
-    return tuple(
-        LabelledPhoto(f"{builder.name}/{split_slice}/{index}", int(example["label"]), example["image"])
-        for index, example in enumerate(examples.as_numpy_iterator())
-        if example["label"] >= 0  # some data sets mark a split without labels by -1
-    )

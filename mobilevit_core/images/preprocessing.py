@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mobilevit_core.errors import UserError
+from mobilevit_core.images.memory import remembered
 from mobilevit_core.images.reading import PhotoSource, read_image
 
 SHOWN_SIDE = 480  # shorter side of a photograph that is shown, pixels
@@ -98,13 +99,18 @@ def preprocess(photo: PhotoSource, rule: ResizeRule, name: str | None = None) ->
     Raises:
         UserError: as `read_photo`.
     """
-    return to_tensor(read_image(photo, name), rule)
+    square = remembered(photo, rule, lambda: _square(read_image(photo, name), rule), lambda made: made.nbytes)
+    return square.astype(np.float32)
 
 
 def to_tensor(image: Image.Image, rule: ResizeRule) -> np.ndarray:
     """As `preprocess`, for what `read_image` returns: its EXIF, if it still has one, is not asked again."""
+    return _square(image, rule).astype(np.float32)
+
+
+def _square(image: Image.Image, rule: ResizeRule) -> np.ndarray:
     side, box = rule.image_size, crop_box(image.width, image.height, rule)
-    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box), np.float32)
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box=box))
 
 
 def crop_box(width: int, height: int, rule: ResizeRule) -> tuple[float, float, float, float]:

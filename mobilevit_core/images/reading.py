@@ -18,6 +18,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.containers import Picture, take_apart
 from mobilevit_core.images.limits import MAX_FILE_BYTES, check_size, reduction
+from mobilevit_core.images.memory import PhotoSource, remembered
 from mobilevit_core.images.orientation import TAG, read_orientation
 from mobilevit_core.images.photo_file import check_length, read_file, shown_name
 
@@ -35,6 +36,7 @@ __all__ = [
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+SMALL_PIXELS = 2**20  # thousands of such photographs, decoded, fit into memory
 STRIP_ROWS = 64  # of the reduced picture, converted at a time
 
 # The plugins themselves: `Image.open` asks for the MPF directory and warns about sizes through the process's
@@ -57,7 +59,6 @@ UPRIGHT = {
 MISSING = (127, 128)
 MORE_DATA = bytes(range(1, 255)) * 4
 
-PhotoSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 Result = TypeVar("Result")
 
 
@@ -99,15 +100,20 @@ def read_image(source: PhotoSource, name: str | None = None) -> Image.Image:
         return Image.fromarray(_checked_array(source))
     if isinstance(source, Image.Image):
         return _from_pillow(source, name or "the image")
-    encoded, name = read_encoded(source, name)
-    return decode(take_apart(encoded, name), name)
+
+    def read() -> Image.Image:
+        encoded, shown = read_encoded(source, name)
+        return decode(take_apart(encoded, shown), shown)
+
+    return remembered(source, Image, read, _bytes_of)
 
 
 def read_thumbnail(source: str | os.PathLike[str] | bytes, side: int, name: str | None = None) -> np.ndarray:
-    """Decodes a photograph as a small grey square, at a fraction of the cost of `read_photo`.
+    """A photograph as a small grey square.
 
-    Every byte of the picture is decoded all the same, so whatever passes here can be read by `read_photo`
-    too: a JPEG's pixels are computed at a reduced scale only.
+    Every byte of the picture is decoded, so whatever passes here can be read by `read_photo`, too. Of a JPEG
+    with over `SMALL_PIXELS`, pixels are computed at a reduced scale only, at a fraction of the cost; a
+    smaller one is decoded as `read_photo` does, which may remember it.
 
     Args:
         source: path or encoded bytes.
@@ -122,13 +128,14 @@ def read_thumbnail(source: str | os.PathLike[str] | bytes, side: int, name: str 
     """
     encoded, name = read_encoded(source, name)
     picture = take_apart(encoded, name)
-    least = min(picture.width, picture.height) // (2 * side)
-    factor = max(
-        reduction(picture.width, picture.height), next(f for f in (8, 4, 2, 1) if f <= max(least, 1))
-    )
-    image = _guarded(lambda: _pixels(picture, name, factor if picture.format == "JPEG" else None), name)
-    grey = _upright(image, picture.orientation).convert("L")
-    return np.asarray(grey.resize((side, side), Image.Resampling.BOX))
+    if picture.format != "JPEG" or picture.width * picture.height <= SMALL_PIXELS:
+        image = remembered(source, Image, lambda: decode(picture, name), _bytes_of)
+    else:
+        least = min(picture.width, picture.height) // (2 * side)
+        smallest = next(factor for factor in (8, 4, 2, 1) if factor <= max(least, 1))
+        factor = max(reduction(picture.width, picture.height), smallest)
+        image = _upright(_guarded(lambda: _pixels(picture, name, factor), name), picture.orientation)
+    return np.asarray(image.convert("L").resize((side, side), Image.Resampling.BOX))
 
 
 def read_encoded(source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:
@@ -208,6 +215,10 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
         strip = image.crop((0, top * factor, image.width, bottom))
         reduced.paste(_to_rgb(strip).reduce(factor), (0, top))
     return reduced
+
+
+def _bytes_of(image: Image.Image) -> int:
+    return 3 * image.width * image.height
 
 
 def _checked_array(array: np.ndarray) -> np.ndarray:

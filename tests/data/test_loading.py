@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilevit_core.commands.add import _data_of
+from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.loading import check_enough, load_dataset
 from mobilevit_core.data.summary import write_skipped
@@ -206,8 +206,8 @@ def test_look_alikes_of_held_out_photographs_are_not_trained_on(tmp_path: Path) 
         copy = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((97, 71))
     names = [photo.name for photo in load_dataset(str(ours), "whole").split("train")]
     copy.save(ours / names[0], quality=60)
-    dataset = load_dataset(str(ours), "whole", leave_out=theirs)
+    dataset = load_dataset(DataChoice((str(ours),), leave_out=theirs.name), "whole")
     assert [photo.name for photo in dataset.split("train")] == names[1:]
     assert "1 training photograph left out: like a validation or test photograph" in dataset.notes[-1]
-    _, choice = _data_of(dataset.describe())  # a run with more photographs leaves them out, too
+    choice = DataChoice.from_manifest(dataset.describe())  # more photographs leave them out, too
     assert choice.leave_out == theirs.name == str(tmp_path / "theirs")

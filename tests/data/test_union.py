@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER
 from mobilevit_core.data.loading import load_dataset, load_described
 from mobilevit_core.errors import UserError
@@ -42,7 +43,7 @@ def test_photographs_for_training_only_change_no_other_split(tmp_path: Path) -> 
     alone = load_dataset(str(wanted))
     with Image.open(alone.split("test")[0].source) as image:
         image.resize((61, 47)).save(more / "red-rose" / "copy.jpg", quality=60)
-    dataset = load_dataset(str(wanted), train_only=[str(more)], weights={str(more): 0.5})
+    dataset = load_dataset(DataChoice((str(wanted),), (str(more),), weights={str(more): 0.5}))
     assert dataset.class_names == alone.class_names and dataset.name == alone.name
     assert dataset.split("validation") == alone.split("validation")
     assert dataset.split("test") == alone.split("test")
@@ -61,15 +62,15 @@ def test_a_class_for_training_only_must_be_one_of_the_classes(tmp_path: Path) ->
     wanted = noise_folder(tmp_path / "mine", {"red": 10, "blue": 10}, 1)
     more = noise_folder(tmp_path / "more", {"red": 5, "green": 5}, 2)
     with pytest.raises(UserError, match="has a class 'green'. Its subfolders must .*mine: blue, red."):
-        load_dataset(str(wanted), train_only=[str(more)])
+        load_dataset(DataChoice((str(wanted),), (str(more),)))
     things = noise_folder(tmp_path / "things", {NONE_OF_THESE: 5}, 2)  # that is what `other` is for
     (wanted / OTHER_FOLDER).mkdir()
     noise_folder(wanted / OTHER_FOLDER, {"": 10}, 3)
     with pytest.raises(UserError, match="has a class 'none of these'. Its subfolders must .*: blue, red."):
-        load_dataset(str(wanted), train_only=[str(things)])
+        load_dataset(DataChoice((str(wanted),), (str(things),)))
     loose = noise_folder(tmp_path / "loose", {"": 5}, 2)
     with pytest.raises(UserError, match="has photographs outside of class folders"):
-        load_dataset(str(wanted), train_only=[str(loose)])
+        load_dataset(DataChoice((str(wanted),), (str(loose),)))
 
 
 def test_what_a_bundle_records_brings_the_same_photographs_back(tmp_path: Path) -> None:
@@ -78,11 +79,15 @@ def test_what_a_bundle_records_brings_the_same_photographs_back(tmp_path: Path) 
         for i, name in enumerate("ab")
     ]
     other = str(noise_folder(tmp_path / "other", {"": 20, "Reds": 5, "cups": 5}, 3))
-    dataset = load_dataset(data, other=[other], other_without=["cups"], weights={data[1]: 2.0, other: 0.5})
+    choice = DataChoice(
+        tuple(data), other=(other,), other_without=("cups",), weights={data[1]: 2.0, other: 0.5}
+    )
+    dataset = load_dataset(choice)
     assert dataset.class_names == ("blue", "red", NONE_OF_THESE)
     recorded = json.loads(json.dumps(dataset.describe()))
     assert [row["weight"] for row in recorded["sources"]] == [1.0, 2.0, 1.0, 1.0, 0.5]
     assert recorded["other_class"] == NONE_OF_THESE and recorded["other_without"] == ["cups"]
+    assert DataChoice.from_manifest(recorded) == choice
     assert load_described(recorded, "default", 0).describe() == dataset.describe()
 
 
@@ -93,7 +98,7 @@ def test_a_bundle_is_measured_on_its_classes_where_its_other_things_are_not_here
     monkeypatch.chdir(tmp_path)
     wanted = str(noise_folder(tmp_path / "photos", {"red": 10, "blue": 10}, 1))
     other = noise_folder(Path(name) if name else tmp_path / "other", {"cups": 20}, 2)
-    dataset = load_dataset(wanted, other=[str(other)], other_without=[], weights={str(other): 2.0})
+    dataset = load_dataset(DataChoice((wanted,), other=(str(other),), weights={str(other): 2.0}))
     recorded = json.loads(json.dumps(dataset.describe()))
     shutil.rmtree(other)
     again = load_described(recorded, "default", 0)
@@ -107,14 +112,14 @@ def test_a_bundle_is_measured_on_its_classes_where_its_other_things_are_not_here
 def test_classes_with_wanted_names_stay_out_of_the_others(tmp_path: Path) -> None:
     wanted = noise_folder(tmp_path / "flowers", {"sunflowers": 10, "daisy": 10}, 1)
     other = noise_folder(tmp_path / "things", {"sunflower": 10, "lotus": 10, "cup": 10}, 2)
-    dataset = load_dataset(str(wanted), other=[str(other)], other_without=["Lotus"])
+    dataset = load_dataset(DataChoice((str(wanted),), other=(str(other),), other_without=("Lotus",)))
     kept = {photo.name.split("/")[0] for photo in dataset.split("train") if photo.label == dataset.other}
     assert kept == {"cup"}
     assert any(
         note.endswith("left out of 'none of these' by name: lotus, sunflower") for note in dataset.notes
     )
     with pytest.raises(UserError, match="have no class 'lily'. They have: cup, lotus, sunflower"):
-        load_dataset(str(wanted), other=[str(other)], other_without=["lily"])
+        load_dataset(DataChoice((str(wanted),), other=(str(other),), other_without=("lily",)))
 
 
 def test_others_that_look_like_a_wanted_photograph_stay_out(tmp_path: Path) -> None:
@@ -122,7 +127,7 @@ def test_others_that_look_like_a_wanted_photograph_stay_out(tmp_path: Path) -> N
     other = noise_folder(tmp_path / "things", {"": 30}, 2)
     with Image.open(wanted / "red" / "002.jpg") as image:
         image.resize((61, 47)).save(other / "copy.jpg", quality=60)
-    dataset = load_dataset(str(wanted), other=[str(other)])
+    dataset = load_dataset(DataChoice((str(wanted),), other=(str(other),)))
     assert "copy.jpg" not in {p.name for photos in dataset.splits.values() for p in photos}
     assert f"{other}: 1 photograph left out of 'none of these': like one of a class" in dataset.notes
 
@@ -132,8 +137,8 @@ def test_wrong_sources_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is given twice"):
         load_dataset([folder, folder])
     with pytest.raises(UserError, match="no source 'b' to give a weight to"):
-        load_dataset(folder, weights={"b": 2.0})
+        load_dataset(DataChoice((folder,), weights={"b": 2.0}))
     with pytest.raises(UserError, match="must be over 0"):
-        load_dataset(folder, weights={folder: -1.0})
+        load_dataset(DataChoice((folder,), weights={folder: -1.0}))
     with pytest.raises(UserError, match="There are none; name some with --other"):
-        load_dataset(folder, other_without=["cup"])
+        load_dataset(DataChoice((folder,), other_without=("cup",)))

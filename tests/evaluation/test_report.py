@@ -15,6 +15,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
+from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.data.provenance import DIGITS, Provenance
@@ -172,8 +173,8 @@ def test_separation_of_known_cases() -> None:
 def test_classes_that_the_bundle_does_not_know(small_bundle: Bundle, tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "photos")
     with pytest.raises(UserError, match="no class 'violet'. It has: blue, green, red"):
-        load_dataset(str(folder), without=["violet"])
-    fewer = load_dataset(str(folder), without=["blue"])
+        load_dataset(DataChoice((str(folder),), without=("violet",)))
+    fewer = load_dataset(DataChoice((str(folder),), without=("blue",)))
     assert fewer.class_names == ("green", "red") and fewer.describe()["without"] == ["blue"]
     assert {photo.label for photo in fewer.split("train")} == {0, 1}
     assert {Path(photo.name).parent.name for photo in fewer.split("test")} == {"green", "red"}

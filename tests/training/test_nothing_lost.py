@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from mobilevit_core import cli, load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
-from mobilevit_core.commands import train as train_command
 from mobilevit_core.conversion import export
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import Stopped, UserError
@@ -199,7 +198,6 @@ def test_a_signal_ends_the_run_with_a_sentence(
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(trainer.UpdateEMA, "on_train_batch_end", at_the_next_step)
-    monkeypatch.setattr(train_command, "load_dataset", lambda *arguments, **named: load_dataset(str(photos)))
     command = ["train", "--data", str(photos), "--recipe", "default", "--run", str(run.path)]
     for value in ("image_size=64", "stages=64:3", "batch_size=8", "warmup_epochs=0.5"):
         command += ["--set", value]

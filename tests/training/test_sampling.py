@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.training.recipes import Recipe, balance_notes, head_balance_notes
@@ -49,7 +50,7 @@ def test_classes_are_balanced_where_they_are_uneven(tmp_path: Path) -> None:
 
 def test_weights_of_sources(tmp_path: Path) -> None:
     data = [str(noise_folder(tmp_path / name, {"blue": 20, "red": 20}, i)) for i, name in enumerate("ab")]
-    dataset = load_dataset(data, weights={data[1]: 3.0})
+    dataset = load_dataset(DataChoice(tuple(data), weights={data[1]: 3.0}))
     counts = Counter(
         dataset.split("train")[i].origin for i in np.concatenate(draws(Sampling.of(dataset, RECIPE), 10))
     )
@@ -59,7 +60,7 @@ def test_weights_of_sources(tmp_path: Path) -> None:
 def test_every_batch_has_its_share_of_other_things(tmp_path: Path) -> None:
     wanted = str(noise_folder(tmp_path / "w", {"blue": 40, "red": 40}, 1))
     many, few = (str(noise_folder(tmp_path / n, {"": c}, c)) for n, c in (("many", 300), ("few", 20)))
-    dataset = load_dataset(wanted, other=[many, few])
+    dataset = load_dataset(DataChoice((wanted,), other=(many, few)))
     photos, sampling = dataset.split("train"), Sampling.of(dataset, RECIPE)
     assert sampling.epoch_photos == round(64 / 0.7)
     drawn = draws(sampling, 8)

@@ -1,0 +1,78 @@
+"""Decoded photographs in memory, while a command needs the same ones several times."""
+
+import os
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+KEPT_BYTES = 3 * 2**29  # of all that is kept; what no longer fits is decoded again
+
+PhotoSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+
+
+class Memory:
+    """What is kept: nothing is ever dropped, so that a walk through more than fits keeps its beginning.
+
+    Args:
+        budget: bytes of pixels.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._left, self._kept, self._lock = budget, {}, threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
+        """What is kept under a key, or what `make` gives, which is kept if it fits."""
+        if key in self._kept:
+            return self._kept[key]
+        made = make()
+        with self._lock:
+            if key not in self._kept and size(made) <= self._left:
+                self._left -= size(made)
+                self._kept[key] = made
+        return made
+
+
+_memory: Memory | None = None
+
+
+@contextmanager
+def remembering(budget: int = KEPT_BYTES) -> Iterator[None]:
+    """Photographs that are read inside are decoded once, as far as memory allows.
+
+    Args:
+        budget: bytes of pixels.
+    """
+    global _memory
+    before, _memory = _memory, Memory(budget)
+    try:
+        yield
+    finally:
+        _memory = before
+
+
+def remembered(
+    source: PhotoSource, what: Hashable, make: Callable[[], Any], size: Callable[[Any], int]
+) -> Any:
+    """What was made of a photograph's file before; `make` makes it where nothing is kept.
+
+    Args:
+        source: the photograph; only files and encoded bytes are remembered.
+        what: is made of it.
+        make: makes it.
+        size: of what was made, bytes.
+    """
+    memory = _memory
+    if memory is None or not isinstance(source, str | os.PathLike | bytes):
+        return make()
+    if isinstance(source, bytes):
+        return memory.get((source, what), make, size)
+    try:
+        status = Path(source).stat()
+    except (OSError, ValueError):  # who reads it says what is wrong
+        return make()
+    return memory.get((os.fspath(source), status.st_mtime_ns, status.st_size, what), make, size)
