@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from mobilevit_core import messages
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.private_paths import last_name
+from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import ALL, FOLDERS, SPLIT_SCHEMES, SPLITS, PhotoDataset
-from mobilevit_core.data.loading import described_sources, load_dataset, load_described
+from mobilevit_core.data.loading import load_dataset, load_described
 from mobilevit_core.data.tfds import is_known
 from mobilevit_core.errors import UserError
 
@@ -116,7 +117,7 @@ def _trained_on(bundle: Bundle) -> Mapping[str, Any]:
     recorded = run.record()["data"] if run.config.is_file() else described
     if last_name(recorded["name"]) == described["name"]:
         described = recorded
-    names = described_sources(described).data
+    names = DataChoice.from_manifest(described).data
     missing = [name for name in names if not Path(name).exists() and not is_known(name)]
     if missing:
         raise UserError(
@@ -170,7 +171,7 @@ def record_report(
     """
     from mobilevit_core.evaluation.report import write_report
 
-    messages.say("Measuring robustness and pictures of something else for the report ...")
+    messages.say("Measuring robustness for the report ...")
     bundle = classifier.bundle
     bundle.record_metrics(split, figures)  # the page also shows what was measured before and stays
     return write_report(classifier, dataset, split, evaluations, bundle.manifest.metrics[split])

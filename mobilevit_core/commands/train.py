@@ -18,7 +18,7 @@ from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import CROSS_VALIDATION, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import CONTACT_SHEET, Findings
 from mobilevit_core.data.loading import Data, Photographs, check_enough, check_there, read_photographs
-from mobilevit_core.data.provenance import Provenance
+from mobilevit_core.data.provenance import RECORDED_SPLITS, Provenance
 from mobilevit_core.data.summary import SKIPPED_LIST, counts_table
 from mobilevit_core.images.memory import remembering
 from mobilevit_core.training.recipes import Recipe, balance_notes, head_balance_notes
@@ -191,7 +191,8 @@ def _tell(dataset: PhotoDataset, findings: Findings, plan: Plan, folder: Path) -
     """Says what was found and chosen, before the training begins."""
     messages.notes(dataset.notes)
     balance = head_balance_notes(dataset) if plan.is_head else balance_notes(dataset, plan.recipe)
-    warnings = [*check_enough(dataset), *balance]
+    fitted = RECORDED_SPLITS if plan.is_head else ("train",)
+    warnings = [*check_enough(dataset, fitted), *balance]
     if dataset.skipped:
         messages.note(f"all skipped files are listed in {folder / SKIPPED_LIST}")
     messages.show(counts_table(dataset))

@@ -202,8 +202,12 @@ def _divided(source: Gathered | TfdsPhotos, split_scheme: str, seed: int) -> Pho
     return with_training_split(dataset, train, "(nearly) the same as one of another split")
 
 
-def check_enough(dataset: PhotoDataset) -> list[str]:
+def check_enough(dataset: PhotoDataset, fitted: Sequence[str] = ("train",)) -> list[str]:
     """Refuses classes that are too small to train on.
+
+    Args:
+        dataset: in splits.
+        fitted: the splits that weights are fitted to; a head's are training and validation.
 
     Returns:
         A sentence about classes that are small, if there are any.
@@ -221,7 +225,7 @@ def check_enough(dataset: PhotoDataset) -> list[str]:
             f"Class {dataset.class_names[least]!r} of {dataset.name} has only {len(different[least])} "
             f"different photographs. Every class needs at least {LEAST}, and many more to be told apart well."
         )
-    counts = {name: splits["train"] for name, splits in dataset.counts().items()}
+    counts = {name: sum(splits[split] for split in fitted) for name, splits in dataset.counts().items()}
     few = [f"{name} {count}" for name, count in counts.items() if count < FEW]
     if not few:
         return []

@@ -16,14 +16,13 @@ from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_FIGURES, REPORT_PAGE, REPORT_PHOTOGRAPHS
+from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.calibration import expected_calibration_error, reliability, with_temperature
-from mobilevit_core.evaluation.colors import accuracy_by_color
 from mobilevit_core.evaluation.metrics import Evaluation, separation
-from mobilevit_core.evaluation.ood_images import unknown_pictures
 from mobilevit_core.evaluation.robustness import evaluate_robustness
 from mobilevit_core.files import replacing, write_bytes, write_json
 from mobilevit_core.images.reading import read_photo
@@ -83,8 +82,7 @@ def collect(
         "main": classifier.format,
         "calibration": _calibration(manifest.calibration, evaluation),
         "robustness": _robustness(classifier, dataset),
-        "unknown": _unknown(classifier, evaluation),
-        "colors": accuracy_by_color(evaluation, dataset.split(split)),
+        "unknown": _unknown(manifest.rejection, evaluation),
         "mistakes": _mistakes(evaluation, dataset, split),
         "history": _history(classifier.bundle),
     }
@@ -147,10 +145,10 @@ def render(report: dict[str, Any], origins: Sequence[str]) -> str:
 
 
 def _rejected(report: dict[str, Any]) -> dict[str, float] | None:
-    """How many pictures of something else are rejected: of the sources where they were measured.
+    """How many photos of anything else are rejected: of the sources where they were measured.
 
     Returns:
-        found: share; pictures: number. None for a bundle without a rule.
+        found: share; pictures: number. None where there are none, or no rule.
     """
     rows = report["figures"].get("rejection")
     if not rows:
@@ -190,20 +188,15 @@ def _calibration(recorded: dict[str, Any] | None, evaluation: Evaluation) -> dic
     }
 
 
-def _unknown(classifier: Classifier, evaluation: Evaluation) -> dict[str, Any] | None:
-    rule = classifier.bundle.manifest.rejection
+def _unknown(rule: RejectionRule | None, evaluation: Evaluation) -> dict[str, Any] | None:
+    """The rejection rule on the evaluated photographs; those of anything else are the person's own."""
     if not rule:
         return None
-    known = evaluation.probabilities[evaluation.wanted]
-    answers = {
-        kind: np.stack([classifier.probabilities(picture) for picture in pictures])
-        for kind, pictures in unknown_pictures().items()
-        if pictures
-    }
+    known, others = (evaluation.probabilities[rows] for rows in (evaluation.wanted, ~evaluation.wanted))
     return {
         "rule": rule.to_json(),
-        "kinds": {kind: separation(rule, known, rows) for kind, rows in answers.items()},
-        "all": separation(rule, known, np.concatenate(list(answers.values()))),
+        "false_alarms": float(rule.rejects(known).mean()),
+        "all": separation(rule, known, others) if len(others) else None,
     }
 
 

@@ -137,7 +137,7 @@ def benchmark_bundle(bundle: Bundle, runs: int = 50, threads: Sequence[int] = (1
         threads: numbers of threads to measure with; load time and memory are those of the first.
 
     Returns:
-        Protocol and figures, ready for JSON; "runtimes" has a row for every format.
+        Protocol and figures, ready for JSON; "formats" has a row for every format.
 
     Raises:
         UserError: a format can't be loaded, or so many threads are not possible.

@@ -190,6 +190,15 @@ def test_small_classes_are_warned_about(tmp_path: Path) -> None:
     assert "rare 8" in warning and "blue" not in warning
 
 
+def test_who_gave_enough_is_not_told_to_give_more(tmp_path: Path) -> None:
+    """A head is fitted to the validation photographs, too."""
+    dataset = load_dataset(str(noise_folder(tmp_path, {"blue": 20, "red": 20})), "whole")
+    assert dataset.counts()["blue"] == {"train": 19, "validation": 1}
+    assert check_enough(dataset, ("train", "validation")) == []
+    (warning,) = check_enough(dataset)
+    assert "blue 19, red 19" in warning
+
+
 def test_a_file_that_nobody_may_read_is_skipped(tmp_path: Path) -> None:
     folder = noise_folder(tmp_path, TWO)
     (folder / "red" / "000.jpg").chmod(0)

@@ -34,7 +34,8 @@ def compare(plain: keras.Model, fused: keras.Model, images: np.ndarray, labels: 
         # Some gradients are zero but for rounding (of a bias before a normalization or of keys).
         rounding = 1e-5 * max((np.abs(a).max() for a in first), default=0)
         for a, b in zip(first, second, strict=True):
-            assert np.allclose(a, b, rtol=2e-3, atol=2e-3 * np.abs(a).max() + rounding)
+            # float32 through 30 layers, its sums taken in another order: measured under 1e-4 with AVX512.
+            assert np.allclose(a, b, rtol=5e-4, atol=5e-4 * np.abs(a).max() + rounding)
 
 
 def disturbed(model: keras.Model) -> keras.Model:
@@ -104,7 +105,7 @@ def test_only_what_is_equal_is_replaced(name: str, shape: tuple[int | None, ...]
     try:
         x = layer(image, image) if "attention" in name else layer(image)
     except ValueError:  # a normalization over an axis of unknown size
-        assert shape[0] is None and "axis" in name or "axes" in name
+        assert shape[0] is None and ("axis" in name or "axes" in name)
         return
     plain = keras.Model(image, L.Dense(4)(L.GlobalAveragePooling2D()(L.Conv2D(5, 1)(x))))
     fused = training_form(disturbed(plain))

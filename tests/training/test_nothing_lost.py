@@ -19,6 +19,7 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.conversion import export
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import Stopped, UserError
+from mobilevit_core.files import replacing
 from mobilevit_core.training import checkpoints, finish, state, trainer
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
@@ -58,7 +59,14 @@ def test_killed_at_any_moment_a_run_ends_as_if_nothing_had_happened(tmp_path: Pa
     for name in ("model_float32.tflite", "model_int8.tflite"):
         assert _tensors(whole.bundle / name) == _tensors(killed.bundle / name)
     assert {path.name for path in killed.path.iterdir()} == {path.name for path in whole.path.iterdir()}
-    assert not list(killed.path.rglob("*split*"))
+    assert not _leftovers(killed)
+
+
+def _leftovers(run: RunFolder) -> list[Path]:
+    """What is still named as `replacing` names what is not finished."""
+    with replacing(run.path / "sample") as beside:
+        mark = beside.name.partition(str(os.getpid()))[0]
+    return [path for path in run.path.rglob("*") if path.name.startswith(mark)]
 
 
 def _tensors(path: Path) -> list[bytes]:
@@ -257,7 +265,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(
         kept = "2 of 3 epochs are kept" if where == "checkpoint" else "The training is finished"
         with pytest.raises(UserError, match=f"there: No space left on device. {kept}"):
             train(photos, run.path)
-    assert not list(run.path.rglob("*split*")) and not run.bundle.exists() and not run.cache.exists()
+    assert not _leftovers(run) and not run.bundle.exists() and not run.cache.exists()
     train(photos, run.path)
     assert epochs(run) == ["0", "1", "2"]
 
