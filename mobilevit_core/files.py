@@ -1,6 +1,7 @@
 """Atomic writing of files and folders, careful reading of JSON, and cells of CSV files."""
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+CACHE = "MOBILEVIT_CACHE"
 MOST_JSON_BYTES = 64 * 2**20  # a manifest with the confusion matrices of a thousand classes stays under it
 MOST_JSON_LEVELS = 64
 MOST_DIGITS = 40  # of a whole number
@@ -198,3 +200,20 @@ def csv_bytes(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> byte
     writer.writeheader()
     writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue().encode(errors="surrogateescape")
+
+
+def cache_folder() -> Path:
+    """Where downloads, unpacked archives and converted networks are kept.
+
+    The folder MOBILEVIT_CACHE, or `mobilevit` in the user's cache folder.
+    """
+    if os.environ.get(CACHE):
+        return Path(os.environ[CACHE])
+    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "mobilevit"
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

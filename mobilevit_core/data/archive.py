@@ -4,8 +4,6 @@ The cache is the folder MOBILEVIT_CACHE, or `mobilevit` in the user's cache fold
 beyond all reason, leads out of its folder, holds links or is encrypted is refused before anything is written.
 """
 
-import hashlib
-import os
 import shutil
 import stat
 import zipfile
@@ -16,9 +14,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from mobilevit_core.data.folder import read_folder
 from mobilevit_core.data.gathering import Gathered
 from mobilevit_core.errors import UserError
-from mobilevit_core.files import replacing
+from mobilevit_core.files import CACHE, cache_folder, file_sha256, replacing
 
-CACHE = "MOBILEVIT_CACHE"
 MOST_FILES = 1_000_000
 MOST_GROWTH = 20  # times the archive's size; photographs hardly shrink, so more is no archive of photographs
 SMALL = 100 * 2**20  # bytes, under which any growth is harmless
@@ -49,23 +46,15 @@ def unpacked(path: Path) -> Path:
         UserError: the archive is damaged or refused, or the disk is too small.
     """
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(path)
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path)
-            folder = _cache() / digest[:32]
+            folder = cache_folder() / "unpacked" / digest[:32]
             if not folder.is_dir():
                 _unpack(archive, members, folder, path)
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         raise UserError(f"{path} is damaged, or not a zip file: {error}.") from error
     return folder
-
-
-def _cache() -> Path:
-    if os.environ.get(CACHE):
-        return Path(os.environ[CACHE]) / "unpacked"
-    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "mobilevit" / "unpacked"
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:

@@ -171,6 +171,7 @@ class Recipe:
             call "none of these".
         epoch_photos: photographs per epoch; 0 for as many of the classes as the training split has, and
             those of other things on top.
+        crops: how many crops a teacher network is asked about; 0 for one of each photo.
         devices: "one", "all" accelerators of the machine, or those of several "machines", each with its part
             of every batch.
         keep: "last", or "best" for the epoch with the highest validation accuracy.
@@ -206,6 +207,7 @@ class Recipe:
     other_share: float = 0.3
     false_alarms: float = FALSE_ALARMS
     epoch_photos: int = 0
+    crops: int = 0
     devices: str = "one"
     keep: str = "last"
     seed: int = 0
@@ -220,7 +222,7 @@ class Recipe:
         for name in ("batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be over 0.")
-        for name in ("warmup_epochs", "weight_decay", "clip_norm", "epoch_photos", "seed"):
+        for name in ("warmup_epochs", "weight_decay", "clip_norm", "epoch_photos", "crops", "seed"):
             if not 0 <= getattr(self, name) < 2**31:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more, and under 2^31.")
         shares = ("label_smoothing", "mix", "ema_decay", "start_share", "distillation_weight", "whole_share")

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -32,6 +33,32 @@ FINAL_LEARNING_RATE = 0.01  # of the highest, at the end of the cosine
 BEST = "best_"  # prefix of the best epoch's weights in a checkpoint
 
 
+class Objective(Protocol):
+    """What a network learns: its form for it, and the loss."""
+
+    def network(self, plain: keras.Model) -> keras.Model:
+        """The network that is fitted; it has all layers of the plain one, under their names."""
+
+    def compiled(self) -> dict[str, Any]:
+        """`loss` and `metrics` of `keras.Model.compile`; one metric is called accuracy."""
+
+
+@dataclass(frozen=True)
+class LearnsLabels:
+    """Class labels, or a mixture of labels and teachers' probabilities: (batch, classes)."""
+
+    label_smoothing: float
+
+    def network(self, plain: keras.Model) -> keras.Model:
+        """Up to the logits."""
+        return logits_model(plain)
+
+    def compiled(self) -> dict[str, Any]:
+        """Cross-entropy and accuracy."""
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing)
+        return {"loss": loss, "metrics": [keras.metrics.CategoricalAccuracy(name="accuracy")]}
+
+
 class TrainingState:
     """Everything that changes while one stage trains.
 
@@ -48,26 +75,31 @@ class TrainingState:
         recipe: optimizer, EMA.
         steps: of a training epoch.
         checkpoint: what to go on from; None for the model's own weights.
+        learns: what is learned; labels by default.
     """
 
     def __init__(
-        self, model: keras.Model, image_size: int, recipe: Recipe, steps: int, checkpoint: Checkpoint | None
+        self,
+        model: keras.Model,
+        image_size: int,
+        recipe: Recipe,
+        steps: int,
+        checkpoint: Checkpoint | None,
+        learns: "Objective | None" = None,
     ) -> None:
+        learns = learns or LearnsLabels(recipe.label_smoothing)
         self.strategy = open_strategy(recipe.devices)
         is_plain = recipe.devices == MACHINES or self.strategy is not None
         with inside(self.strategy):
             plain = create_mobilevit(recipe.variant, model.output_shape[-1], image_size, recipe.architecture)
             plain.set_weights(model.get_weights())
-            logits = logits_model(plain)
+            logits = learns.network(plain)
             if recipe.devices == ALL and is_plain:
                 logits = synchronized(logits)
             self.trained = logits if is_plain else training_form(logits)
             self.trained.compile(
                 optimizer=make_optimizer(recipe, steps, flat=not is_plain),
-                loss=keras.losses.CategoricalCrossentropy(
-                    from_logits=True, label_smoothing=recipe.label_smoothing
-                ),
-                metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+                **learns.compiled(),
                 jit_compile=on_jax(),  # under TensorFlow, XLA is several times slower on CPU
             )
             self.trained.optimizer.build(self.trained.trainable_variables)
@@ -132,7 +164,9 @@ class TrainingState:
             model.set_weights(self._best)
             return
         with self.kept_weights():
-            model.set_weights(self.trained.get_weights())
+            for layer in model.layers:
+                if layer.weights:
+                    layer.set_weights(self.trained.get_layer(layer.name).get_weights())
 
 
 def tell_damaged(checkpoint: Checkpoint, run: RunFolder) -> None:

@@ -1,0 +1,141 @@
+"""Pretraining: a network learns a teacher's features and answers on photos without labels.
+
+The features say more than the labels: what the teacher can tell apart although no class names it. So they
+make most of the loss, through a linear layer that is thrown away at the end; the classifier learns the
+teacher's probabilities beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mobilevit_core.data.dataset import LabelledPhoto
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.training.callbacks import AddEpochFacts, SaveEpoch, UpdateEMA
+from mobilevit_core.training.crops import CropBatches, CropPlan, CropStore, Targets
+from mobilevit_core.training.progress import EstimateTime, TrainingProgress
+from mobilevit_core.training.recipes import Recipe
+from mobilevit_core.training.run_folder import RunFolder, sizes_by_epoch
+from mobilevit_core.training.state import TrainingState
+from mobilevit_core.training.teacher_networks import TeacherNetwork
+from mobilevit_core.training.transfer import Start
+
+HELD_BACK = 2048  # crops, at most a tenth, that the validation figures come from
+FITTED_ON = 4096  # crops that the features' mean and deviation come from
+FEATURE_WEIGHT, ANSWER_WEIGHT = 2.0, 0.1  # of the loss
+FEATURES = "teacher_features"  # the layer that is thrown away
+
+
+@dataclass(frozen=True)
+class LearnsFeatures:
+    """What is learned: see `state.LearnsLabels`.
+
+    Attributes:
+        classes: of the teacher's answers, 0 for none.
+        features: of the teacher.
+    """
+
+    classes: int
+    features: int
+
+    def network(self, plain: keras.Model) -> keras.Model:
+        """Logits and features side by side: (batch, classes + features)."""
+        features = keras.layers.Dense(self.features, name=FEATURES)(plain.get_layer("pool").output)
+        outputs = [plain.get_layer("logits").output, features] if self.classes else [features]
+        joined = keras.layers.Concatenate(name="answers")(outputs) if self.classes else features
+        return keras.Model(plain.input, joined)
+
+    def compiled(self) -> dict[str, Any]:
+        """Loss and metrics."""
+        return {"loss": self._loss, "metrics": [_Agreement(self.classes)]}
+
+    def _loss(self, wanted: tf.Tensor, answer: tf.Tensor) -> tf.Tensor:
+        missed = tf.reduce_mean(tf.square(wanted[:, self.classes :] - answer[:, self.classes :]), axis=1)
+        if not self.classes:
+            return FEATURE_WEIGHT * missed
+        crossed = tf.nn.softmax_cross_entropy_with_logits(wanted[:, : self.classes], answer[:, : self.classes])
+        return FEATURE_WEIGHT * missed + ANSWER_WEIGHT * crossed
+
+
+class _Agreement(keras.metrics.MeanMetricWrapper):
+    """Share of the crops that student and teacher name alike; of features alone, the explained share."""
+
+    def __init__(self, classes: int) -> None:
+        def agreement(wanted: tf.Tensor, answer: tf.Tensor) -> tf.Tensor:
+            if classes:
+                best = tf.argmax(wanted[:, :classes], 1) == tf.argmax(answer[:, :classes], 1)
+                return tf.cast(best, tf.float32)
+            return 1 - tf.reduce_mean(tf.square(wanted - answer), axis=1)
+
+        super().__init__(agreement, name="accuracy")
+
+
+def pretrain(
+    photos: Sequence[LabelledPhoto],
+    teachers: Sequence[TeacherNetwork],
+    recipe: Recipe,
+    run: RunFolder,
+    start: Start | None = None,
+) -> keras.Model:
+    """Teaches a network, or goes on from the newest checkpoint.
+
+    Args:
+        photos: of anything.
+        teachers: features side by side, logits averaged.
+        recipe: all values of the run.
+        run: its folder, claimed for this run.
+        start: weights to start from; a checkpoint in the run folder goes before.
+
+    Returns:
+        The plain model at the recipe's image size; its classifier has the teachers' classes.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    largest = max(size for size, _ in recipe.stages)
+    plan = CropPlan(largest, recipe.crops, recipe.crop_scale, recipe.seed)
+    store = CropStore(run.path / "crops", plan, photos)
+    store.ask(teachers)
+    store.open()
+    held = min(HELD_BACK, store.crops // 10)
+    # The photos of the last crops are held back; with several crops per photo, so are their other crops.
+    numbers, order = np.arange(store.crops), plan.order(len(photos))
+    known = numbers[~np.isin(order, order[-held:])] if held else numbers
+    targets = Targets.fitted(store.take(known[:FITTED_ON])[1])
+    checkpoint = run.newest_checkpoint()
+    model = create_mobilevit(recipe.variant, max(store.classes, 2), recipe.image_size, recipe.architecture)
+    if start and not checkpoint:
+        start.copy_to(model, ())
+    steps = -(-recipe.epoch_photos // recipe.batch_size) if recipe.epoch_photos else len(known) // recipe.batch_size
+    steps = max(steps, 1)
+    learns = LearnsFeatures(store.classes, store.features)
+    state = TrainingState(model, recipe.stages[0][0], recipe, steps, checkpoint, learns)
+    estimate = EstimateTime(sizes_by_epoch(recipe.stages), steps)
+    for epoch, size in enumerate(sizes_by_epoch(recipe.stages)):
+        if epoch < state.epoch:
+            continue
+        if state.trained.input_shape[1] != size:
+            state = TrainingState(model, size, recipe, steps, state.checkpoint(), learns)
+        drawn = CropBatches(store, known, targets, recipe.batch_size, size, steps, (recipe.seed, epoch))
+        held_back = CropBatches(store, numbers[len(numbers) - held :], targets, min(recipe.batch_size, held), size)
+        callbacks = [
+            *([UpdateEMA(state.ema)] if state.ema else []),
+            keras.callbacks.TerminateOnNaN(),
+            AddEpochFacts(),
+            SaveEpoch(lambda _, row, state=state: state.finish_epoch(row, run), recipe.learning_rate),
+            TrainingProgress(recipe.epochs, steps),
+            estimate,
+        ]
+        state.trained.fit(
+            drawn,
+            validation_data=held_back,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            shuffle=False,  # the batches order themselves
+            callbacks=callbacks,
+            verbose=0,
+        )
+    state.copy_kept_weights(model)
+    return model

