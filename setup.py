@@ -9,7 +9,7 @@ from pathlib import Path
 from setuptools import setup
 
 extras: dict[str, list[str]] = {}
-for name in ("", "-bulk", "-dev", "-machines"):
+for name in ("", "-bulk", "-dev", "-machines", "-onnx", "-teachers"):
     lines = Path(__file__).with_name(f"requirements{name}.txt").read_text(encoding="utf-8").splitlines()
     for line in lines:
         if heading := re.match(r"# \[(\w+)\]", line):

@@ -13,12 +13,15 @@ from mobilevit_core.cli.evaluate import print_classes
 from mobilevit_core.cli.options import DataHelp, JsonOption
 from mobilevit_core.commands.add import add as add_photographs
 from mobilevit_core.commands.plan import HEAD
-from mobilevit_core.commands.train import DEFAULT_DATA, Trained
+from mobilevit_core.commands.pretrain import RECIPE as DISTILL
+from mobilevit_core.commands.pretrain import pretrain
+from mobilevit_core.commands.train import DEFAULT_DATA, Trained, default_run
 from mobilevit_core.commands.train import train as train_on
 from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.errors import UserError
 from mobilevit_core.training.recipes import RECIPES
+from mobilevit_core.training.teacher_networks import TEACHERS, is_network
 
 DataArgument = Annotated[
     list[str] | None,
@@ -90,7 +93,11 @@ DevicesOption = Annotated[
     ),
 ]
 TeacherOption = Annotated[
-    list[Path] | None, typer.Option(help="A bundle of the same classes to learn from; can be repeated.")
+    list[str] | None,
+    typer.Option(
+        help="What to learn from: a bundle of the same classes; or, on photos without labels, a network that "
+        f"saw more of the world: {', '.join(TEACHERS)}, or FILE.onnx[:SIZE[:MEAN:SCALE]]. Can be repeated."
+    ),
 ]
 LeaveOutOption = Annotated[
     str | None,
@@ -151,6 +158,10 @@ def train(
     )
     overrides = dict(_name_and_value(value) for value in values or [])
     overrides |= {"devices": devices} if devices else {}
+    if any(is_network(name) for name in teacher or ()):
+        others = (recipe, train_only, other, other_without, data_weight, devices, leave_out, without)
+        _pretrain(names, run, teacher, weights, overrides, any(others), as_json)
+        return
     trained = train_on(
         choice,
         run,
@@ -160,6 +171,36 @@ def train(
         teachers=teacher or (),
     )
     _print_trained(trained, as_json)
+
+
+def _pretrain(
+    names: Sequence[str],
+    run: Path | None,
+    teachers: Sequence[str],
+    weights: str | None,
+    values: dict[str, str],
+    has_other_options: bool,
+    as_json: bool,
+) -> None:
+    if has_other_options or not all(is_network(name) for name in teachers):
+        raise UserError(
+            "A teacher network takes photos without labels, --run, --weights and --set alone. Leave out all "
+            "other options, and teachers that are bundles."
+        )
+    if not names:
+        raise UserError("Name the photos to learn on, for example: train photos --teacher efficientnet_lite0")
+    pretrained = pretrain(
+        names, run or default_run(names[0], DISTILL), teachers, weights=weights, values=values
+    )
+    for sentence in pretrained.refused:
+        messages.warn(sentence)
+    bundle = pretrained.bundle
+    if as_json:
+        print(json.dumps({"bundle": str(bundle.folder), **bundle.manifest.to_json()}))
+        return
+    result(f"Bundle: {bundle.folder}")
+    result(f"Agreement with its teacher on crops of photos held back: {pretrained.agreement:.1%}")
+    result(f"Train on your own classes from it: train my_photos --weights {bundle.folder}")
 
 
 def _add(more: Sequence[str], run: Path | None, has_other_options: bool, as_json: bool) -> None:

@@ -159,6 +159,28 @@ def load_photographs(data: str) -> tuple[LabelledPhoto, ...]:
     return _divided(_read_one(data, compared=False, labelled=False), JOINING, 0).split(ALL)
 
 
+def load_unlabelled(data: Sequence[str]) -> PhotoDataset:
+    """Photos of anything as one class, all of them for training; class folders are not looked at.
+
+    Args:
+        data: folders, zip files, or names in tensorflow-datasets.
+
+    Raises:
+        UserError: there is no such folder or data set, or it has no photos.
+    """
+    loaded = [_load_one(name, JOINING, 0, labelled=False) for name in data]
+    photos = tuple(replace(photo, label=0) for dataset in loaded for photo in dataset.split(ALL))
+    return PhotoDataset(
+        ", ".join(data),
+        JOINING,
+        ("photos",),
+        {"train": photos},
+        tuple(note for dataset in loaded for note in dataset.notes),
+        sources=tuple(source for dataset in loaded for source in dataset.sources),
+        skipped=tuple(skipped for dataset in loaded for skipped in dataset.skipped),
+    )
+
+
 def is_there(data: str) -> bool:
     """Whether a name can be a folder or file that is there, or a data set's."""
     return Path(data).exists() or bool(re.fullmatch(TFDS_NAME, data))

@@ -87,10 +87,6 @@ class CropStore:
         numbers = np.arange(self.crops)
         return [numbers[start : start + CHUNK] for start in range(0, self.crops, CHUNK)]
 
-    def bytes_needed(self, answers: int) -> int:
-        """On the disk, for so many numbers of each answer."""
-        return self.crops * (3 * self._plan.image_size**2 + 2 * answers)
-
     def ask(self, teachers: Sequence[TeacherNetwork]) -> None:
         """Fills what is missing; a killed run goes on with the chunk that it was at.
 
@@ -154,7 +150,8 @@ class CropStore:
         if free < needed:
             raise UserError(
                 f"{self.folder} has {free / 1e9:.1f} GB of free space; {missing * CHUNK:,} crops need about "
-                f"{needed / 1e9:.1f} GB. Free some, name a folder on another disk with --run, or take fewer crops."
+                f"{needed / 1e9:.1f} GB. Free some, name a folder on another disk with --run, or take fewer "
+                "crops with --set crops=NUMBER."
             )
 
     def open(self) -> None:
@@ -176,7 +173,7 @@ class CropStore:
         return self._answers[0][1].shape[1]
 
     def take(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Some crops: uint8 (n, size, size, 3), features float16 (n, features), logits float16 (n, classes)."""
+        """Some crops: uint8 (n, size, size, 3); float16 features (n, features) and logits (n, classes)."""
         places = [divmod(int(crop), CHUNK) for crop in crops]
         return (
             np.stack([self._pixels[chunk][row] for chunk, row in places]),

@@ -5,7 +5,7 @@ make most of the loss, through a linear layer that is thrown away at the end; th
 teacher's probabilities beside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mobilevit_core.data.dataset import LabelledPhoto
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.manifest import Manifest
+from mobilevit_core.conversion.export import (
+    CALIBRATION_PHOTOS,
+    CHECK_PHOTOS,
+    Pictures,
+    tensors,
+    write_exported,
+)
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.training.callbacks import AddEpochFacts, SaveEpoch, UpdateEMA
 from mobilevit_core.training.crops import CropBatches, CropPlan, CropStore, Targets
@@ -21,13 +31,15 @@ from mobilevit_core.training.progress import EstimateTime, TrainingProgress
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder, sizes_by_epoch
 from mobilevit_core.training.state import TrainingState
-from mobilevit_core.training.teacher_networks import TeacherNetwork
+from mobilevit_core.training.teacher_networks import TeacherNetwork, joined_class_names
 from mobilevit_core.training.transfer import Start
 
 HELD_BACK = 2048  # crops, at most a tenth, that the validation figures come from
 FITTED_ON = 4096  # crops that the features' mean and deviation come from
 FEATURE_WEIGHT, ANSWER_WEIGHT = 2.0, 0.1  # of the loss
 FEATURES = "teacher_features"  # the layer that is thrown away
+# Of a network whose teachers name nothing: it is there to start other trainings from.
+UNNAMED = ("unnamed 1", "unnamed 2")
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,9 @@ class LearnsFeatures:
         missed = tf.reduce_mean(tf.square(wanted[:, self.classes :] - answer[:, self.classes :]), axis=1)
         if not self.classes:
             return FEATURE_WEIGHT * missed
-        crossed = tf.nn.softmax_cross_entropy_with_logits(wanted[:, : self.classes], answer[:, : self.classes])
+        crossed = tf.nn.softmax_cross_entropy_with_logits(
+            wanted[:, : self.classes], answer[:, : self.classes]
+        )
         return FEATURE_WEIGHT * missed + ANSWER_WEIGHT * crossed
 
 
@@ -74,7 +88,7 @@ class _Agreement(keras.metrics.MeanMetricWrapper):
         super().__init__(agreement, name="accuracy")
 
 
-def pretrain(
+def pretrained_model(
     photos: Sequence[LabelledPhoto],
     teachers: Sequence[TeacherNetwork],
     recipe: Recipe,
@@ -99,17 +113,18 @@ def pretrain(
     store = CropStore(run.path / "crops", plan, photos)
     store.ask(teachers)
     store.open()
-    held = min(HELD_BACK, store.crops // 10)
+    held = max(min(HELD_BACK, store.crops // 10), 1)
     # The photos of the last crops are held back; with several crops per photo, so are their other crops.
     numbers, order = np.arange(store.crops), plan.order(len(photos))
-    known = numbers[~np.isin(order, order[-held:])] if held else numbers
+    known = numbers[~np.isin(order, order[-held:])]
     targets = Targets.fitted(store.take(known[:FITTED_ON])[1])
     checkpoint = run.newest_checkpoint()
-    model = create_mobilevit(recipe.variant, max(store.classes, 2), recipe.image_size, recipe.architecture)
+    model = create_mobilevit(
+        recipe.variant, store.classes or len(UNNAMED), recipe.image_size, recipe.architecture
+    )
     if start and not checkpoint:
         start.copy_to(model, ())
-    steps = -(-recipe.epoch_photos // recipe.batch_size) if recipe.epoch_photos else len(known) // recipe.batch_size
-    steps = max(steps, 1)
+    steps = max((recipe.epoch_photos or len(known)) // recipe.batch_size, 1)
     learns = LearnsFeatures(store.classes, store.features)
     state = TrainingState(model, recipe.stages[0][0], recipe, steps, checkpoint, learns)
     estimate = EstimateTime(sizes_by_epoch(recipe.stages), steps)
@@ -119,7 +134,7 @@ def pretrain(
         if state.trained.input_shape[1] != size:
             state = TrainingState(model, size, recipe, steps, state.checkpoint(), learns)
         drawn = CropBatches(store, known, targets, recipe.batch_size, size, steps, (recipe.seed, epoch))
-        held_back = CropBatches(store, numbers[len(numbers) - held :], targets, min(recipe.batch_size, held), size)
+        held_back = CropBatches(store, numbers[-held:], targets, min(recipe.batch_size, held), size)
         callbacks = [
             *([UpdateEMA(state.ema)] if state.ema else []),
             keras.callbacks.TerminateOnNaN(),
@@ -139,3 +154,42 @@ def pretrain(
         )
     state.copy_kept_weights(model)
     return model
+
+
+def bundle_pretrained(
+    run: RunFolder,
+    model: keras.Model,
+    teachers: Sequence[TeacherNetwork],
+    dataset: PhotoDataset,
+    recipe: Recipe,
+    origin: Mapping[str, Any],
+    provenance: Provenance,
+) -> tuple[Bundle, list[str]]:
+    """Exports a pretrained network; its classes are the teachers'.
+
+    Args:
+        run: the run's folder.
+        model: from `pretrained_model`.
+        teachers: whose classes it names.
+        dataset: the photos.
+        recipe: of the run.
+        origin: `start` and `teachers` of the manifest.
+        provenance: the photos that went into the weights.
+
+    Returns:
+        The bundle, and one sentence for every format that was refused.
+    """
+    manifest = Manifest(
+        class_names=joined_class_names(teachers) or UNNAMED,
+        rule=recipe.rule,
+        architecture=recipe.architecture,
+        variant=recipe.variant,
+        recipe=recipe.to_json(),
+        data=dataset.describe(),
+        **origin,
+    )
+    photos = dataset.split("train")
+    pictures = Pictures(
+        tensors(photos[:CHECK_PHOTOS], recipe.rule), tensors(photos[-CALIBRATION_PHOTOS:], recipe.rule)
+    )
+    return write_exported(run.bundle, model, manifest, pictures, run.history, provenance)

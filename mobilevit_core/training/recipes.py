@@ -295,6 +295,18 @@ RECIPES = {
         other_share=0.45,
         false_alarms=0.03,
     ),
+    "distill": Recipe(
+        split_scheme="whole",
+        image_size=128,
+        stages=((128, 10),),
+        batch_size=64,
+        warmup_epochs=0.25,
+        weight_decay=0.03,
+        ema_decay=0.999,
+        label_smoothing=0,
+        mix=0,
+        crops=100_000,
+    ),
     "keras-example": Recipe(
         architecture="keras_example",
         split_scheme="keras-example",

