@@ -168,7 +168,7 @@ def load_unlabelled(data: Sequence[str]) -> PhotoDataset:
     Raises:
         UserError: there is no such folder or data set, or it has no photos.
     """
-    loaded = [_load_one(name, JOINING, 0, labelled=False) for name in data]
+    loaded = [_divided(_read_one(name, False, labelled=False), JOINING, 0) for name in data]
     photos = tuple(replace(photo, label=0) for dataset in loaded for photo in dataset.split(ALL))
     return PhotoDataset(
         ", ".join(data),
