@@ -1,6 +1,7 @@
 """Atomic writing of files and folders, careful reading of JSON, and cells of CSV files."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -14,8 +15,13 @@ from typing import Any
 
 CACHE = "MOBILEVIT_CACHE"
 MOST_JSON_BYTES = 64 * 2**20  # a manifest with the confusion matrices of a thousand classes stays under it
+MOST_JSON_PARTS = 1_000_000  # lists, objects and keys; each takes about 100 bytes of memory
 MOST_JSON_LEVELS = 64
 MOST_DIGITS = 40  # of a whole number
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOT_WRITABLE = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+# How libraries that raise errors of their own word the same.
+WORDINGS = ("No space left on device", "File too large", "Disk quota exceeded", "Read-only file system")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a cell begins that a spreadsheet computes
 
 
@@ -31,6 +37,9 @@ def replacing(path: Path, over_folder: bool = False) -> Iterator[Path]:
     Yields:
         A path beside it, with the same suffix, where nothing is yet. If the block fails, what it wrote
         there is removed, and `path` stays as it was.
+
+    Raises:
+        FileExistsError: another program has made a folder of this name meanwhile; it stays as it is.
     """
     # The process's number: two programs that write the same file at once must not share it.
     beside = path.with_name(f".part-{os.getpid()}-{path.name}")
@@ -40,10 +49,25 @@ def replacing(path: Path, over_folder: bool = False) -> Iterator[Path]:
         _flush(beside)
         if over_folder:
             _remove(path)
-        os.replace(beside, path)
+        _rename(beside, path)
         _flush_entry(path.parent)
+    except OSError as error:
+        # A write that fails does not say of which file, and a copy names its source.
+        if error.errno in FULL and (error.filename is None or error.filename2 or beside.name in str(error)):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         _remove(beside)
+
+
+def _rename(beside: Path, path: Path) -> None:
+    try:
+        os.replace(beside, path)
+    except OSError as error:
+        if not (beside.is_dir() and path.is_dir()):
+            raise
+        reason = "another program has made this folder meanwhile; it was left as it is"
+        raise FileExistsError(errno.EEXIST, reason, str(path)) from error
 
 
 def _remove(path: Path) -> None:
@@ -73,6 +97,20 @@ def _flush_entry(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def not_writable(error: BaseException) -> str | None:
+    """Why an error means that the disk is full, or can't be written for another reason of the system.
+
+    Args:
+        error: of Python or of a library.
+
+    Returns:
+        The reason in a few words, None where the error means something else.
+    """
+    if isinstance(error, OSError) and error.errno in NOT_WRITABLE and error.strerror:
+        return error.strerror
+    return next((words for words in WORDINGS if words in str(error)), None)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -116,6 +154,8 @@ def parse_json(content: bytes) -> Any:
     """
     if len(content) > MOST_JSON_BYTES:
         raise ValueError(f"it is larger than {MOST_JSON_BYTES // 2**20} MB")
+    if sum(content.count(sign) for sign in (b"[", b"{", b":")) > MOST_JSON_PARTS:  # before they take memory
+        raise ValueError(f"it has more than {MOST_JSON_PARTS:,} lists, objects and keys")
     try:
         value = json.loads(
             content.decode(),
@@ -137,8 +177,8 @@ def parse_json(content: bytes) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
         raise ValueError(f"it has the key {twice[:40]!r} twice")
     return value
 

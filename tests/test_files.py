@@ -1,11 +1,19 @@
 """Atomic writing, and careful reading of JSON."""
 
+import errno
 import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mobilevit_core.files import read_json, replacing, write_bytes, write_json
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.files import not_writable, read_json, replacing, write_bytes, write_json
 
 
 def test_a_file_is_replaced_when_it_is_complete(tmp_path: Path) -> None:
@@ -41,6 +49,59 @@ def test_a_folder_is_only_replaced_when_asked(tmp_path: Path) -> None:
         beside.mkdir()
         (beside / "new").touch()
     assert [entry.name for entry in path.iterdir()] == ["new"] and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_loser_of_two_programs_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "made"
+    with pytest.raises(FileExistsError, match="another program has made this folder meanwhile"):
+        with replacing(path) as mine:
+            (mine / "mine").mkdir(parents=True)
+            (path / "theirs").mkdir(parents=True)
+    assert [entry.name for entry in path.iterdir()] == ["theirs"] and list(tmp_path.iterdir()) == [path]
+
+
+FULL_DISK = """
+import resource
+from mobilevit_core.cli import app
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+app()
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--saved-model",)], ids=str)
+def test_an_export_onto_a_full_disk_is_told(
+    options: tuple[str, ...], small_bundle: Bundle, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for the disk: it fails in the same places."""
+    command = [sys.executable, "-c", FULL_DISK, "export", small_bundle.folder]
+    command += ["--to", tmp_path / "out", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert line.endswith((f"{tmp_path / 'out'}: File too large", "could not write: File too large."))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("write", [lambda p: p.write_bytes(b"x" * 9999), lambda p: shutil.copy(__file__, p)])
+def test_a_write_that_fails_names_what_was_to_be_made(
+    write: Callable[[Path], object], tmp_path: Path
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(OSError, match="File too large") as caught:
+        with replacing(tmp_path / "made") as beside:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+            try:
+                write(beside)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.filename == str(tmp_path / "made") and not_writable(caught.value) == "File too large"
+    assert not any(tmp_path.iterdir())
+
+
+def test_reasons_of_libraries_are_recognized() -> None:
+    text = "Can't write data (errno = 28, error message = 'No space left on device')"
+    assert not_writable(RuntimeError(text)) == "No space left on device"
+    assert not_writable(OSError(errno.ENOENT, "No such file")) is None
 
 
 def test_everything_is_on_the_disk_before_the_renaming(
@@ -84,6 +145,28 @@ def test_damaged_json_is_told_in_a_few_words(content: bytes, said: str, tmp_path
     with pytest.raises(ValueError, match=said) as caught:
         read_json(path)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"{" + b",".join(b'"%d": 1' % n for n in range(100_000)) + b', "99999": 2}',
+            "the key '99999' twice",
+        ),
+        (b"[" + b"[]," * 20_000_000 + b"[]]", "more than 1,000,000 lists, objects and keys"),
+        (b"[" + b"{}," * 20_000_000 + b"{}]", "more than 1,000,000 lists, objects and keys"),
+        (b"{" + b'"":1,' * 10_000_000 + b'"":1}', "more than 1,000,000 lists, objects and keys"),
+    ],
+    ids=["keys", "lists", "objects", "same-keys"],
+)
+def test_json_of_many_parts_takes_no_time(content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    start = time.process_time()
+    with pytest.raises(ValueError, match=said):
+        read_json(path)
+    assert time.process_time() - start < 1
 
 
 def test_json_may_have_64_levels_and_64_megabytes(tmp_path: Path) -> None:

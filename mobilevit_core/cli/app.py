@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from mobilevit_core import messages
 from mobilevit_core.errors import UserError
+from mobilevit_core.files import not_writable
 
 # Modules that the light installation lacks -> the extra that brings them.
 EXTRAS = (
@@ -76,28 +77,30 @@ class Commands(TyperGroup):
                 # At 64 px the last stage has one token a pixel group: Keras doubts that, the recipes mean it.
                 warnings.filterwarnings("ignore", message="You are using a softmax over axis -1")
                 return super().invoke(ctx)
-        except UserError as error:
-            raise _error_exit(str(error)) from None
-        except OSError as error:
-            if error.filename is None:
-                raise
-            raise _error_exit(f"{error.filename}: {error.strerror}") from None
-        except ModuleNotFoundError as error:
-            extra = EXTRAS.get((error.name or "").partition(".")[0])
-            if extra is None:
-                raise
-            raise _error_exit(
-                f"{ctx.invoked_subcommand} needs {error.name}, which is not installed. In the folder of this "
-                f"project: pip install '.[{extra}]'"
-            ) from None
         except KeyboardInterrupt as stop:
             messages.say(str(stop) or "Stopped.")
             raise typer.Exit(getattr(stop, "exit_code", 128 + signal.SIGINT)) from None
         except Exception as error:
-            former = getattr(error, "option_name", None)  # of an unknown option
-            if former not in FORMER_OPTIONS:
+            mistake = _mistake(error, ctx.invoked_subcommand)
+            if mistake is None:
                 raise
-            raise _error_exit(f"{former} is called {FORMER_OPTIONS[former]} now.") from None
+            raise _error_exit(mistake) from None
+
+
+def _mistake(error: Exception, command: str | None) -> str | None:
+    """What people can do something about, told in one message; None where it is a fault of this program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        needed = f"{command} needs {error.name}, which is not installed. In the folder of this project:"
+        return f"{needed} pip install '.[{extra}]'" if extra else None
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if reason := not_writable(error):
+        return f"{command} could not write: {reason}."
+    former = getattr(error, "option_name", None)  # of an unknown option
+    return f"{former} is called {FORMER_OPTIONS[former]} now." if former in FORMER_OPTIONS else None
 
 
 def _error_exit(message: str) -> typer.Exit:

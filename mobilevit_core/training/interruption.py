@@ -1,6 +1,5 @@
 """A run that is told to stop, or that can't write, ends with a sentence and keeps its last checkpoint."""
 
-import errno
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,12 +9,9 @@ from types import FrameType
 import tensorflow as tf
 
 from mobilevit_core.errors import Stopped, UserError
+from mobilevit_core.files import not_writable
 from mobilevit_core.training.checkpoints import finished_epochs
 from mobilevit_core.training.run_folder import RunFolder
-
-NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-# How libraries that raise errors of their own word the same.
-WORDINGS = ("No space left on device", "Disk quota exceeded", "Read-only file system", "errno = 28")
 
 
 @contextmanager
@@ -45,9 +41,9 @@ def ending_clearly(run: RunFolder, epochs: int) -> Iterator[None]:
         number = received[0] if received else signal.SIGINT
         raise Stopped(f"Stopped. {_what_is_kept(run, epochs)}", 128 + number) from None
     except (OSError, tf.errors.OpError) as error:
-        if getattr(error, "errno", None) not in NOT_WRITABLE and not any(w in str(error) for w in WORDINGS):
+        reason = not_writable(error)
+        if reason is None:
             raise
-        reason = getattr(error, "strerror", None) or "No space left on device"
         raise UserError(
             f"{getattr(error, 'filename', None) or run.path}: {reason}. {_what_is_kept(run, epochs)}"
         ) from error
