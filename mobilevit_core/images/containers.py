@@ -131,6 +131,7 @@ def _jpeg(encoded: bytes, name: str) -> Picture:
     limits.check_size(width, height, 0, name)  # before anything is computed with it
     planes = _planes(header, name)
     _check_amount(walk, code, planes)
+    limits.check_scans(len(walk.scan_ends), width, height, name)
     decoded_bytes = 4 * width * height // limits.reduction(width, height) ** 2
     working_bytes = decoded_bytes
     if code not in (0xC0, 0xC1) or len(walk.scan_ends) > 1:  # all coefficients are kept till the last scan
@@ -181,11 +182,7 @@ def _frame_header(walk: _Jpeg, header: bytes) -> bytes:
 
 def _scan(walk: _Jpeg, start: int) -> int:
     """Keeps and counts a scan; returns where its data end."""
-    if len(walk.scan_ends) == limits.MAX_SCANS:
-        raise UserError(
-            f"{walk.name} is a progressive JPEG of more than {limits.MAX_SCANS} scans, "
-            "which would take too long to decode. Save it again as an ordinary JPEG."
-        )
+    limits.check_scans(len(walk.scan_ends) + 1, 0, 0, walk.name)
     match = MARKER.search(walk.encoded, start)
     end = match.start() if match else len(walk.encoded)
     walk.keep(start, end)
@@ -219,6 +216,7 @@ def _check_amount(walk: _Jpeg, code: int, planes: list[tuple[int, int]]) -> None
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 GREY, PALETTE = 0, 3  # colour types
+RAW_PROFILES = (b"Raw profile type exif\0", b"Raw profile type APP1\0")
 XMP_KEY = b"XML:com.adobe.xmp\0\0\0\0\0"  # uncompressed, no language
 
 
@@ -227,9 +225,10 @@ class _Png:
     """What the walk through a PNG's chunks gathers."""
 
     header: bytes = b""
-    colors: bytes = b""  # the chunks with palette and transparency
+    colors: dict[bytes, bytes] = field(default_factory=dict)  # the chunks with palette and transparency
     data: list[bytes] = field(default_factory=list)
     exif: bytes = b""
+    profile: bytes | None = None  # EXIF in a text; the first one that there is, even if it can't be read
     xmp: bytes = b""
 
     def add(self, kind: bytes, content: bytes, whole: bytes) -> None:
@@ -237,13 +236,13 @@ class _Png:
         if kind == b"IHDR":
             self.header = self.header or whole
         elif kind in (b"PLTE", b"tRNS"):
-            self.colors += whole
+            self.colors.setdefault(kind, whole)
         elif kind == b"IDAT":
             self.data.append(content)
         elif kind == b"eXIf":
             self.exif = self.exif or content
-        elif kind in (b"tEXt", b"zTXt"):
-            self.exif = self.exif or _raw_profile(kind, content)
+        elif kind in (b"tEXt", b"zTXt") and self.profile is None and content.startswith(RAW_PROFILES):
+            self.profile = _raw_profile(kind, content)
         elif kind == b"iTXt" and content.startswith(XMP_KEY):
             self.xmp = self.xmp or content
 
@@ -257,11 +256,12 @@ def _png(encoded: bytes, name: str) -> Picture:
     parts = (
         PNG_SIGNATURE,
         walk.header,
-        walk.colors,
+        *walk.colors.values(),
         struct.pack(">L", len(data) - 4) + data + struct.pack(">L", zlib.crc32(data)),
         PNG_END,
     )
-    return Picture("PNG", b"".join(parts), read_orientation(walk.exif, walk.xmp), width, height, size, size)
+    orientation = read_orientation(walk.exif or walk.profile or b"", walk.xmp)
+    return Picture("PNG", b"".join(parts), orientation, width, height, size, size)
 
 
 def _walk_png(encoded: bytes, walk: _Png, name: str) -> None:
@@ -296,9 +296,7 @@ def _png_header(header: bytes, name: str) -> tuple[int, int, int]:
 
 def _raw_profile(kind: bytes, content: bytes) -> bytes:
     """EXIF as older programs wrote it into a PNG: a text of hexadecimal digits."""
-    key, _, text = content.partition(b"\0")
-    if key not in (b"Raw profile type exif", b"Raw profile type APP1"):
-        return b""
+    text = content.partition(b"\0")[2]
     try:
         if kind == b"zTXt":
             text = zlib.decompressobj().decompress(text[1:], MAX_METADATA_BYTES)

@@ -9,6 +9,7 @@ MAX_ASPECT = 100  # longer side over shorter side
 MAX_DECODED_BYTES = 256 * 2**20  # after decoding: 64 million pixels in colour, but for large JPEGs (below)
 MAX_WORKING_BYTES = 700 * 2**20  # memory that the decoder takes
 MAX_SCANS = 100  # of a JPEG; each goes over the whole picture again, and ten are usual
+MAX_SCANNED_PIXELS = 3_000_000_000  # scans times pixels: 25 scans of the largest picture, 0.5 s of work
 MAX_PARTS = 100_000  # segments of a JPEG, chunks of a PNG
 
 # A larger photograph is decoded at the largest of 1/2, 1/4 or 1/8 of its size that is not larger. Resized for
@@ -57,3 +58,23 @@ def check_size(width: int, height: int, decoded_bytes: int, name: str, working_b
                 f"{size} and takes {taken / 2**20:.0f} MiB of memory to decode; "
                 f"the limit is {limit // 2**20} MiB. A smaller JPEG copy will work."
             )
+
+
+def check_scans(scans: int, width: int, height: int, name: str) -> None:
+    """Refuses a JPEG of so many scans that decoding would take too long.
+
+    Args:
+        scans: their number.
+        width: in pixels.
+        height: in pixels.
+        name: of the photograph, for the message.
+
+    Raises:
+        UserError: a limit is exceeded; the message names the way out.
+    """
+    most = min(MAX_SCANS, MAX_SCANNED_PIXELS // max(1, width * height))
+    if scans > most:
+        raise UserError(
+            f"{name} is a progressive JPEG of more than {most} scans, "
+            "which would take too long to decode. Save it again as an ordinary JPEG."
+        )

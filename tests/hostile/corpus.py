@@ -342,7 +342,10 @@ def endless() -> Iterator[Entry]:
     for count in (101, 300, 2000):
         yield Entry(f"scans-{count}.jpg", raw.scans(10_900, 10_900, count, 2400), REFUSED)
     yield Entry("scans-2000-short.jpg", raw.scans(10_900, 10_900, 2000, 166), REFUSED)
-    yield Entry("scans-100.jpg", raw.scans(10_900, 10_900, 100, 2400), EITHER, heavy=True)
+    for count in (26, 100):
+        yield Entry(f"scans-{count}.jpg", raw.scans(10_900, 10_900, count, 9600), REFUSED)
+    yield Entry("scans-25.jpg", raw.scans(10_900, 10_900, 25, 9600), EITHER, heavy=True)
+    yield Entry("scans-100-30-megapixels.jpg", raw.scans(6000, 5000, 100, 2400), EITHER, heavy=True)
     yield Entry("scans-100-small.jpg", raw.scans(400, 300, 100, 2400), EITHER)
     jpeg, upright = good("JPEG"), plain(good("JPEG"))
     for kind, one, count in (
@@ -357,6 +360,12 @@ def endless() -> Iterator[Entry]:
     text = raw.chunk(b"tEXt", b"a\0b")
     yield Entry("chunks.png", raw.with_chunks(good("PNG"), text * 50_000), ANSWERED, np.asarray(PHOTO))
     yield Entry("chunks-100000.png", raw.with_chunks(good("PNG"), text * 100_000), REFUSED)
+    exif = raw.chunk(b"zTXt", b"Raw profile type exif\0\0" + raw.packed(b"\n" * 1_000_000, 1))
+    palette = raw.chunk(b"PLTE", b"\1\2\3" * 200)
+    for kind, chunks in {"profiles": exif * 2000, "palettes": palette * 10_000}.items():
+        yield Entry(f"many-{kind}.png", raw.with_chunks(good("PNG"), chunks), ANSWERED, np.asarray(PHOTO))
+    indexed = raw.png(40, 30, 3, extra=raw.chunk(b"PLTE", bytes((7, 8, 9)) * 256) + palette * 10_000)
+    yield Entry("many-palettes-indexed.png", indexed, ANSWERED, np.full((30, 40, 3), (7, 8, 9), np.uint8))
     yield Entry("empty-data.png", raw.with_chunks(good("PNG"), raw.chunk(b"IDAT", b"") * 20_000), EITHER)
 
 

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,17 @@ def test_reading_is_right_or_says_why_not(entry: Entry) -> None:
         return
     assert entry.outcome != REFUSED
     assert entry.pixels is None or np.array_equal(pixels, entry.pixels)
+
+
+def test_much_metadata_takes_no_time() -> None:
+    """No loop grows with the square of a file, and nothing is inflated again and again."""
+    many = [entry for entry in LIGHT if entry.name.startswith(("many-", "chunks", "tables", "fill-bytes"))]
+    assert len(many) >= 8
+    for entry in many:
+        start = time.process_time()
+        with suppress(UserError):
+            read_photo(entry.content, entry.name)
+        assert time.process_time() - start < 1, entry.name
 
 
 def test_isolated_reading_is_the_same_bit_for_bit(reader: IsolatedReader) -> None:

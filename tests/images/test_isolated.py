@@ -48,14 +48,14 @@ def test_the_tensor_and_the_shown_picture_are_the_same(reader: IsolatedReader, p
 
 
 def test_ordinary_photographs_do_not_wait_for_slow_ones(reader: IsolatedReader, photo: Path) -> None:
-    slow = raw.scans(10_900, 10_900, 100, 2400)
+    slow = raw.png(10_900, 10_900, 0, 16)
     reader.preprocess(photo, RULE)
     reader.slow.run(worker.ready)
     ended: list[float] = []
 
     def read_slow() -> None:
         try:
-            reader.preprocess(slow, RULE, "slow.jpg")
+            reader.preprocess(slow, RULE, "slow.png")
         except UserError:
             pass
         ended.append(time.perf_counter())
@@ -75,8 +75,8 @@ def test_what_takes_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     reader.slow.seconds = 0.5
     try:
         start = time.perf_counter()
-        with pytest.raises(UserError, match="slow.jpg takes too long to decode"):
-            reader.preprocess(raw.scans(10_900, 10_900, 100, 2400), RULE, "slow.jpg")
+        with pytest.raises(UserError, match="slow.png takes too long to decode"):
+            reader.preprocess(raw.png(10_900, 10_900, 0, 16), RULE, "slow.png")
         assert time.perf_counter() - start < 10
     finally:
         reader.close()
