@@ -9,18 +9,38 @@ report/                                  what was measured, as a page and as JSO
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilevit_core.bundle.files import HISTORY, MANIFEST
+from mobilevit_core.bundle.files import (
+    HISTORY,
+    MANIFEST,
+    REPORT,
+    REPORT_FIGURES,
+    REPORT_PAGE,
+    REPORT_PHOTOGRAPHS,
+    SEEN,
+)
 from mobilevit_core.bundle.manifest import Manifest, read_manifest, write_manifest
 from mobilevit_core.bundle.manifest_fields import WeightFile
 from mobilevit_core.bundle.weight_formats import FORMATS
-from mobilevit_core.data.provenance import Provenance
+from mobilevit_core.data.provenance import FORMER_FILE, Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import replacing
+
+FILES = (
+    MANIFEST,
+    HISTORY,
+    SEEN,
+    f"{REPORT}/{REPORT_PAGE}",
+    f"{REPORT}/{REPORT_FIGURES}",
+    *(fmt.file for fmt in FORMATS.values()),
+)
+SHOWN = re.compile(r"\d{1,9}\.jpg")  # in a report: a photograph, named after its place in the data set
+BLOB = re.compile(r"[0-9a-f]{40,64}")  # what the Hub's cache calls a file's content
 
 
 @dataclass(frozen=True)
@@ -81,6 +101,21 @@ class Bundle:
         """The photographs that went into the weights, None where the bundle does not tell."""
         return Provenance.read(self.folder)
 
+    def file(self, name: str) -> Path | None:
+        """One of the bundle's files by its name; never a file of elsewhere.
+
+        Args:
+            name: one of `FILES`, or of a photograph in the report.
+
+        Returns:
+            The file; None where the bundle lacks it, the name is another one, or it is a link that leads out.
+        """
+        folder, _, last = name.rpartition("/")
+        photograph = folder == f"{REPORT}/{REPORT_PHOTOGRAPHS}" and SHOWN.fullmatch(last)
+        path = self.folder / name
+        named = name in FILES or photograph
+        return path if named and path.is_file() and _is_own(path, self.folder) else None
+
     def record_metrics(self, split: str, metrics: dict[str, Any]) -> None:
         """Adds what was measured on one split of the bundle's own data to `bundle.json` alone.
 
@@ -125,7 +160,8 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
         folder: the bundle's folder.
 
     Raises:
-        UserError: there is no such folder, its `bundle.json` is missing or damaged, or it has no weights.
+        UserError: there is no such folder, its `bundle.json` is missing or damaged, it has no weights, or one
+            of its files is a link that leads out of it.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -135,11 +171,37 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
         inner = path / "bundle"
         hint = f" Did you mean {inner}?" if (inner / MANIFEST).is_file() else ""
         raise UserError(f"{path} is not a bundle: it has no {MANIFEST}.{hint}")
+    _check_links(path)
     bundle = Bundle(path, read_manifest(manifest))
     if not bundle.present:
         files = ", ".join(fmt.file for fmt in FORMATS.values())
         raise UserError(f"The bundle {path} has no weights: none of {files} is there.")
     return bundle
+
+
+def _check_links(folder: Path) -> None:
+    """Refuses a bundle whose files are elsewhere: it would show, or publish, what else is on this machine."""
+    for name in (*FILES, FORMER_FILE, REPORT, f"{REPORT}/{REPORT_PHOTOGRAPHS}"):
+        if not _is_own(folder / name, folder):
+            raise UserError(
+                f"The bundle {folder} is not opened: its {name} is a link that leads out of it. If you trust "
+                "it, replace the link by what it leads to."
+            )
+
+
+def _is_own(path: Path, folder: Path) -> bool:
+    """Whether a file is inside of a bundle's folder when all links are followed, or is not there.
+
+    In the Hub's cache, a bundle's files are links to `blobs`, beside the repository's snapshots or beside all
+    repositories.
+    """
+    home = folder.resolve()
+    if not path.exists() or (target := path.resolve()).is_relative_to(home):
+        return True
+    if home.parent.name != "snapshots" or not BLOB.fullmatch(target.name):
+        return False
+    repository = home.parents[1]
+    return any(target.is_relative_to(place / "blobs") for place in (repository, repository.parent))
 
 
 def write_bundle(folder: Path, fill: Callable[[Path], Manifest]) -> Bundle:

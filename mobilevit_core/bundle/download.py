@@ -4,20 +4,12 @@ import os
 from pathlib import Path
 
 from mobilevit_core import hub
-from mobilevit_core.bundle.bundle import Bundle, open_bundle
-from mobilevit_core.bundle.files import HISTORY, MANIFEST, REPORT, REPORT_FIGURES, REPORT_PAGE, SEEN
+from mobilevit_core.bundle.bundle import FILES, Bundle, open_bundle
+from mobilevit_core.bundle.files import MANIFEST
 from mobilevit_core.bundle.manifest import read_manifest
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
 
-FILES = (
-    MANIFEST,
-    HISTORY,
-    SEEN,
-    f"{REPORT}/{REPORT_PAGE}",
-    f"{REPORT}/{REPORT_FIGURES}",
-    *(fmt.file for fmt in FORMATS.values()),
-)
 WAY_OUT = "Try again with a network, or give a bundle's folder."
 
 

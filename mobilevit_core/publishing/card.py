@@ -151,7 +151,7 @@ def _figures(bundle: Bundle, _: str) -> Iterator[str]:
         crossed = measured["split"] == CROSS_VALIDATION
         how = f" {BY_CROSS_VALIDATION}" if crossed else f", {plain(measured['split'])} split"
         yield f"Measured on {photos} photographs of {data}{how}."
-    if (bundle.folder / REPORT / REPORT_PAGE).is_file():
+    if bundle.file(f"{REPORT}/{REPORT_PAGE}"):
         yield f"[`{REPORT}/{REPORT_PAGE}`]({REPORT}/{REPORT_PAGE}) has every figure that was measured."
 
 

@@ -5,8 +5,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.bundle.download import FILES
+from mobilevit_core.bundle.bundle import FILES, Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
 from mobilevit_core.publishing.card import model_card
@@ -28,8 +27,8 @@ def copy_bundle(bundle: Bundle, folder: Path, formats: Sequence[str]) -> None:
     """
     weights = {bundle.weights(name).name for name in formats}
     for name in set(FILES) - {fmt.file for fmt in FORMATS.values()} | weights:
-        source, target = bundle.folder / name, folder / name
-        if source.is_file():
+        source, target = bundle.file(name), folder / name
+        if source:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
 
