@@ -1,5 +1,7 @@
 """The one error class that means "the user can fix this"."""
 
+LONGEST_REASON = 200  # characters
+
 
 class UserError(Exception):
     """A mistake in the input, told in one message that names the input and the way out.
@@ -20,3 +22,15 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def reason(error: Exception) -> str:
+    """A library's message as a part of a sentence: on one line, printable, without its full stop, and short.
+
+    Args:
+        error: about a file that somebody else may have written, of which it may quote anything.
+    """
+    said = str(error)[: 2 * LONGEST_REASON]
+    words = "".join(sign if sign.isprintable() else " " for sign in said).split()
+    text = " ".join(words).rstrip(".") or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."

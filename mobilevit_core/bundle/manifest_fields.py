@@ -4,6 +4,7 @@ Sections that are recorded and handed on as they are (`recipe`, `data`, `metrics
 only the keys that this program reads are declared, others are allowed.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any, NotRequired
@@ -21,6 +22,7 @@ from mobilevit_core.models.image_size import check_image_size
 
 LONGEST_TEXT = 10_000  # a note may name a file by its whole path
 LONGEST_LABEL = 64
+WEB_ADDRESS = re.compile(r"https?://[\w.~:/?#@!$&*+,;=%-]{1,1000}", re.ASCII)  # it becomes a link on a page
 SECTION = ConfigDict(extra="allow")
 
 
@@ -44,6 +46,13 @@ def _label(value: Any) -> str:
     text = _text(value)
     if not 1 <= len(text) <= LONGEST_LABEL or any(unicodedata.category(c)[0] == "C" for c in text):
         raise ValueError(f"it must be 1 to {LONGEST_LABEL} printable characters")
+    return text
+
+
+def _web_address(value: Any) -> str:
+    text = _text(value)
+    if not WEB_ADDRESS.fullmatch(text):
+        raise ValueError("it must be a web address")
     return text
 
 
@@ -137,12 +146,23 @@ class DataSection(TypedDict):
     without: NotRequired[list[Text]]
 
 
+class Licence(TypedDict):
+    """The licence of weights that others released."""
+
+    __pydantic_config__ = SECTION
+    name: Text
+    url: Annotated[str, PlainValidator(_web_address)]
+
+
 class Origin(TypedDict):
     """An earlier training that went into the weights, and in turn what that started from."""
 
     __pydantic_config__ = SECTION
     data: DataSection
     classes: Count
+    source: NotRequired[Text]
+    revision: NotRequired[Text | None]
+    licence: NotRequired[Licence | None]
     start: NotRequired["Origin | None"]
 
 

@@ -7,17 +7,20 @@ beyond all reason, leads out of its folder, holds links or is encrypted is refus
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from mobilevit_core import messages
 from mobilevit_core.data.folder import read_folder
 from mobilevit_core.data.gathering import Gathered
-from mobilevit_core.errors import UserError
+from mobilevit_core.errors import UserError, reason
 from mobilevit_core.files import CACHE, cache_folder, file_sha256, replacing
 
 MOST_FILES = 1_000_000
 MOST_GROWTH = 20  # times the archive's size; photographs hardly shrink, so more is no archive of photographs
+MANY_FILES, LEAST_BYTES = 10_000, 100  # an archive of more files than that has so many bytes per photograph
 SMALL = 100 * 2**20  # bytes, under which any growth is harmless
 SPARE = 2**30  # bytes of the disk that stay free
 CHUNK = 2**20
@@ -40,7 +43,7 @@ def read_zip(path: Path, labelled: bool = True) -> Gathered:
 
 
 def unpacked(path: Path) -> Path:
-    """The folder that a zip file is unpacked into; done once per content.
+    """The folder that a zip file is unpacked into; done once per content, and again after damage.
 
     Raises:
         UserError: the archive is damaged or refused, or the disk is too small.
@@ -50,10 +53,13 @@ def unpacked(path: Path) -> Path:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path)
             folder = cache_folder() / "unpacked" / digest[:32]
+            if folder.is_dir() and not _is_intact(folder, members):
+                messages.note(f"{folder}, where {path} was unpacked, is damaged: it is unpacked again")
+                shutil.rmtree(folder)
             if not folder.is_dir():
                 _unpack(archive, members, folder, path)
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise UserError(f"{path} is damaged, or not a zip file: {error}.") from error
+        raise UserError(f"{path} is damaged, or not a zip file: {reason(error)}.") from error
     return folder
 
 
@@ -68,6 +74,11 @@ def _members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
     if len(set(names)) < len(names):
         raise UserError(f"{path} has two files of the same name, so it is not unpacked.")
     size, packed = sum(member.file_size for member in members), path.stat().st_size
+    if len(members) > MANY_FILES and size < LEAST_BYTES * len(members):
+        raise UserError(
+            f"{path} has {len(members):,} files of {size / len(members):.0f} bytes on average, which are no "
+            "photographs, so it is not unpacked."
+        )
     if size > SMALL and size > MOST_GROWTH * packed:
         raise UserError(
             f"{path} would grow from {packed / 1e6:,.0f} MB to {size / 1e6:,.0f} MB. Photographs hardly "
@@ -86,6 +97,23 @@ def _check_member(member: zipfile.ZipInfo, path: Path) -> None:
         raise UserError(f"{path} is not unpacked: {name[:80]!r} is a link.")
     if member.flag_bits & 1:
         raise UserError(f"{path} is encrypted. Unpack it yourself and name the folder.")
+
+
+def _is_intact(folder: Path, members: Sequence[zipfile.ZipInfo]) -> bool:
+    """Whether every file is still what was unpacked, by its size and checksum."""
+    for member in members:
+        path, check = folder / member.filename, 0
+        try:
+            if path.stat().st_size != member.file_size:
+                return False
+            with path.open("rb") as file:
+                while chunk := file.read(CHUNK):
+                    check = zlib.crc32(chunk, check)
+        except OSError:
+            return False
+        if check != member.CRC:
+            return False
+    return True
 
 
 def _unpack(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], folder: Path, path: Path) -> None:

@@ -11,6 +11,10 @@ LONGEST_DATA_NAME = 1024  # characters of a data set's folder or name
 LONGEST = 255  # characters; no file system has longer folder names
 # Unicode categories: control characters and line ends break labels.txt, lone surrogates are no UTF-8.
 UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")
+# What turns the letters around it about, so that a name reads as another one.
+REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+SEEN = ("L", "N", "P", "S")  # of these a name needs one, and none of these five, which look like nothing:
+INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"
 
 
 def check_class_names(names: Sequence[str]) -> None:
@@ -25,9 +29,11 @@ def check_class_names(names: Sequence[str]) -> None:
     for name in names:
         if not name.strip():
             raise UserError("A class name is empty.")
+        if not any(unicodedata.category(c)[0] in SEEN and c not in INVISIBLE for c in name):
+            raise UserError(f"The class name {ascii(name[:20])} has nothing that can be seen. Rename it.")
         if len(name) > LONGEST:
             raise UserError(f"The class name {name[:40]!r}... is too long: {LONGEST} characters at most.")
-        if any(unicodedata.category(character) in UNWRITABLE for character in name):
+        if any(unicodedata.category(c) in UNWRITABLE or c in REORDERING for c in name):
             raise UserError(f"The class name {name[:60]!r} has a character that can't be printed. Rename it.")
     name, count = Counter(names).most_common(1)[0]
     if count > 1:

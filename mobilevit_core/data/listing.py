@@ -15,7 +15,7 @@ from pathlib import Path
 from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER, LabelledPhoto
 from mobilevit_core.data.folder import split_of
 from mobilevit_core.data.gathering import Gathered, Reading, read_all, without_contradictions
-from mobilevit_core.errors import UserError
+from mobilevit_core.errors import UserError, reason
 
 # What the columns may be called, in any case.
 COLUMNS = {
@@ -89,7 +89,9 @@ def _parquet_paths(path: Path) -> list[str]:
         column = _columns(path, pq.read_schema(path).names, ("path",))["path"]
         return pq.read_table(path, columns=[column], partitioning=None)[column].cast(pa.string()).to_pylist()
     except pa.ArrowException as error:
-        raise UserError(f"{path} is not a Parquet file with text in its column path: {error}.") from None
+        raise UserError(
+            f"{path} is not a Parquet file with text in its column path: {reason(error)}."
+        ) from None
 
 
 def _rows(path: Path) -> list[tuple[Path, str, str]]:
@@ -113,7 +115,7 @@ def _opened(path: Path) -> Iterator["csv.DictReader[str]"]:
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text. Save it as CSV UTF-8.") from None
     except csv.Error as error:
-        raise UserError(f"{path} is not a CSV file: {error}.") from None
+        raise UserError(f"{path} is not a CSV file: {reason(error)}.") from None
 
 
 def _columns(path: Path, header: list[str], needed: tuple[str, ...]) -> dict[str, str]:

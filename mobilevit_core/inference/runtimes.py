@@ -5,6 +5,7 @@ TensorFlow is imported only when Keras weights are asked for.
 
 import os
 import threading
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,13 +13,16 @@ import numpy as np
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
-from mobilevit_core.errors import UserError
+from mobilevit_core.errors import UserError, reason
+from mobilevit_core.images.photo_file import shown_name
 
 if TYPE_CHECKING:
     import keras
 
 MAX_THREADS = 4  # by default: more helps none of our networks
 MOST_THREADS = 256
+MOST_DESCRIPTION_BYTES = 16 * 2**20  # of a .keras file's JSON; ours has 0.1 MB
+MOST_GROWTH, SMALL = 4, 64 * 2**20  # weights hardly shrink in a .keras file; bytes under which any may
 
 
 def default_threads() -> int:
@@ -84,14 +88,35 @@ def load_keras(weights: Path) -> "keras.Model":
     """Loads a model.keras.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or would take much more memory than it has bytes.
     """
     import keras
 
     try:
+        check_keras_file(weights)
         return keras.models.load_model(weights, compile=False)
+    except UserError:
+        raise
     except Exception as error:  # Keras meets damaged files with many kinds of errors
-        raise UserError(f"{weights.name} can't be loaded: {error}") from error
+        raise UserError(f"{weights.name} can't be loaded: {reason(error)}") from error
+
+
+def check_keras_file(weights: Path) -> None:
+    """Refuses a .keras file that grows beyond reason when it is unpacked.
+
+    Raises:
+        UserError: it does.
+        zipfile.BadZipFile: it is no zip file.
+    """
+    with zipfile.ZipFile(weights) as archive:
+        members = archive.infolist()
+    for member in members:
+        limit = max(SMALL, MOST_GROWTH * member.compress_size)
+        if member.file_size > (MOST_DESCRIPTION_BYTES if member.filename.endswith(".json") else limit):
+            raise UserError(
+                f"{weights.name} is not loaded: {shown_name(member.filename)} in it would grow to "
+                f"{member.file_size / 1e6:,.0f} MB."
+            )
 
 
 class KerasRuntime:
@@ -176,7 +201,7 @@ def load_file(weights: Path, name: str, size: int, classes: int, threads: int | 
     except UserError:
         raise
     except Exception as error:  # both engines raise many kinds of errors for damaged files
-        raise UserError(f"{weights.name} can't be loaded: {error}") from error
+        raise UserError(f"{weights.name} can't be loaded: {reason(error)}") from error
     if runtime.shapes() != ((1, size, size, 3), (1, classes)):
         (_, *taken), (_, *given) = runtime.shapes()
         raise UserError(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilevit_core import hub
-from mobilevit_core.errors import UserError
+from mobilevit_core.errors import UserError, reason
 from mobilevit_core.images.preprocessing import ResizeRule
 from mobilevit_core.models.mobilevit import DEPTHS, VARIANTS
 
@@ -454,7 +454,7 @@ def _open_file(path: Path) -> Any:
     try:
         return safe_open(path, framework="numpy")
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a complete safetensors file: {error}") from error
+        raise UserError(f"{path} is not a complete safetensors file: {reason(error)}") from error
 
 
 def _tensor(layer: str, names: tuple[str, ...], ours: tuple[int, ...]) -> Tensor:

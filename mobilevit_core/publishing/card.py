@@ -24,6 +24,7 @@ BY_CROSS_VALIDATION = "by cross-validation (each classified by a model that had 
 CATALOGUE = re.compile(
     r"(tf_flowers|oxford_flowers102|[a-z][a-z0-9_]*(?=:\d+\.\d+\.\d+$))(?::\d+\.\d+\.\d+)?"
 )
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 HUB_NAMES = {"ImageNet-1k": "imagenet-1k"}
 
 
@@ -71,7 +72,8 @@ def _front_matter(bundle: Bundle, repository: str, license: str | None) -> str:
 
     manifest = bundle.manifest
     with_keras = "keras" in bundle.present
-    base = next((o["source"] for o in _origins(manifest) if o.get("revision") and "/" in o["source"]), None)
+    sources = (origin.get("source", "") for origin in _origins(manifest) if origin.get("revision"))
+    base = next((source for source in sources if REPOSITORY.fullmatch(source)), None)
     results = _results(manifest)
     return ModelCardData(
         **({"license": license} if license else licence_of(manifest)),

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from mobilevit_core.bundle.bundle import FILES, Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
-from mobilevit_core.errors import UserError
+from mobilevit_core.errors import UserError, reason
+from mobilevit_core.images.photo_file import shown_name
+from mobilevit_core.inference.runtimes import check_keras_file
 from mobilevit_core.publishing.card import model_card
 from mobilevit_core.publishing.targets import KERAS_FOLDER
 
@@ -59,9 +61,11 @@ def unpack_keras(file: Path, folder: Path) -> None:
         UserError: the file holds anything else, which Keras would not find again in the folder.
     """
     try:
+        check_keras_file(file)
         with zipfile.ZipFile(file) as archive:
             if set(archive.namelist()) != set(KERAS_FOLDER):
-                raise UserError(f"{file.name} holds {archive.namelist()}, not {', '.join(KERAS_FOLDER)}.")
+                held = shown_name(", ".join(archive.namelist()))
+                raise UserError(f"{file.name} holds {held}, not {', '.join(KERAS_FOLDER)}.")
             archive.extractall(folder)  # zipfile keeps members inside the folder, and the names are known
     except zipfile.BadZipFile as error:
-        raise UserError(f"{file.name} is not a complete .keras file: {error}.") from error
+        raise UserError(f"{file.name} is not a complete .keras file: {reason(error)}.") from error

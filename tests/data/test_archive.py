@@ -88,6 +88,24 @@ def test_a_bomb_is_refused_before_anything_is_written(tmp_path: Path, cache: Pat
     assert not cache.exists()
 
 
+@pytest.mark.parametrize("damage", ["emptied", "removed", "changed", "a folder"])
+def test_what_was_damaged_in_the_cache_is_unpacked_again(
+    damage: str, photo_folder: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = zipped(photo_folder, tmp_path / "photos.zip")
+    expected = load_dataset(str(path)).describe()
+    victim = next((cache / "unpacked").rglob("red/*.jpg"))
+    content = victim.read_bytes()
+    victim.unlink()
+    if damage == "a folder":
+        victim.mkdir()
+    elif damage != "removed":
+        victim.write_bytes(b"" if damage == "emptied" else content[:-9] + b"otherwise")
+    capsys.readouterr()
+    assert load_dataset(str(path)).describe() == expected and victim.read_bytes() == content
+    assert "is damaged: it is unpacked again" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_file_that_is_larger_than_declared_is_refused(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "lies.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:

@@ -1,8 +1,10 @@
 """The model repository as a folder: its card, its files, and Keras's unpacked form."""
 
 import hashlib
+import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +16,7 @@ from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.commands.publish import publish
 from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.errors import UserError
+from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.publishing.card import licence_of, model_card
 from mobilevit_core.publishing.model_repository import unpack_keras
 
@@ -93,6 +96,63 @@ def test_foreign_weights_keep_their_licence_and_are_the_base(shipped: Bundle) ->
     assert front.base_model == "timm/mobilevit_xxs.cvnets_in1k" and "imagenet-1k" in front.datasets
     assert licence_of(bundle.manifest)["license"] == front.license == "other"
     assert front.license_link == licence["url"]
+
+
+@pytest.mark.parametrize(
+    "licence",
+    [
+        {"name": "MIT", "url": "javascript:alert(1)"},
+        {"name": "MIT", "url": "data:text/html,<script>"},
+        {"name": "MIT", "url": "//example.org/LICENSE"},
+        {"name": "MIT", "url": "https://example.org/\nlicense: mit"},
+        {"name": "MIT", "url": "https://example.org/<script>"},
+        {"name": "MIT", "url": 7},
+        {"name": ["MIT"], "url": "https://example.org"},
+        {"url": "https://example.org"},
+        "MIT",
+    ],
+)
+def test_a_licence_is_a_name_and_a_web_address(licence: object, shipped: Bundle) -> None:
+    start = {"data": {"name": "x", "digest": ""}, "classes": 5, "licence": licence}
+    with pytest.raises(ValueError, match=r"start\.licence"):
+        changed(shipped, start=start)
+
+
+@pytest.mark.parametrize("source", ["javascript:/x", "a/b/c", "a/b\nlicense: mit", "https://x/y", ""])
+def test_only_a_repository_is_the_base(source: str, shipped: Bundle) -> None:
+    start = {"data": {"name": "x", "digest": ""}, "classes": 5, "source": source, "revision": "main"}
+    assert model_card(changed(shipped, start=start), "a/b").data.base_model is None
+
+
+def zip_of(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["config.json", "metadata.json", "model.weights.h5"])
+def test_a_keras_file_that_inflates_is_neither_loaded_nor_published(name: str, tmp_path: Path) -> None:
+    members = dict.fromkeys(("config.json", "metadata.json", "model.weights.h5"), b"{}")
+    file = zip_of(tmp_path / "model.keras", {**members, name: b" " * 80_000_000})
+    for read in (load_keras, lambda file: unpack_keras(file, tmp_path / "out")):
+        with pytest.raises(UserError, match=f"model.keras is not loaded: {name} in it would grow to 80 MB"):
+            read(file)
+    assert not (tmp_path / "out").exists()
+
+
+def test_messages_about_foreign_files_are_short(tmp_path: Path) -> None:
+    """Keras puts the whole layer into its message."""
+    layer = {"class_name": "Functional", "config": {"layers": [{"module": "\x1b[31m" + "x" * 200_000}]}}
+    members = {"config.json": json.dumps({"class_name": "y" * 20_000, **layer}).encode()}
+    members |= {"metadata.json": b"{}", "model.weights.h5": b""}
+    with pytest.raises(UserError, match=r"model.keras can't be loaded: ") as told:
+        load_keras(zip_of(tmp_path / "model.keras", members))
+    assert len(str(told.value)) < 300 and str(told.value).isprintable()
+    odd = zip_of(tmp_path / "odd.keras", {f"{'z' * 100}{number}\n": b"" for number in range(2000)})
+    with pytest.raises(UserError, match=r"odd.keras holds zzz") as told:
+        unpack_keras(odd, tmp_path)
+    assert len(str(told.value)) < 300 and str(told.value).isprintable()
 
 
 def test_every_file_is_the_bundles(written: Path, shipped: Bundle) -> None:

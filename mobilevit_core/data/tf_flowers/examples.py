@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilevit_core.data.loading import load_dataset
-from mobilevit_core.errors import UserError
+from mobilevit_core.errors import UserError, reason
 from mobilevit_core.files import replacing
 
 TABLE = Path(__file__).with_name("example_photos.csv")
@@ -96,7 +96,8 @@ def _check_source() -> None:
         pass  # it answers
     except OSError as error:
         raise UserError(
-            f"{DATA} is not prepared here, and {SOURCE}, where it comes from, can't be reached ({error})."
+            f"{DATA} is not prepared here, and {SOURCE}, where it comes from, can't be reached "
+            f"({reason(error)})."
         ) from None
 
 
