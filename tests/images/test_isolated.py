@@ -73,10 +73,11 @@ def test_ordinary_photographs_do_not_wait_for_slow_ones(reader: IsolatedReader, 
 def test_what_takes_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = IsolatedReader()
     reader.slow.seconds = 0.5
+    slow = raw.png(10_900, 10_900, 0, 16)
     try:
         start = time.perf_counter()
         with pytest.raises(UserError, match="slow.png takes too long to decode"):
-            reader.preprocess(raw.png(10_900, 10_900, 0, 16), RULE, "slow.png")
+            reader.preprocess(slow, RULE, "slow.png")
         assert time.perf_counter() - start < 10
     finally:
         reader.close()
