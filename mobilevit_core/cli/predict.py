@@ -21,8 +21,8 @@ def predict(
     photos: Annotated[
         list[Path],
         typer.Argument(
-            help='JPEG, PNG or WebP files, folders, patterns ("photos/*.jpg"), or CSV and Parquet files with '
-            "a column path."
+            help='JPEG, PNG, WebP, HEIC or AVIF files, folders, patterns ("photos/*.jpg"), or CSV and '
+            "Parquet files with a column path."
         ),
     ],
     format: FormatOption = None,

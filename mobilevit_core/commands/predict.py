@@ -10,24 +10,28 @@ from typing import Any
 
 import numpy as np
 
+from mobilevit_core import messages
 from mobilevit_core.data.bulk import in_order
-from mobilevit_core.data.folder import pictures_below
+from mobilevit_core.data.folder import photos_below
+from mobilevit_core.data.gathering import skipped_notes
 from mobilevit_core.data.listing import listed_paths
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import cell
+from mobilevit_core.images.containers import READ
 from mobilevit_core.inference.answer import Answer
 from mobilevit_core.inference.classifier import Classifier
 
-TABLES = (".csv", ".parquet")
+TABLES = (".csv", ".tsv", ".parquet")
+MOST_NAMED = 20  # files of one kind that are not photographs
 
 
 def find_photos(places: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """The photographs that are meant.
 
     Args:
-        places: files, folders (everything in them that looks like a photograph by its name, however deep),
-            glob patterns such as "photos/*.jpg" or "photos/**/*.png", and CSV or Parquet files with a
-            column `path`, relative to their folder.
+        places: files, folders (every photograph in them, however deep; other files are named in a note),
+            glob patterns such as "photos/*.jpg" or "photos/**/*.png", and CSV or Parquet files with a column
+            `path`, relative to their folder.
 
     Returns:
         Files, in the order given, those of a folder or pattern by name; each once. A file that is named is
@@ -44,9 +48,9 @@ def find_photos(places: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 def _found(place: Path) -> list[Path]:
     if place.is_dir():
-        inside = pictures_below(place)
+        inside = _inside(place)
         if not inside:
-            raise UserError(f"The folder {place} holds no photographs (JPEG, PNG or WebP).")
+            raise UserError(f"The folder {place} holds no photographs ({READ}).")
         return inside
     if place.suffix.lower() in TABLES and place.is_file():
         return listed_paths(place)
@@ -55,8 +59,15 @@ def _found(place: Path) -> list[Path]:
     matching = sorted(Path(path) for path in glob.glob(str(place), recursive=True))
     if not matching:
         raise UserError(f"No file matches {place}.")
-    inner = (pictures_below(path) if path.is_dir() else [path] for path in matching)
+    inner = (_inside(path) if path.is_dir() else [path] for path in matching)
     return [path for paths in inner for path in paths]
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The photographs of a folder; what else it holds is named on standard error."""
+    photos, skipped = photos_below(folder)
+    messages.notes([f"{folder}: {note}" for note in skipped_notes(skipped, MOST_NAMED)])
+    return photos
 
 
 def predictions(classifier: Classifier, photos: Sequence[Path]) -> Iterator[tuple[Path, Answer | UserError]]:

@@ -1,5 +1,6 @@
 """What can be the name of a class: it becomes a line of labels.txt, a key of JSON and text on a page."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from mobilevit_core.errors import UserError
 
 MOST_CLASSES = 100_000
 LONGEST_DATA_NAME = 1024  # characters of a data set's folder or name
+SPACES = " \N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}"
 LONGEST = 255  # characters; no file system has longer folder names
 # Unicode categories: control characters and line ends break labels.txt, lone surrogates are no UTF-8.
 UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")
@@ -15,6 +17,21 @@ UNWRITABLE = ("Cc", "Cs", "Zl", "Zp")
 REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 SEEN = ("L", "N", "P", "S")  # of these a name needs one, and none of these five, which look like nothing:
 INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"
+
+
+def clean_name(name: str) -> str:
+    """A class name as it is stored: composed letters (NFC; a Mac decomposes them), no spaces around it."""
+    return unicodedata.normalize("NFC", name).strip(SPACES)
+
+
+def spelling_key(name: str) -> str:
+    """What the spellings of one class name have in common.
+
+    Upper and lower case, spaces, hyphens and underscores make no difference, but for single letters: "a" and
+    "A" may well be two classes.
+    """
+    name = clean_name(name)
+    return name if len(name) == 1 else " ".join(re.split(r"[\s_-]+", name.casefold()))
 
 
 def check_class_names(names: Sequence[str]) -> None:

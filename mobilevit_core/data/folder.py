@@ -11,18 +11,20 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from mobilevit_core.data.dataset import OTHER_FOLDER, SPLITS, LabelledPhoto
+from mobilevit_core.data.class_names import clean_name, spelling_key
+from mobilevit_core.data.dataset import OTHER_FOLDER, SPLITS, LabelledPhoto, Skipped
 from mobilevit_core.data.gathering import (
-    HEIC,
     Gathered,
     Reading,
+    is_photo,
+    no_photo,
     read_all,
     skipped_notes,
     some,
     without_contradictions,
 )
 from mobilevit_core.errors import UserError
-from mobilevit_core.images.reading import SUFFIXES
+from mobilevit_core.images.containers import READ
 from mobilevit_core.messages import counted
 
 # What people call the splits when they lay them out as folders, without "set", "data", "images", digits ...
@@ -35,6 +37,8 @@ SPLIT_AFFIXES = re.compile(r"^(set|data|images?|photos?|split)+|(set|data|images
 SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
 
 NOWHERE, BACK = "links that lead nowhere", "links that lead back to a folder above them"
+OUTPUT = "folders of training runs or bundles, which are no class"
+RUN_FILES, BUNDLE_FILE = ("config.json", "photographs.csv"), "bundle.json"
 
 
 def read_folder(folder: Path, labelled: bool = True) -> Gathered:
@@ -76,8 +80,19 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.is_dir() and not _is_ignored(path.name) and not _leads_back(path)
+        if path.is_dir() and not _is_ignored(path.name) and not _leads_back(path) and not _is_output(path)
     )
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether a folder is a run or a bundle of this program, or only holds some: `cd photos; train .`"""
+
+    def is_one(path: Path) -> bool:
+        return (path / BUNDLE_FILE).is_file() or all((path / name).is_file() for name in RUN_FILES)
+
+    if is_one(folder):
+        return True
+    return any(path.is_dir() and is_one(path) for path in folder.iterdir()) and not _pictures_in(folder)
 
 
 def _leads_back(path: Path) -> bool:
@@ -85,18 +100,22 @@ def _leads_back(path: Path) -> bool:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    """Files right inside a folder that look like photographs by their names."""
+    """Photographs right inside a folder."""
     return sorted(
-        path
-        for path in folder.iterdir()
-        if not _is_ignored(path.name) and path.suffix.lower() in (*SUFFIXES, *HEIC) and path.is_file()
+        path for path in folder.iterdir() if not _is_ignored(path.name) and path.is_file() and is_photo(path)
     )
 
 
-def pictures_below(folder: Path) -> list[Path]:
-    """Files below a folder, however deep, that look like photographs by their names; links are followed."""
-    files = _files(folder, Reading(folder), _identities(folder.resolve().parent))
-    return [path for path in files if path.suffix.lower() in (*SUFFIXES, *HEIC)]
+def photos_below(folder: Path) -> tuple[list[Path], list[Skipped]]:
+    """Photographs below a folder, however deep, and what else is there; links are followed."""
+    reading = Reading(folder)
+    photos = []
+    for path in _files(folder, reading, _identities(folder.resolve().parent)):
+        if is_photo(path):
+            photos.append(path)
+        else:
+            reading.skipped.append(no_photo(path))
+    return photos, reading.skipped
 
 
 def _unwrapped(folder: Path, reading: Reading) -> Path:
@@ -133,6 +152,8 @@ def _split_folders(folder: Path, reading: Reading) -> dict[str, Path]:
             others.append(path.name)
     if not found or (list(found) == ["train"] and others and _pictures_in(found["train"][0])):
         return {}  # one class may well be called "train"
+    if "train" not in found and not any(_subfolders(path) for paths in found.values() for path in paths):
+        return {}  # people may well be called Val and Dev
     _check_split_folders(folder, found, others)
     chosen = {split: found[split][0] for split in SPLITS if split in found}
     for split, path in list(chosen.items()):
@@ -164,8 +185,18 @@ def _check_split_folders(folder: Path, found: dict[str, list[Path]], others: lis
         )
 
 
+def _class_folders(root: Path) -> dict[str, list[Path]]:
+    """Class name -> its folders, in order of the names; several where one name has several spellings."""
+    names: dict[str, str] = {}
+    folders: dict[str, list[Path]] = defaultdict(list)
+    for path in _subfolders(root):
+        if path.name != OTHER_FOLDER:
+            folders[names.setdefault(spelling_key(path.name), clean_name(path.name))].append(path)
+    return dict(sorted(folders.items()))
+
+
 def _class_names(root: Path) -> tuple[str, ...]:
-    names = [path.name for path in _subfolders(root) if path.name != OTHER_FOLDER]
+    names = list(_class_folders(root))
     loose = len(_pictures_in(root)) if not names else 0
     if loose:
         raise UserError(
@@ -184,28 +215,33 @@ def _class_names(root: Path) -> tuple[str, ...]:
 
 def _loose_classes(folder: Path) -> tuple[str, ...]:
     """Names of the subfolders, and "" for photographs that lie beside them."""
-    return (*(path.name for path in _subfolders(folder)), "")
+    return (*_class_folders(folder), *([OTHER_FOLDER] if (folder / OTHER_FOLDER).is_dir() else []), "")
 
 
 def _photos_below(
     root: Path, class_names: tuple[str, ...], reading: Reading, labelled: bool
 ) -> list[LabelledPhoto]:
     """All files of one root with their labels, nothing of them read yet."""
-    if labelled:
-        unknown = {path.name for path in _subfolders(root)} - {*class_names, OTHER_FOLDER}
-        if unknown:
-            raise UserError(f"{root} has classes that training lacks: {', '.join(sorted(unknown))}.")
+    labels = {spelling_key(name): label for label, name in enumerate(class_names) if name}
+    folders = _class_folders(root)
+    unknown = [name for name in folders if spelling_key(name) not in labels]
+    if unknown:
+        raise UserError(f"{root} has classes that training lacks: {', '.join(unknown)}.")
+    if (root / OTHER_FOLDER).is_dir():
+        folders[OTHER_FOLDER] = [root / OTHER_FOLDER]
+    labels.setdefault(spelling_key(OTHER_FOLDER), len(class_names))
     photos = [
         photo
-        for label, name in enumerate((*class_names, *([OTHER_FOLDER] if labelled else [])))
-        if name and (root / name).is_dir()
-        for photo in _labelled(root / name, root, label, reading)
+        for name, paths in folders.items()
+        for path in paths
+        for photo in _labelled(path, root, labels[spelling_key(name)], reading)
     ]
-    _note_links(root, reading)
+    _note_spellings(folders, reading)
+    _note_left_out(root, reading)
     loose = _pictures_in(root)
     if not labelled:
         return photos + [LabelledPhoto(path.name, class_names.index(""), path) for path in loose]
-    _note_groups(root, class_names, reading)
+    _note_groups(folders, reading)
     for path in loose:
         reading.skip(path, "beside the class folders, so without a class")
     return photos
@@ -218,22 +254,31 @@ def _labelled(folder: Path, root: Path, label: int, reading: Reading) -> list[La
     ]
 
 
-def _note_links(root: Path, reading: Reading) -> None:
-    """Names links right inside a root that lead nowhere or back."""
+def _note_spellings(folders: dict[str, list[Path]], reading: Reading) -> None:
+    """Names the folders that became one class, spaces and code points visible where they differ in them."""
+    for name, paths in folders.items():
+        if len(paths) > 1:
+            spelled = " and ".join(ascii(path.name) for path in paths)
+            reading.notes.append(f"the folders {spelled} of {paths[0].parent} are one class, {name!r}")
+
+
+def _note_left_out(root: Path, reading: Reading) -> None:
+    """Names what lies right inside a root and is no class: links that lead nowhere or back, and runs."""
     for path in sorted(root.iterdir()):
-        if not path.is_symlink() or _is_ignored(path.name):
+        if _is_ignored(path.name):
             continue
-        if _leads_back(path):
+        if path.is_symlink() and _leads_back(path):
             reading.skip(path, BACK)
-        elif not path.exists():
+        elif path.is_symlink() and not path.exists():
             reading.skip(path, NOWHERE)
+        elif path.is_dir() and _is_output(path):
+            reading.skip(path, OUTPUT)
 
 
-def _note_groups(root: Path, class_names: tuple[str, ...], reading: Reading) -> None:
+def _note_groups(folders: dict[str, list[Path]], reading: Reading) -> None:
     """Says so where class folders hold folders only: perhaps those are meant as the classes."""
-    for name in class_names:
-        folder = root / name
-        if not name or not folder.is_dir() or _pictures_in(folder):
+    for name, folder in ((name, path) for name, paths in folders.items() for path in paths):
+        if _pictures_in(folder):
             continue
         inner = [path.name for path in _subfolders(folder)]
         if len(inner) > 1:
@@ -253,7 +298,9 @@ def _files(folder: Path, reading: Reading, above: tuple[tuple[int, int], ...]) -
         path = folder / entry.name
         if _is_ignored(entry.name):
             continue
-        if entry.is_dir():
+        if entry.is_dir() and _is_output(path):
+            reading.skip(path, OUTPUT)
+        elif entry.is_dir():
             yield from _files(path, reading, (*above, identity))
         elif entry.is_file():
             yield path
@@ -279,12 +326,13 @@ def _check_filled(
     reading: Reading,
 ) -> None:
     """Every class folder must hold at least one readable photograph."""
+    labels = {spelling_key(name): label for label, name in enumerate(class_names)}
     for split, root in roots.items():
         filled = {photo.label for photo in photos[split]}
-        for label, name in enumerate(class_names):
-            if label not in filled and (root / name).is_dir():
-                inside = [s for s in reading.skipped if Path(s.path).is_relative_to(root / name)]
+        for name, (folder, *_) in _class_folders(root).items():
+            if labels[spelling_key(name)] not in filled:
+                inside = [s for s in reading.skipped if Path(s.path).is_relative_to(folder)]
                 raise UserError(
-                    f"Class {name!r} has no readable photograph in {root / name}. Add JPEG, PNG or WebP "
+                    f"Class {name!r} has no readable photograph in {folder}. Add {READ} "
                     "files or remove the folder." + "".join(f"\n  {note}" for note in skipped_notes(inside))
                 )

@@ -1,7 +1,7 @@
 """From a list of labelled files to a data set: read once, without contradictions, copies in one split."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,15 +21,15 @@ from mobilevit_core.data.dataset import (
 )
 from mobilevit_core.data.splitting import divide, group_copies
 from mobilevit_core.errors import UserError
+from mobilevit_core.images.containers import HEAD_BYTES, READ, format_of
 from mobilevit_core.images.reading import SUFFIXES
 from mobilevit_core.messages import counted
 
-HEIC = (".heic", ".heif", ".hif", ".avif")
-OTHER_PICTURES = (".gif", ".bmp", ".tif", ".tiff", ".jp2", ".dng", ".cr2", ".nef", ".arw", ".svg")
-CONVERT_HEIC = (
-    "HEIC photographs, which can't be read here: convert them to JPEG first (on an iPhone: Settings > Camera "
-    "> Formats > Most Compatible; on a Mac: Preview > Export; on Linux: heif-convert)"
-)
+# Suffix -> what such files are, for those that hold nothing that can be read.
+OTHER_KINDS = dict.fromkeys(
+    (".gif", ".bmp", ".tif", ".tiff", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".svg"),
+    f"pictures of another format than {READ}: convert them to JPEG",
+) | dict.fromkeys((".mov", ".mp4", ".m4v", ".avi", ".webm", ".mkv"), "videos")
 NAMED = 3  # files named in a sentence; the others are only counted
 
 
@@ -173,19 +173,32 @@ def read_all(
 
 
 def _facts_of(photo: LabelledPhoto) -> Facts | Skipped:
-    path, suffix = photo.source, photo.source.suffix.lower()
-    if suffix in HEIC:
-        return Skipped(str(path), CONVERT_HEIC)
-    if suffix in OTHER_PICTURES:
-        return Skipped(str(path), f"pictures of another format than {', '.join(SUFFIXES)}")
-    if suffix not in SUFFIXES:
-        return Skipped(str(path), "not photographs by their names", suffix or "no suffix")
+    path = photo.source
+    if not is_photo(path):
+        return no_photo(path)
     try:
         return Facts.of(path, str(path))
     except OSError as error:
         return Skipped(str(path), "can't be read", str(error.strerror))
     except UserError as error:
         return Skipped(str(path), "damaged, or not a picture inside", str(error))
+
+
+def is_photo(path: Path) -> bool:
+    """Whether a file is called like a photograph, or holds one under another name."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return format_of(file.read(HEAD_BYTES)) is not None
+    except OSError:
+        return False
+
+
+def no_photo(path: Path) -> Skipped:
+    """Says what a file is that is not a photograph."""
+    suffix = path.suffix.lower()
+    return Skipped(str(path), OTHER_KINDS.get(suffix, "not photographs"), suffix or "no suffix")
 
 
 def without_contradictions(
@@ -215,18 +228,18 @@ def without_contradictions(
     }
 
 
-def skipped_notes(skipped: list[Skipped]) -> list[str]:
-    """One sentence: how many files were left out, by reason, some by name."""
+def skipped_notes(skipped: Sequence[Skipped], named: int = NAMED) -> list[str]:
+    """One sentence: how many files were left out, by reason, so many by name."""
     if not skipped:
         return []
     reasons = Counter(file.reason for file in skipped)
     told = []
     for reason, count in reasons.most_common():
         names = [Path(file.path).name for file in skipped if file.reason == reason]
-        told.append(f"{count:,} {reason} ({some(names)})")
+        told.append(f"{count:,} {reason} ({some(names, named)})")
     return [f"{counted(len(skipped), 'file')} skipped: {'; '.join(told)}"]
 
 
-def some(names: list[str]) -> str:
+def some(names: Sequence[str], named: int = NAMED) -> str:
     """The first few of some names, for a sentence."""
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return ", ".join(names[:named]) + (", ..." if len(names) > named else "")

@@ -202,7 +202,7 @@ def _read_one(data: str, compared: bool, labelled: bool = True) -> Gathered | Tf
         return read_folder(path, labelled)
     if path.suffix.lower() == ".zip" and path.is_file():
         return read_zip(path, labelled)
-    if path.suffix.lower() == ".csv" and path.is_file() and labelled:
+    if path.suffix.lower() in (".csv", ".tsv") and path.is_file() and labelled:
         return read_listing(path)
     if path.exists():
         listing = ", or a CSV file with the columns path and label" if labelled else ""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from mobilevit_core.data.class_names import spelling_key
 from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
 from mobilevit_core.data.splitting import group_copies
@@ -108,7 +109,7 @@ def _wanted(dataset: PhotoDataset) -> tuple[str, ...]:
 def class_key(name: str) -> str:
     """What two spellings of one class have in common."""
     found = WORDNET_ID.match(name)
-    return found.group() if found else " ".join(re.split(r"[\s_-]+", name.casefold().strip()))
+    return found.group() if found else spelling_key(name)
 
 
 def _singular(name: str) -> str:

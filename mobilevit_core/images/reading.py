@@ -5,12 +5,13 @@ Pillow decodes everywhere; TensorFlow's decoder gives other pixels, so it is not
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageFile
+import pi_heif
+from PIL import AvifImagePlugin, Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -34,8 +35,11 @@ __all__ = [
     "read_thumbnail",
 ]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
+# What photographs are called; what a file is, its content says (`containers.format_of`).
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif")
+BACKGROUND, OTHER_BACKGROUND = 255, 0  # what shows through transparent pixels, and where that hides them
+ONE_COLOUR = 8  # levels between the darkest and the brightest pixel of any channel
+DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners store in 16
 SMALL_PIXELS = 2**20  # thousands of such photographs, decoded, fit into memory
 STRIP_ROWS = 64  # of the reduced picture, converted at a time
 
@@ -45,7 +49,10 @@ PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
     "WEBP": WebPImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
 }
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # photographs are read side by side already
+pi_heif.options.THUMBNAILS = pi_heif.options.DEPTH_IMAGES = pi_heif.options.AUX_IMAGES = False
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -65,8 +72,9 @@ Result = TypeVar("Result")
 def read_photo(source: PhotoSource, name: str | None = None) -> np.ndarray:
     """Decodes a photograph, upright and in RGB.
 
-    Handles EXIF orientation, grey, CMYK, palette, alpha (laid over white) and 16 bits per channel. A
-    photograph of more than `limits.FULL_SIZE_PIXELS` comes with its sides divided by 2, 4 or 8.
+    Handles EXIF orientation, grey, CMYK, palette, alpha (laid over white, or over black where white would
+    hide everything) and up to 16 bits per channel. A photograph of more than `limits.FULL_SIZE_PIXELS` comes
+    with its sides divided by 2, 4 or 8.
 
     Args:
         source: path, encoded bytes, Pillow image, or uint8 array (height, width, 3), which is returned as
@@ -171,20 +179,37 @@ def decode(picture: Picture, name: str) -> Image.Image:
 def _pixels(picture: Picture, name: str, factor: int | None = None) -> Image.Image:
     factor = factor or reduction(picture.width, picture.height)
     with _open_plugin(picture, picture.encoded, factor) as image:
-        if image.size != (picture.width, picture.height) and factor == 1:
+        stated = picture.width * picture.height
+        boxes = picture.format in ("HEIF", "AVIF")  # which may turn and crop
+        if image.width * image.height > stated or (
+            factor == 1 and not boxes and image.size != (picture.width, picture.height)
+        ):
             raise ValueError("its parts disagree about its size")
         image.load()
         if picture.format == "JPEG":
             _check_complete(picture, image, factor)
             return _to_rgb(image)
-        return _to_rgb(image) if factor == 1 else _reduced(image, factor)
+        rgb = _to_rgb(image) if factor == 1 else _reduced(image, factor)
+        return _upright(rgb, image.getexif().get(TAG, 1)) if picture.format == "AVIF" else rgb
 
 
 def _open_plugin(picture: Picture, encoded: bytes, factor: int) -> Image.Image:
+    if picture.format == "HEIF":
+        return _open_heif(picture)
     image = PLUGINS[picture.format](io.BytesIO(encoded))
     if picture.format == "JPEG" and factor > 1:  # libjpeg leaves out what the smaller picture doesn't need
         image.draft(None, (picture.width // factor, picture.height // factor))
     return image
+
+
+def _open_heif(picture: Picture) -> Image.Image:
+    heif = pi_heif.open_heif(picture.encoded, convert_hdr_to_8bit=True)
+    if not len(heif):
+        raise ValueError("it holds no picture")
+    width, height = heif.size
+    if width * height > picture.width * picture.height:
+        raise ValueError("its parts disagree about its size")
+    return heif.to_pillow()
 
 
 def _check_complete(picture: Picture, image: Image.Image, factor: int) -> None:
@@ -209,12 +234,16 @@ def _check_complete(picture: Picture, image: Image.Image, factor: int) -> None:
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
     """To RGB and smaller, strip by strip, so that the whole exists only once in memory."""
     width, height = (-(-side // factor) for side in image.size)
-    reduced = Image.new("RGB", (width, height))
-    for top in range(0, height, STRIP_ROWS):
-        bottom = min((top + STRIP_ROWS) * factor, image.height)
-        strip = image.crop((0, top * factor, image.width, bottom))
-        reduced.paste(_to_rgb(strip).reduce(factor), (0, top))
+    reduced, convert = Image.new("RGB", (width, height)), _conversion(image)
+    for strip, top in _strips(image, STRIP_ROWS * factor):
+        reduced.paste(convert(strip).reduce(factor), (0, top // factor))
     return reduced
+
+
+def _strips(image: Image.Image, rows: int) -> Iterator[tuple[Image.Image, int]]:
+    """Pieces of so many rows, and where they begin."""
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height))), top
 
 
 def _bytes_of(image: Image.Image) -> int:
@@ -247,9 +276,13 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 def _guarded(read: Callable[[], Result], name: str) -> Result:
     try:
         return read()
+    except UserError:
+        raise
     except MemoryError:
         raise UserError(f"{name} takes more memory to decode than there is. Make it smaller.") from None
     except Exception as error:  # decoders meet damaged files with many kinds of errors
+        if "unsupported" in str(error).lower():
+            raise UserError(f"{name} is stored in a way that can't be read here. Save it as JPEG.") from error
         raise UserError(f"{name} is damaged: {_one_line(error)}.") from error
 
 
@@ -260,11 +293,51 @@ def _one_line(error: Exception) -> str:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # 16-bit grey: Pillow's own conversion would clip it to white
-        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        background = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
-        return Image.alpha_composite(background, layer).convert("RGB")
     image.load()
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    return image if image.mode == "RGB" and not image.has_transparency_data else _conversion(image)(image)
+
+
+def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """How the whole image, or a strip of it, becomes RGB."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        white = _white_level(image)
+        return lambda part: _deep_to_rgb(part, white)
+    if image.has_transparency_data:
+        ground = _background(image)
+        return lambda part: _over(part, ground)
+    return lambda part: part.convert("RGB")
+
+
+def _white_level(image: Image.Image) -> float:
+    """The value that is white: Pillow's own conversion of such images would clip them at 255."""
+    highest = float(image.getextrema()[1])
+    if image.mode == "F" and highest <= 1:
+        return 1.0
+    return next((float(2**bits - 1) for bits in DEPTHS if highest < 2**bits), highest)
+
+
+def _deep_to_rgb(image: Image.Image, white: float) -> Image.Image:
+    grey = np.nan_to_num(np.asarray(image, np.float32)) * np.float32(255 / white)
+    return Image.fromarray(np.clip(grey, 0, 255).round().astype(np.uint8)).convert("RGB")
+
+
+def _over(image: Image.Image, ground: int) -> Image.Image:
+    layer = image.convert("RGBA")
+    background = Image.new("RGBA", layer.size, (ground, ground, ground, 255))
+    return Image.alpha_composite(background, layer).convert("RGB")
+
+
+def _background(image: Image.Image) -> int:
+    """White, but for a picture that has one colour on white and not on black: a white drawing on nothing."""
+    hidden = _has_one_colour(image, BACKGROUND)
+    return OTHER_BACKGROUND if hidden and not _has_one_colour(image, OTHER_BACKGROUND) else BACKGROUND
+
+
+def _has_one_colour(image: Image.Image, ground: int) -> bool:
+    lowest, highest = np.full(3, 255), np.zeros(3)
+    for strip, _ in _strips(image, STRIP_ROWS):
+        extremes = np.array(_over(strip, ground).getextrema())
+        lowest, highest = np.minimum(lowest, extremes[:, 0]), np.maximum(highest, extremes[:, 1])
+        if (highest - lowest).max() > ONE_COLOUR:
+            return False
+    return True

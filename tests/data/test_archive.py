@@ -2,12 +2,17 @@
 
 import csv
 import io
+import struct
+import unicodedata
 import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mobilevit_core.data import archive
+from mobilevit_core.data.listing import listed_paths
 from mobilevit_core.data.loading import load_dataset, load_described
 from mobilevit_core.errors import UserError
 from tests.drawing import draw_folder, noise_folder
@@ -53,6 +58,94 @@ def test_a_zip_with_other_things_is_found_again(photo_folder: Path, tmp_path: Pa
     assert [source.data for source in dataset.sources] == [str(path), f"{path}/_other"]
     again = load_described(dataset.describe(), "default", 0)
     assert again.describe() == dataset.describe()
+
+
+def raw_zip(path: Path, photos: Path, names: dict[str, bytes], extra: dict[str, bytes] | None = None) -> Path:
+    """A zip file whose names are these bytes and whose flags say nothing about them.
+
+    Args:
+        path: of the zip file.
+        photos: a folder of class folders.
+        names: class folder -> the bytes that are written in place of it, with the separator.
+        extra: class folder -> its name as Info-ZIP's extra field has it.
+    """
+    body, central, count = b"", b"", 0
+    for photo in sorted(photos.rglob("*.jpg")):
+        kind, content = photo.parent.name, photo.read_bytes()
+        name, more = names[kind] + photo.name.encode(), b""
+        if extra:
+            unicode = f"{extra[kind].decode()}/{photo.name}".encode()
+            more = struct.pack("<HHBL", 0x7075, 5 + len(unicode), 1, zlib.crc32(name)) + unicode
+        sizes = (zlib.crc32(content), len(content), len(content), len(name), len(more))
+        central += struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0, *sizes, 0, 0, 0, 0, len(body))
+        central += name + more
+        body += struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 0, *sizes) + name + more + content
+        count += 1
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(central), len(body), 0)
+    path.write_bytes(body + central + end)
+    return path
+
+
+GERMAN = {"blue": "Gänseblümchen", "green": "Röschen", "red": "Tulpe"}
+CHINESE = {"blue": "雏菊", "green": "玫瑰", "red": "郁金香"}
+
+
+def test_names_of_a_mac_are_utf8_and_composed(photo_folder: Path, tmp_path: Path) -> None:
+    names = {k: unicodedata.normalize("NFD", f"Blüten/{v}/").encode() for k, v in GERMAN.items()}
+    dataset = load_dataset(str(raw_zip(tmp_path / "mac.zip", photo_folder, names)))
+    assert dataset.class_names == tuple(sorted(GERMAN.values()))
+    assert not [note for note in dataset.notes if "UTF-8" in note]
+
+
+def test_names_of_an_old_western_code_page_are_right(photo_folder: Path, tmp_path: Path) -> None:
+    names = {k: f"{v}/".encode("cp437") for k, v in GERMAN.items()}
+    dataset = load_dataset(str(raw_zip(tmp_path / "old.zip", photo_folder, names)))
+    assert dataset.class_names == tuple(sorted(GERMAN.values()))
+    assert not [note for note in dataset.notes if "UTF-8" in note]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("gbk", CHINESE),
+        ("shift_jis", {"blue": "ひなぎく", "green": "ばら", "red": "花"}),
+        ("cp866", {"blue": "Ромашка", "green": "Роза", "red": "Тюльпан"}),
+    ],
+)
+def test_names_in_an_unknown_code_page_are_told(
+    encoding: str, names: dict[str, str], photo_folder: Path, tmp_path: Path
+) -> None:
+    written = {k: f"{v}/".encode(encoding) for k, v in names.items()}
+    dataset = load_dataset(str(raw_zip(tmp_path / "old.zip", photo_folder, written)))
+    (note,) = (note for note in dataset.notes if "they are not UTF-8" in note)
+    assert all(name in note for name in dataset.class_names)
+
+
+def test_names_in_the_extra_field_are_used(photo_folder: Path, tmp_path: Path) -> None:
+    names = {k: f"{v}/".encode("gbk") for k, v in CHINESE.items()}
+    extra = {k: v.encode() for k, v in CHINESE.items()}
+    dataset = load_dataset(str(raw_zip(tmp_path / "winrar.zip", photo_folder, names, extra)))
+    assert dataset.class_names == tuple(sorted(CHINESE.values()))
+
+
+def test_backslashes_of_powershell_separate_folders(photo_folder: Path, tmp_path: Path) -> None:
+    names = {kind: f"photos\\{kind}\\".encode() for kind in GERMAN}
+    dataset = load_dataset(str(raw_zip(tmp_path / "powershell.zip", photo_folder, names)))
+    assert dataset.class_names == ("blue", "green", "red")
+    with pytest.raises(UserError, match="would be written outside"):
+        load_dataset(str(raw_zip(tmp_path / "out.zip", photo_folder, dict.fromkeys(GERMAN, b"..\\..\\"))))
+
+
+def test_a_refusal_names_the_zip_and_not_the_cache(tmp_path: Path, cache: Path) -> None:
+    path = zipped(noise_folder(tmp_path / "one", {"red": 3}), tmp_path / "one.zip")
+    with pytest.raises(UserError, match="one.zip.* holds only one class folder") as told:
+        load_dataset(str(path))
+    assert str(cache) not in str(told.value)
+    path = zipped(noise_folder(tmp_path / "two", {"red": 6, "blue": 6}), tmp_path / "two.zip")
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("red/notes.txt", "x")
+    (skipped,) = load_dataset(str(path)).skipped
+    assert skipped.path == f"{path}/red/notes.txt"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +275,7 @@ def test_a_csv_may_say_the_splits(tmp_path: Path) -> None:
     [
         ([["a.jpg", "cat"]], ("path", "kind"), "no column label; its first line is: path, kind"),
         ([["../a.jpg", "cat"]], ("path", "label"), "line 2: ../a.jpg lies outside"),
-        ([["/etc/a.jpg", "cat"]], ("path", "label"), "line 2: /etc/a.jpg lies outside"),
+        ([["/etc/hosts", "cat"]], ("path", "label"), "line 2: /etc/hosts lies outside"),
         ([["a.jpg", "cat"], ["b.jpg", ""]], ("path", "label"), "line 3: there is no label"),
         ([["a.jpg", "cat", "exam"]], ("path", "label", "split"), "'exam' is not a split"),
         ([["a.jpg", "cat"]], ("path", "label"), r"has one class \(cat\) only"),
@@ -200,3 +293,57 @@ def test_a_folder_without_subfolders_shows_the_layout(tmp_path: Path) -> None:
     noise_folder(tmp_path / "mine", {"": 7})
     with pytest.raises(UserError, match="7 photographs but no subfolders.*mine/cat/1.jpg"):
         load_dataset(str(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize(
+    ("written", "header", "separator"),
+    [
+        (lambda path: path.replace("/", "\\"), "path,label", ","),
+        (lambda path: "C:\\Users\\Eva\\photos\\" + path.replace("/", "\\"), "path,label", ","),
+        (lambda path: f"/home/eva/photos/{path}", "path,label", ","),
+        (lambda path: path.removesuffix(".jpg"), "image_id,label", ","),
+        (lambda path: f"https://example.org/photos/{path}?size=large", "image_url,label", ","),
+        (lambda path: path, "image_path;label", ";"),
+        (lambda path: path, "id\timg_path\tspecies", "\t"),
+    ],
+)
+def test_lists_of_other_machines_are_read(
+    written: Callable[[str], str], header: str, separator: str, tmp_path: Path
+) -> None:
+    folder = noise_folder(tmp_path / "photos", {"blue": 10, "red": 10})
+    lines = [header]
+    for number, photo in enumerate(sorted(folder.rglob("*.jpg"))):
+        row = [written(photo.relative_to(folder).as_posix()), photo.parent.name]
+        lines.append(separator.join([str(number), *row] if header.startswith("id") else row))
+    table = folder / "photos.csv"
+    table.write_text("\n".join(lines))
+    dataset = load_dataset(str(table))
+    assert dataset.class_names == ("blue", "red")
+    assert sum(len(photos) for photos in dataset.splits.values()) == 20
+    moved = [note for note in dataset.notes if "20 of 20 paths were found below" in note]
+    assert len(moved) == (written("a.jpg") != "a.jpg" or "\\" in written("a/b.jpg"))
+    assert sorted(listed_paths(table)) == sorted(folder.rglob("*.jpg"))
+
+
+def test_files_of_a_list_that_are_not_there_are_counted(tmp_path: Path) -> None:
+    folder = noise_folder(tmp_path, {"blue": 10, "red": 10})
+    rows = [[path.relative_to(folder).as_posix(), path.parent.name] for path in folder.rglob("*.jpg")]
+    gone = [["red/gone.jpg", "red"], ["blue/gone.jpg", "red"]]
+    dataset = load_dataset(str(listing(folder, rows + gone)))
+    assert sum(len(photos) for photos in dataset.splits.values()) == 20
+    assert [n for n in dataset.notes if "2 of 22 rows" in n and "not there, such as red/gone.jpg" in n]
+    gone[1][1] = "blue"
+    with pytest.raises(UserError, match="2 of 2 rows .*such as red/gone.jpg. Paths must be relative to"):
+        load_dataset(str(listing(folder, gone)))
+    web = [[f"https://example.org/{number}.jpg", "red" if number % 2 else "blue"] for number in range(9)]
+    with pytest.raises(UserError, match="9 of 9 rows .*Nothing is downloaded"):
+        load_dataset(str(listing(folder, web)))
+
+
+def test_labels_in_several_spellings_are_one_class(tmp_path: Path) -> None:
+    folder = noise_folder(tmp_path, {"blue": 10, "red": 10})
+    rows = [[path.relative_to(folder).as_posix(), path.parent.name] for path in folder.rglob("*.jpg")]
+    rows = [[path, label.title() if number % 2 else label] for number, (path, label) in enumerate(rows)]
+    dataset = load_dataset(str(listing(folder, rows)))
+    assert dataset.class_names == ("Blue", "Red")
+    assert len([note for note in dataset.notes if "are one class" in note]) == 2

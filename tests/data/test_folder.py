@@ -1,12 +1,15 @@
 """Folders as people bring them."""
 
+import io
 import os
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from mobilevit_core.commands.predict import find_photos
 from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER, PhotoDataset
 from mobilevit_core.data.loading import check_enough, load_dataset
 from mobilevit_core.errors import UserError
@@ -126,13 +129,13 @@ def test_photographs_beside_the_classes_are_told(tmp_path: Path) -> None:
 def test_many_skipped_files_are_one_sentence(tmp_path: Path) -> None:
     noise_folder(tmp_path, TWO)
     for number in range(120):
-        (tmp_path / "red" / f"IMG_{number:04}.HEIC").write_bytes(b"heic")
+        (tmp_path / "red" / f"MVI_{number:04}.MOV").write_bytes(b"film")
     (tmp_path / "red" / "notes.txt").write_text("x")
     (tmp_path / "red" / "scan.TIFF").write_text("x")
     (note,) = load_dataset(str(tmp_path)).notes
-    assert note.startswith("122 files skipped: 120 HEIC photographs") and "(IMG_0000.HEIC, " in note
-    assert "1 not photographs by their names (notes.txt)" in note and "scan.TIFF" in note
-    assert "IMG_0003" not in note
+    assert note.startswith("122 files skipped: 120 videos (MVI_0000.MOV, ")
+    assert "1 not photographs (notes.txt)" in note and "scan.TIFF" in note
+    assert "MVI_0003" not in note
 
 
 def test_a_photograph_in_two_classes_is_named_and_left_out(tmp_path: Path) -> None:
@@ -205,3 +208,97 @@ def test_a_file_that_nobody_may_read_is_skipped(tmp_path: Path) -> None:
     if os.access(folder / "red" / "000.jpg", os.R_OK):
         pytest.skip("this account may read everything")
     assert reasons(load_dataset(str(folder))) == {"000.jpg": "damaged, or not a picture inside"}
+
+
+def named_anyhow(folder: Path) -> set[str]:
+    """Photographs under names that say something else, or nothing; returns the names."""
+    folder.mkdir(parents=True)
+    heic = (Path(__file__).parents[1] / "hostile/heic/plain.heic").read_bytes()
+    avif = io.BytesIO()
+    noise_photo(1000).save(avif, "AVIF")
+    contents = {"phone.heic": heic, "web.avif": avif.getvalue()}
+    for seed, name in enumerate(("a.HEIC", "b.jfif", "c.jpe", "nothing", "d.dat", "e.jpg", "f.JPG.bak")):
+        file = io.BytesIO()
+        noise_photo(2000 + seed).save(file, "JPEG")
+        contents[name] = file.getvalue()
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return set(contents)
+
+
+def test_what_a_file_is_its_content_says(tmp_path: Path) -> None:
+    noise_folder(tmp_path, TWO)
+    names = named_anyhow(tmp_path / "green")
+    (tmp_path / "green" / "movie.mov").write_bytes(b"\0\0\0\x14ftypqt  \0\0\0\0qt  ")
+    dataset = load_dataset(str(tmp_path))
+    label = dataset.class_names.index("green")
+    read = {Path(p.source).name for photos in dataset.splits.values() for p in photos if p.label == label}
+    assert read == names
+    assert reasons(dataset) == {"movie.mov": "videos"}
+
+
+def test_predict_names_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = named_anyhow(tmp_path / "holiday")
+    for name in ("notes.txt", "scan.tif", "film.mov", "IMG_1.AAE"):
+        (tmp_path / "holiday" / name).write_bytes(b"x")
+    assert {path.name for path in find_photos([tmp_path / "holiday"])} == names
+    told = capsys.readouterr().err
+    assert "4 files skipped" in told
+    assert "1 videos (film.mov)" in told and "2 not photographs (IMG_1.AAE, notes.txt)" in told
+    assert "1 pictures of another format than JPEG, PNG, WebP, HEIC or AVIF" in told and "scan.tif" in told
+
+
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Gänse") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        (COMPOSED, DECOMPOSED, COMPOSED),
+        ("Daisy", "daisy", "Daisy"),
+        ("daisy", "daisy ", "daisy"),
+        ("t-shirt", "T shirt", "T shirt"),
+    ],
+)
+def test_spellings_of_one_class_are_one_class(first: str, second: str, name: str, tmp_path: Path) -> None:
+    noise_folder(tmp_path, {first: 6, second: 7, "red": 10})
+    dataset = load_dataset(str(tmp_path))
+    assert set(dataset.class_names) == {name, "red"}
+    assert sum(dataset.counts()[name].values()) == 13
+    assert [note for note in dataset.notes if f"are one class, {name!r}" in note]
+
+
+def test_letters_in_upper_and_lower_case_stay_two_classes(tmp_path: Path) -> None:
+    noise_folder(tmp_path, {"a": 6, "A": 6})
+    assert load_dataset(str(tmp_path)).class_names == ("A", "a")
+
+
+def test_splits_and_sources_may_spell_a_class_differently(tmp_path: Path) -> None:
+    noise_folder(tmp_path / "split" / "train", {COMPOSED: 8, "Red": 8}, 1)
+    noise_folder(tmp_path / "split" / "val", {DECOMPOSED: 3, "red ": 3}, 2)
+    dataset = load_dataset(str(tmp_path / "split"))
+    assert dataset.class_names == (COMPOSED, "Red") and sizes(dataset)[:2] == [16, 6]
+    noise_folder(tmp_path / "more", {DECOMPOSED: 8, "red": 8}, 3)
+    both = load_dataset([str(tmp_path / "split"), str(tmp_path / "more")])
+    assert both.class_names == (COMPOSED, "Red")
+
+
+def test_runs_and_bundles_among_the_photographs_are_no_class(tmp_path: Path) -> None:
+    noise_folder(tmp_path, TWO)
+    for place in ("runs/first", "mine", "red/runs/second"):
+        run = noise_folder(tmp_path / place, {"": 1})  # stands for the contact sheet
+        (run / "config.json").write_text("{}")
+        (run / "photographs.csv").write_text("")
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "bundle.json").write_text("{}")
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.class_names == ("blue", "red") and sum(sizes(dataset)) == 20
+    skipped = {Path(file.path).relative_to(tmp_path).as_posix() for file in dataset.skipped}
+    assert skipped == {"runs", "mine", "red/runs", "bundle"}
+    assert len(find_photos([tmp_path])) == 20
+
+
+def test_people_may_be_called_val_and_dev(tmp_path: Path) -> None:
+    noise_folder(tmp_path, {"Anna": 6, "Dev": 6, "Val": 6})
+    dataset = load_dataset(str(tmp_path))
+    assert dataset.class_names == ("Anna", "Dev", "Val") and dataset.split_scheme == "default"

@@ -105,7 +105,7 @@ def test_the_functions_are_documented_and_the_rest_is_private(client: Client) ->
 def test_what_is_no_photograph_gets_a_sentence(client: Client, tmp_path: Path) -> None:
     text = tmp_path / "holiday.jpg"
     text.write_text("no photograph")
-    with pytest.raises(AppError, match="is not a JPEG, PNG or WebP picture"):
+    with pytest.raises(AppError, match="is not a JPEG, PNG, WebP, HEIC or AVIF picture"):
         client.predict(handle_file(text), api_name="/classify")
     with pytest.raises(AppError, match="no photograph yet"):
         client.predict(None, api_name="/classify")

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pi_heif
 from PIL import Image
 
 from tests.drawing import UNTURNED, draw_photo
@@ -249,6 +250,81 @@ def modes() -> Iterator[Entry]:
     yield Entry("progressive.jpg", progressive, ANSWERED, plain(progressive))
 
 
+HEIC = Path(__file__).with_name("heic")  # PHOTO as pillow-heif 1.8.1 wrote it, quality 40
+
+
+def from_heic(kind: str) -> tuple[bytes, np.ndarray]:
+    """A file, and its pixels by the decoder alone, over white."""
+    content = (HEIC / f"{kind}.heic").read_bytes()
+    image = pi_heif.open_heif(content).to_pillow().convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return content, np.asarray(Image.alpha_composite(white, image).convert("RGB"))
+
+
+def sized_box(content: bytes, width: int, height: int) -> bytes:
+    """The file with another size in its box."""
+    place = content.index(b"ispe") + 8
+    return content[:place] + struct.pack(">LL", width, height) + content[place + 8 :]
+
+
+def heic_and_avif() -> Iterator[Entry]:
+    """What phones write today: turned, transparent, deep, cut, lying, and with odd boxes."""
+    for kind in ("plain", "turned", "alpha", "10-bit"):
+        yield Entry(f"heic-{kind}.heic", *_answered(*from_heic(kind)))
+    avif = encoded(PHOTO, "AVIF", quality=60)
+    yield Entry("avif-plain.avif", *_answered(avif, plain(avif)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    yield Entry(
+        "avif-turned.avif",
+        *_answered(encoded(PHOTO, "AVIF", quality=60, exif=exif), UNTURNED[8](plain(avif))),
+    )
+    for suffix, content in (("heic", from_heic("plain")[0]), ("avif", avif)):
+        pixels = from_heic("plain")[1] if suffix == "heic" else plain(avif)
+        for share in (1, 5, 10, 30, 50, 70, 90, 97):
+            yield Entry(f"cut-{share:02}.{suffix}", content[: len(content) * share // 100], REFUSED)
+        yield Entry(f"cut-last-byte.{suffix}", content[:-1], REFUSED)
+        yield Entry(f"trailing-junk.{suffix}", *_answered(content + b"\0junk\xff\xd8\xff" * 999, pixels))
+        yield Entry(f"{suffix}-named.jpg", *_answered(content, pixels))
+        yield Entry(f"size-zero.{suffix}", sized_box(content, 0, 90), REFUSED)
+        yield Entry(f"size-larger-than-limit.{suffix}", sized_box(content, 31_000, 31_000), REFUSED)
+        smaller = {"heic": REFUSED, "avif": EITHER}[suffix]  # libavif scales to the size that the box names
+        yield Entry(f"size-smaller-than-picture.{suffix}", sized_box(content, 16, 16), smaller)
+        yield Entry(f"size-larger-than-picture.{suffix}", sized_box(content, 4000, 3000), EITHER)
+        yield Entry(f"size-missing.{suffix}", content.replace(b"ispe", b"free"), REFUSED)
+        boxes = struct.pack(">L4s", 8, b"free")
+        yield Entry(f"boxes-100000.{suffix}", content[:24] + boxes * 100_000 + content[24:], REFUSED)
+        for name, changed in (("codec", b"zzz1"), ("type", b"mime")):
+            old = {"codec": {"heic": b"hvc1", "avif": b"av01"}[suffix], "type": b"pict"}[name]
+            yield Entry(f"unknown-{name}.{suffix}", content.replace(old, changed), REFUSED)
+    yield Entry("really-a-jpeg.heic", *_answered(good("JPEG"), plain(good("JPEG"))))
+    yield Entry("no-suffix", *_answered(good("JPEG"), plain(good("JPEG"))))
+
+
+def _answered(content: bytes, pixels: np.ndarray) -> tuple[bytes, str, np.ndarray]:
+    return content, ANSWERED, pixels
+
+
+def deep_and_transparent() -> Iterator[Entry]:
+    """12 bits in 16, and white drawings on nothing."""
+    grey = np.asarray(PHOTO.convert("L"))
+    values = grey.astype(np.uint16) * 4095 // 255  # the brightest pixel needs all 12 bits
+    values[0, 0] = 4095
+    expected = np.round(values * (255 / 4095)).astype(np.uint8)
+    twelve = encoded(Image.fromarray(values), "PNG")
+    yield Entry("mode-12-bit-in-16.png", *_answered(twelve, np.repeat(expected[..., None], 3, axis=2)))
+    for kind, value in (("white", 255), ("black", 0)):
+        icon = np.zeros((90, 120, 4), np.uint8)
+        icon[20:70, 30:90] = (value, value, value, 255)
+        shown = np.full((90, 120, 3), 255 - value, np.uint8)
+        shown[20:70, 30:90] = value
+        content = encoded(Image.fromarray(icon), "PNG")
+        yield Entry(f"icon-{kind}.png", *_answered(content, shown))
+        yield Entry(
+            f"icon-{kind}.webp", *_answered(encoded(Image.fromarray(icon), "WEBP", lossless=True), shown)
+        )
+
+
 def animated() -> Iterator[Entry]:
     """Several pictures in a file: the first counts."""
     other = draw_photo((20, 30, 200), seed=7, size=PHOTO.size)
@@ -401,6 +477,8 @@ PARTS = (
     truncated,
     damaged_data,
     modes,
+    deep_and_transparent,
+    heic_and_avif,
     animated,
     other_kinds,
     sizes,

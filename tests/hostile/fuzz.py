@@ -1,4 +1,4 @@
-"""Fuzzing: changed JPEG, PNG and WebP files through the reader, from a seed.
+"""Fuzzing: changed JPEG, PNG, WebP, HEIC and AVIF files through the reader, from a seed.
 
 `python -m tests.hostile.fuzz --count N --seed S [--photographs FOLDER]` prints the count and every finding:
 an exception other than UserError, pixels of another kind than promised, or more than two seconds.
@@ -20,7 +20,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import SUFFIXES, read_photo
 from tests.drawing import draw_photo
 from tests.hostile import raw
-from tests.hostile.corpus import encoded
+from tests.hostile.corpus import encoded, from_heic
 
 MOST_SECONDS = 2.0
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)
@@ -62,6 +62,9 @@ def seeds() -> list[bytes]:
         encoded(color, "WEBP", exif=raw.exif(8)[6:]),
         encoded(clear, "WEBP", lossless=True),
         encoded(color, "WEBP", save_all=True, append_images=[other]),
+        encoded(color, "AVIF", exif=raw.exif(6)[6:]),
+        encoded(clear, "AVIF"),
+        *(from_heic(kind)[0] for kind in ("plain", "turned", "alpha", "10-bit")),
     ]
 
 

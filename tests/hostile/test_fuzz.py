@@ -19,6 +19,7 @@ from tests.hostile import raw
 from tests.hostile.corpus import UNTURNED
 from tests.hostile.fuzz import fuzz, seeds
 
+BOXES = [b"\0\0\0\x10ftyp" + brand + b"\0\0\0\0" for brand in (b"heic", b"avif")]
 sides = st.integers(1, 60)
 rules = st.builds(
     ResizeRule,
@@ -43,7 +44,10 @@ def test_changed_files_are_answered_or_refused(seed: int) -> None:
 
 
 @calm
-@given(st.binary(max_size=300), st.sampled_from([b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF....WEBP"]))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF....WEBP", *BOXES]),
+)
 def test_any_bytes_are_refused_with_their_name(content: bytes, start: bytes) -> None:
     with pytest.raises(UserError, match="any.jpg"):
         read_photo(start + content, "any.jpg")

@@ -100,16 +100,47 @@ def test_what_is_no_photograph_is_named(content: bytes, tmp_path: Path) -> None:
         read_photo(path)
 
 
+def test_a_heic_file_of_an_unknown_kind_says_what_to_do() -> None:
+    content = (Path(__file__).parents[1] / "hostile/heic/plain.heic").read_bytes()
+    with pytest.raises(UserError, match="holiday.heic is stored in a way.*Save it as JPEG"):
+        read_photo(content.replace(b"hvc1", b"zzz1"), "holiday.heic")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_white_drawings_on_nothing_are_seen(mode: str) -> None:
+    icon = np.zeros((40, 60, 4), np.uint8)
+    icon[10:30, 20:50] = 255
+    image = Image.fromarray(icon).convert("RGBA")
+    content = encoded(image.convert(mode) if mode != "P" else image.quantize())
+    expected = np.zeros((40, 60, 3), np.uint8)
+    expected[10:30, 20:50] = 255
+    assert np.array_equal(read_photo(content), expected)
+
+
+def test_a_large_drawing_has_one_ground(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FULL_SIZE_PIXELS", 100_000)
+    icon = np.zeros((800, 200, 4), np.uint8)
+    icon[600:, 50:150] = 255  # the first strips alone would look blank on any ground
+    pixels = read_photo(encoded(Image.fromarray(icon)))
+    assert pixels.shape == (400, 100, 3)
+    assert (pixels[:290] == 0).all() and (pixels[310:, 30:70] == 255).all()
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_fewer_bits_in_sixteen_are_not_black(bits: int) -> None:
+    values = np.linspace(0, 2**bits - 1, 64).astype(np.uint16).reshape(8, 8)
+    pixels = read_photo(encoded(Image.fromarray(values)))
+    assert pixels.min() == 0 and pixels.max() == 255
+    assert np.abs(pixels[..., 0] - values * (255 / (2**bits - 1))).max() <= 0.51
+
+
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is a HEIC photograph.*Save it as JPEG"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", "is an AVIF picture.*Save it as JPEG"),
-    ],
+    ("mode", "highest"), [("I", 65535), ("I", 4095), ("F", 1.0), ("F", 255.0), ("F", 70000.0)]
 )
-def test_formats_of_phones_and_browsers_are_named(content: bytes, message: str) -> None:
-    with pytest.raises(UserError, match=f"holiday.jpg {message}"):
-        read_photo(content, "holiday.jpg")
+def test_pillow_images_of_whole_and_real_numbers_are_not_blown_out(mode: str, highest: float) -> None:
+    values = np.linspace(0, highest, 64).reshape(8, 8).astype(np.int32 if mode == "I" else np.float32)
+    pixels = read_photo(Image.fromarray(values))
+    assert np.abs(pixels[..., 0] - values * (255 / highest)).max() <= 0.51
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 3}])
