@@ -272,8 +272,8 @@ def _tell_suspects(
     count = write_suspects(run.path, photos, class_names, probabilities)
     if count:
         messages.say(
-            f"Labels to check: the model sees another class in {count} of {len(photos)} training "
-            f"photographs; the clearest are in {run.path / SHEET} and {run.path / TABLE}"
+            f"Labels to check: the model is confident of another class for {count} of {len(photos)} "
+            f"photos, listed in {run.path / SHEET} and {run.path / TABLE}"
         )
 
 

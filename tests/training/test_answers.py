@@ -63,8 +63,9 @@ def test_a_missing_record_is_empty(tmp_path: Path) -> None:
 
 
 def test_labels_that_the_model_disagrees_with_are_shown(tmp_path: Path) -> None:
-    photos = [photo(n, n % 2, tmp_path) for n in range(4)]
-    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.95, 0.05]])
+    photos = [photo(n, n % 2, tmp_path) for n in range(8)]
+    cats = np.array([0.99, 0.93, 0.8, 0.98, 0.95, 0.02, 0.9, 0.01])  # the two dogs of places 1 and 3 are not
+    probabilities = np.stack([cats, 1 - cats], axis=1)
     assert label_noise.write_suspects(tmp_path, photos, NAMES, probabilities) == 2
     with (tmp_path / label_noise.TABLE).open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -77,7 +78,14 @@ def test_labels_that_the_model_disagrees_with_are_shown(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     right = np.eye(2)[[0, 1, 0, 1]]
-    assert label_noise.write_suspects(empty, photos, NAMES, right) == 0 and not list(empty.iterdir())
+    assert label_noise.write_suspects(empty, photos[:4], NAMES, right) == 0 and not list(empty.iterdir())
+
+
+def test_a_weak_model_doubts_no_labels() -> None:
+    random = np.random.default_rng(0)
+    labels, guesses = random.integers(0, 5, 200), random.dirichlet(np.full(5, 3.0), 200)
+    assert (guesses.argmax(1) != labels).mean() > 0.7
+    assert len(label_noise.suspects(labels, guesses)) == 0
 
 
 def test_a_look_finds_sizes_copies_and_imbalance(tmp_path: Path) -> None:
