@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test downloads the released weights
+
 import mobilevit_core  # noqa: F401  # isort: skip  (first: it sets up TensorFlow)
 import keras
 import numpy as np

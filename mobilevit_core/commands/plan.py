@@ -55,12 +55,15 @@ class Wish:
         weights: what to start from.
         values: of the recipe, as text.
         has_teacher: whether teachers are given, which a head has no use for.
+        began_with: what a run that goes on started from: "imagenet", or "" for anything else; None for a
+            new run.
     """
 
     recipe: str | None = None
     weights: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     has_teacher: bool = False
+    began_with: str | None = None
 
     def __post_init__(self) -> None:
         if self.recipe not in (None, HEAD, *RECIPES):
@@ -102,7 +105,8 @@ class Wish:
 
     def _start(self) -> tuple[str | None, str | None]:
         """What to start from, and why, where that was chosen."""
-        from mobilevit_core.training.transfer import FLOWERS, GENERAL, default_start  # imports Keras
+        from mobilevit_core.models.released_weights import IMAGENET, LICENCE
+        from mobilevit_core.training.transfer import FLOWERS, GENERAL, default_start
 
         if self.weights == FRESH:
             return None, None
@@ -110,11 +114,20 @@ class Wish:
             return self.weights, None
         if self.recipe not in (None, HEAD, FINETUNE):
             return None, None  # these recipes train from scratch
-        source = default_start(self.values.get("architecture", "paper"), self.values.get("variant", "xxs"))
+        architecture, variant = self.values.get("architecture", "paper"), self.values.get("variant", "xxs")
+        source = default_start(architecture, variant)
+        problem = self._imagenet_problem(architecture, variant)
+        if problem is None:
+            return IMAGENET, (
+                "start: MobileViT's ImageNet weights as its authors released them, under their own licence "
+                f"({LICENCE['url']}); --weights general takes those of this package, under Apache-2.0"
+            )
         if source == GENERAL:
             return source, (
-                "start: the general weights of this package, because they know everyday things already "
-                "(--weights fresh starts from scratch)"
+                f"start: the general weights of this package, because {problem}; with a network, the "
+                "released ImageNet weights are downloaded once, which have seen ten times as many photos"
+                if problem
+                else "start: the general weights of this package, as this run began"
             )
         if source == FLOWERS:
             return os.fspath(source), (
@@ -122,6 +135,18 @@ class Wish:
                 "for photographs of other things, --weights imagenet is better"
             )
         return None, "start: fresh weights, because none for this network are installed here"
+
+    def _imagenet_problem(self, architecture: str, variant: str) -> str | None:
+        """Why the released ImageNet weights are not the start; None where they are, "" without a reason."""
+        from mobilevit_core.models.mobilevit import VARIANTS
+        from mobilevit_core.models.released_weights import IMAGENET
+        from mobilevit_core.training.transfer import imagenet_problem
+
+        if architecture != "paper" or variant not in VARIANTS:
+            return "there are none of this network"
+        if self.began_with is not None:  # a run goes on from what it began with
+            return None if self.began_with == IMAGENET else ""
+        return imagenet_problem(variant)
 
     def _with_recipe(self, plan: Plan, dataset: PhotoDataset) -> Plan:
         average = len(dataset.split("train")) / len(dataset.class_names)

@@ -110,11 +110,12 @@ def train(
     """
     choice = DataChoice.of(data)
     texts = {key: str(value) for key, value in (values or {}).items()}
-    wish = Wish(recipe, os.fspath(weights) if weights else None, texts, bool(teachers))
     for name in choice.sources:
         check_there(name)
-    plan = wish.before_loading()
     folder = Path(run) if run else default_run(choice.data[0], recipe)
+    source = os.fspath(weights) if weights else None
+    wish = Wish(recipe, source, texts, bool(teachers), _began_with(folder))
+    plan = wish.before_loading()
     _check_run(folder, wish, plan)
     from mobilevit_core.training.devices import check_devices, join_machines
 
@@ -147,6 +148,18 @@ def _train(
     if plan.is_head:
         return _train_head(plan, dataset, RunFolder(folder))
     return _train_network(plan, dataset, RunFolder(folder), start, teacher_bundles)
+
+
+def _began_with(folder: Path) -> str | None:
+    """What a run in this folder started from: "imagenet", or "" for anything else; None without a run."""
+    from mobilevit_core.models.released_weights import IMAGENET, IMAGENET_DATA
+    from mobilevit_core.training.run_folder import RunFolder
+
+    run = RunFolder(folder)
+    if not run.config.exists():
+        return None
+    start = run.record().get("start") or {}
+    return IMAGENET if (start.get("data") or {}).get("name") == IMAGENET_DATA else ""
 
 
 def _check_run(folder: Path, wish: Wish, plan: Plan) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import keras
 
 IMAGENET = "imagenet"
+IMAGENET_DATA = "ImageNet-1k"  # what the manifest calls the photos
 FILE = "model.safetensors"
 SUFFIX = ".safetensors"
 # A commit of the three timm repositories would pin the files; none could be looked up without a network.
@@ -256,7 +257,7 @@ class ReleasedWeights:
     def describe(self) -> dict[str, Any]:
         """What the manifest records of weights that a training started from."""
         released = bool(self.repository and RELEASED.fullmatch(self.repository))
-        data = {"name": "ImageNet-1k", "photos": {"train": 1_281_167}} if released else {"name": self.source}
+        data = {"name": IMAGENET_DATA, "photos": {"train": 1_281_167}} if released else {"name": self.source}
         return {
             "weights_sha256": hashlib.sha256(self.path.read_bytes()).hexdigest(),
             "source": self.repository or self.path.name,

@@ -1,7 +1,10 @@
 """Training that starts from other weights: a bundle's, or those that MobileViT's authors released."""
 
 import hashlib
+import os
+import threading
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,10 +16,11 @@ from mobilevit_core.data.dataset import NONE_OF_THESE
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
-from mobilevit_core.models.released_weights import HEAD, ReleasedWeights, is_released, open_weights
+from mobilevit_core.models.released_weights import HEAD, IMAGENET, ReleasedWeights, is_released, open_weights
 from mobilevit_core.training.recipes import Recipe
 
 ROOT = Path(__file__).parents[1]
+MOST_SECONDS = 20.0  # to wait for the released weights, 5 to 22 MB
 GENERAL = "general"  # for --weights: the weights that come with the package
 GENERAL_FOLDER = ROOT / "weights" / GENERAL
 FLOWERS = ROOT.parent / "demo" / "weights"  # beside the package in a checkout, not in an installation
@@ -73,6 +77,36 @@ def default_start(architecture: str, variant: str) -> str | Path | None:
             if (manifest.architecture, manifest.variant) == (architecture, variant):
                 return name if name == GENERAL else folder
     return None
+
+
+def imagenet_problem(variant: str) -> str | None:
+    """Makes sure that the released ImageNet weights are here, downloaded once if need be.
+
+    Args:
+        variant: of the network.
+
+    Returns:
+        None where they are; else why they can't be had, in a few words.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+        return "HF_HUB_OFFLINE is set"
+    missing = [name for name in ("tensorflow", "huggingface_hub", "safetensors") if not find_spec(name)]
+    if missing:
+        return f"{missing[0]} is not installed"
+    problem: list[str | None] = [f"the Hugging Face Hub did not answer within {MOST_SECONDS:.0f} s"]
+
+    def fetch() -> None:
+        try:
+            open_weights(IMAGENET, variant)
+            problem[0] = None
+        except UserError:
+            problem[0] = "they are not in the cache, and the Hugging Face Hub can't be reached"
+
+    # huggingface_hub tries again and again; a thread can be left behind.
+    thread = threading.Thread(target=fetch, daemon=True)
+    thread.start()
+    thread.join(MOST_SECONDS)
+    return problem[0]
 
 
 def open_start(source: str, variant: str) -> Start:

@@ -1,5 +1,6 @@
 """What is chosen where the person does not say."""
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -97,6 +98,40 @@ def test_the_best_start_that_is_here_is_chosen(monkeypatch: pytest.MonkeyPatch) 
     assert (plan(dataset(8)).name, plan(dataset(8)).start) == ("default", None)
     with pytest.raises(UserError, match="--weights imagenet"):
         plan(dataset(8), recipe="head")
+
+
+def test_released_weights_are_the_start_where_they_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "DEFAULT_START", {"general": SHIPPED})
+    offline = plan(dataset(8))
+    assert offline.start == "general" and any("HF_HUB_OFFLINE" in reason for reason in offline.reasons)
+    asked = []
+    monkeypatch.setattr(transfer, "imagenet_problem", lambda variant: asked.append(variant))
+    online = plan(dataset(8))
+    assert online.start == "imagenet" and asked == ["xxs"]
+    assert any("licence" in reason and "--weights general" in reason for reason in online.reasons)
+    assert plan(dataset(8), values={"variant": "s"}).start == "imagenet"
+    assert plan(dataset(8), began_with="").start == "general"  # a run goes on as it began
+    monkeypatch.setattr(transfer, "imagenet_problem", lambda variant: "no network")
+    assert plan(dataset(8), began_with="imagenet").start == "imagenet"
+    example = {"architecture": "keras_example"}
+    assert plan(dataset(8), values=example).start is None
+
+
+def test_waiting_for_released_weights_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(transfer, "MOST_SECONDS", 0.05)
+    answered = threading.Event()
+    monkeypatch.setattr(transfer, "open_weights", lambda source, variant: answered.wait(30))
+    assert "did not answer" in transfer.imagenet_problem("xxs")
+    answered.set()
+    monkeypatch.setattr(transfer, "MOST_SECONDS", 10)
+    assert transfer.imagenet_problem("xxs") is None
+
+    def failing(source: str, variant: str) -> None:
+        raise UserError("no network")
+
+    monkeypatch.setattr(transfer, "open_weights", failing)
+    assert "can't be reached" in transfer.imagenet_problem("xxs")
 
 
 def test_general_weights_that_are_not_here_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

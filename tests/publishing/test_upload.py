@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.models.released_weights import TIMM
+from tests.models.seeded_weights import tensors, write
 from tests.publishing.fake_hub import FakeHub, Repository, serving, sha
 
 ROOT = Path(__file__).parents[2]
@@ -197,3 +199,24 @@ def test_a_space_is_uploaded_beside_the_model(hub: FakeHub, shipped: Bundle, tmp
     assert f"static Space: {hub.url}/spaces/flora/flowers" in done.stdout
     other = run(hub, tmp_path, "publish", shipped.folder, "flora/flowers", "--what", "gradio")
     assert "is there already and is something else" in refused(other)
+
+
+def test_a_training_starts_from_the_released_weights_of_the_hub(hub: FakeHub, tmp_path: Path) -> None:
+    plan = (
+        "from mobilevit_core.commands.plan import Wish; plan = Wish().before_loading(); "
+        "print(plan.start, *plan.reasons)"
+    )
+
+    def start(home: str) -> str:
+        done = run(hub, tmp_path / home, program=("-c", plan))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    file = write(tmp_path / "model.safetensors", tensors(TIMM, "xxs"))
+    hub.repositories["models", "timm/mobilevit_xxs.cvnets_in1k"] = Repository(
+        commits=[{"model.safetensors": file.read_bytes()}]
+    )
+    assert start("home").startswith("imagenet start: MobileViT's ImageNet weights")
+    hub.cut = "/"  # no network: what was downloaded stays, and a new machine takes the package's weights
+    assert start("home").startswith("imagenet ")
+    assert start("another").startswith("general ") and "can't be reached" in start("another")
