@@ -20,9 +20,9 @@ MOST_ROWS = 200  # in the table
 MOST_DRAWN = 40  # on the sheet
 MOST_LOOKED = 5000  # photographs that a trained network is asked about
 # Measured on a cross-validated head with wrong labels planted; photos named, and how many of them were
-# planted, means of four draws: 400 photos of rooms with 19 planted, 76 % right: 20 and 12 (every other answer: 93 and
-# 18; cleanlab 2.9: 61 and 17). 200 photos of clothing with 15 planted, 22 % right: 2 and 0.5 (152 and 14; 120
-# and 12). To look through half of one's photos helps nobody, so the library is not taken.
+# planted, means of four draws. 400 photos of rooms with 19 planted, 76 % right: 20 and 12 (every other
+# answer: 93 and 18; cleanlab 2.9: 61 and 17). 200 photos of clothing with 15 planted, 22 % right: 2 and 0.5
+# (152 and 14; 120 and 12). To look through half of one's photos helps nobody: the library is not taken.
 CONFIDENT, UNLIKELY = 0.7, 0.1
 BATCH = 32
 

@@ -117,7 +117,7 @@ def test_a_photograph_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> Non
 
 def test_names_that_no_font_has_are_drawn(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
-    for name in ("a\u202eb 花", "x" * 200):
+    for name in ("a🌻b 花", "x" * 200):
         (folder / name).mkdir(parents=True)
         for number in range(6):
             draw_photo((200, 30, 30), 10 * len(name) + number).save(folder / name / f"{number}.jpg")
