@@ -1,6 +1,7 @@
 """The artefact: one folder with weights in several formats and the manifest that they share.
 
 model.keras, model_float32.tflite, ...   the formats of `weight_formats.FORMATS`
+trunk_float32.tflite, ...                the same without a classifier, where heads are grafted onto it
 bundle.json                              the manifest: class names in order, resize rule, origin, digests
 history.csv                              the training, one row per epoch
 provenance.txt                           digests of the photographs that went into it (`data/provenance.py`)
@@ -10,7 +11,7 @@ report/                                  what was measured, as a page and as JSO
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from mobilevit_core.bundle.files import (
 )
 from mobilevit_core.bundle.manifest import Manifest, read_manifest, write_manifest
 from mobilevit_core.bundle.manifest_fields import WeightFile
-from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.data.provenance import FORMER_FILE, Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import replacing
@@ -38,6 +39,7 @@ FILES = (
     f"{REPORT}/{REPORT_PAGE}",
     f"{REPORT}/{REPORT_FIGURES}",
     *(fmt.file for fmt in FORMATS.values()),
+    *(FORMATS[name].trunk for name in tflite_formats()),
 )
 SHOWN = re.compile(r"\d{1,9}\.jpg")  # in a report: a photograph, named after its place in the data set
 BLOB = re.compile(r"[0-9a-f]{40,64}")  # what the Hub's cache calls a file's content
@@ -82,6 +84,20 @@ class Bundle:
                 f"{path.name} is not the file that this bundle was written with: copy the whole bundle again."
             )
         return path
+
+    def trunk(self, name: str) -> bytes:
+        """The content of one format's file without a classifier, checked against the manifest's digest.
+
+        Raises:
+            UserError: the file is missing, or another one.
+        """
+        path = self.folder / FORMATS[name].trunk
+        content = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(content).hexdigest() != self.manifest.trunk[name].sha256:
+            raise UserError(
+                f"{path} is not the file that this bundle was written with: copy the whole bundle again."
+            )
+        return content
 
     def size_bytes(self, name: str) -> int:
         """Size of one format's file.
@@ -204,6 +220,11 @@ def _is_own(path: Path, folder: Path) -> bool:
     return any(target.is_relative_to(place / "blobs") for place in (repository, repository.parent))
 
 
+def exists_already(folder: Path) -> UserError:
+    """What to tell where a bundle is to be written over something."""
+    return UserError(f"{folder} exists already. Name a new folder, or remove it first.")
+
+
 def write_bundle(folder: Path, fill: Callable[[Path], Manifest]) -> Bundle:
     """Writes a bundle atomically: it is there complete, or not at all.
 
@@ -219,19 +240,29 @@ def write_bundle(folder: Path, fill: Callable[[Path], Manifest]) -> Bundle:
         UserError: the folder exists already.
     """
     if folder.exists():
-        raise UserError(f"{folder} exists already. Name a new folder, or remove it first.")
+        raise exists_already(folder)
     with replacing(folder) as beside:
         beside.mkdir(parents=True)
         manifest = fill(beside)
-        manifest = manifest.model_copy(update={"files": weight_files(beside)})
+        files = {"files": weight_files(beside), "trunk": trunk_files(beside)}
+        manifest = manifest.model_copy(update=files)
         write_manifest(beside / MANIFEST, manifest)
     return Bundle(folder, manifest)
 
 
 def weight_files(folder: Path) -> dict[str, WeightFile]:
     """The weight files that are in a folder, with their digests."""
+    return _with_digests(folder, {name: fmt.file for name, fmt in FORMATS.items()})
+
+
+def trunk_files(folder: Path) -> dict[str, WeightFile]:
+    """The same for files without a classifier."""
+    return _with_digests(folder, {name: FORMATS[name].trunk for name in tflite_formats()})
+
+
+def _with_digests(folder: Path, files: Mapping[str, str]) -> dict[str, WeightFile]:
     return {
-        name: WeightFile(fmt.file, _sha256(folder / fmt.file), (folder / fmt.file).stat().st_size)
-        for name, fmt in FORMATS.items()
-        if (folder / fmt.file).is_file()
+        name: WeightFile(file, _sha256(folder / file), (folder / file).stat().st_size)
+        for name, file in files.items()
+        if (folder / file).is_file()
     }

@@ -25,6 +25,7 @@ from mobilevit_core.bundle.manifest_fields import (
     RecipeSection,
     SplitFigures,
     Text,
+    TrunkFiles,
     WeightFiles,
 )
 from mobilevit_core.bundle.private_paths import without_paths
@@ -59,6 +60,7 @@ class Manifest(BaseModel):
         architecture: "paper" or "keras_example".
         variant: "xxs", "xs" or "s".
         files: weight format -> its file, with the digest.
+        trunk: weight format -> its file without a classifier, where heads can be grafted onto the bundle.
         recipe: all values of the training run.
         data: data set, split scheme, number of photographs, digest.
         versions: of the libraries that made it.
@@ -81,6 +83,7 @@ class Manifest(BaseModel):
     architecture: Label
     variant: Label
     files: WeightFiles = Field(default_factory=dict)
+    trunk: TrunkFiles = Field(default_factory=dict)
     recipe: Annotated[RecipeSection, AsItWas]
     data: Annotated[DataSection, AsItWas]
     versions: Annotated[dict[Text, Text], AsItWas] = Field(default_factory=dict)
@@ -141,8 +144,8 @@ class Manifest(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The content of `bundle.json`, without the places of folders on the machine that made it."""
         fields = {info.alias or name: getattr(self, name) for name, info in type(self).model_fields.items()}
-        for name in ("other_class", "golden"):
-            if fields[name] is None:
+        for name in ("other_class", "golden", "trunk"):
+            if not fields[name]:
                 del fields[name]
         recorded = {name: fields[name] for name in ("data", "metrics", "start", "teachers", "recipe")}
         return {
@@ -152,6 +155,7 @@ class Manifest(BaseModel):
             "class_names": list(self.class_names),
             "input": self.rule.to_json(),
             "files": {name: asdict(entry) for name, entry in self.files.items()},
+            **({"trunk": {name: asdict(entry) for name, entry in self.trunk.items()}} if self.trunk else {}),
             "rejection": self.rejection.to_json() if self.rejection else None,
             **({"golden": self.golden.to_json()} if self.golden else {}),
             **(self.model_extra or {}),

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
 from mobilevit_core.bundle.rejection import Share
-from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import ResizeRule
@@ -116,7 +116,15 @@ def _weight_files(files: dict[str, WeightFile]) -> dict[str, WeightFile]:
     return files
 
 
+def _trunk_files(files: dict[str, WeightFile]) -> dict[str, WeightFile]:
+    for name, entry in files.items():
+        if name not in tflite_formats() or entry.file != FORMATS[name].trunk:
+            raise ValueError(f"{entry.file!r} is no trunk of {name!r}")
+    return files
+
+
 WeightFiles = Annotated[dict[Label, WeightFile], AfterValidator(_weight_files)]
+TrunkFiles = Annotated[dict[Label, WeightFile], AfterValidator(_trunk_files)]
 
 
 class RecipeSection(TypedDict):

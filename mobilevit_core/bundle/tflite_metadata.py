@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -34,12 +33,13 @@ from mobilevit_core.bundle.metadata_schema import (
     SubGraphMetadata,
     TensorMetadata,
 )
+from mobilevit_core.bundle.tflite_file import pack, unpack
 from mobilevit_core.bundle.weight_formats import tflite_formats
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import parse_json, write_bytes
 
 INPUT, OUTPUT = "image", "probabilities"
-METADATA, MODEL_IDENTIFIER = b"TFLITE_METADATA", b"TFL3"
+METADATA = b"TFLITE_METADATA"
 MIN_PARSER_VERSION = "1.0.0"
 MOST_EMBEDDED_BYTES = 16 * 2**20  # of a file's own manifest; one of 100,000 classes stays under it
 
@@ -55,8 +55,7 @@ def describe(content: bytes, class_names: Sequence[str], image_size: int) -> byt
     Returns:
         The file with input `image`, output `probabilities` and metadata.
     """
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    _bring_inside(model, content)
+    model = unpack(content)
     graph = model.subgraphs[0]
     graph.tensors[graph.inputs[0]].name = INPUT
     graph.tensors[graph.outputs[0]].name = OUTPUT
@@ -65,17 +64,7 @@ def describe(content: bytes, class_names: Sequence[str], image_size: int) -> byt
     entry.name, entry.buffer = METADATA, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [entry for entry in model.metadata or [] if entry.name != METADATA] + [entry]
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), MODEL_IDENTIFIER)
-    return bytes(builder.Output())
-
-
-def _bring_inside(model: schema.ModelT, content: bytes) -> None:
-    """Weights that a converter put behind the structure come back into it: older runtimes want them there."""
-    for buffer in model.buffers:
-        if buffer.offset > 1 and buffer.size:
-            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
+    return pack(model)
 
 
 def _metadata(class_names: Sequence[str], image_size: int) -> ModelMetadata:
@@ -149,13 +138,19 @@ def attach(path: Path, manifest: Manifest, name: str) -> None:
         manifest: of the bundle.
         name: of the file's weight format.
     """
-    content = io.BytesIO(without_zip(path.read_bytes()))
+    write_bytes(path, attached(path.read_bytes(), manifest, name))
+
+
+def attached(file: bytes, manifest: Manifest, name: str) -> bytes:
+    """As `attach`, for a file's content."""
+    content = io.BytesIO()
+    content.write(without_zip(file))
     text = json.dumps(embedded_manifest(manifest, name), indent=1, ensure_ascii=False)
     with zipfile.ZipFile(content, "a") as archive:
         for member, lines in ((LABELS, "\n".join(manifest.class_names)), (EMBEDDED_MANIFEST, text)):
             # A fixed date, so that the same weights make the same file; stored, as MediaPipe reads them.
             archive.writestr(zipfile.ZipInfo(member), lines.encode(errors="backslashreplace"))
-    write_bytes(path, content.getvalue())
+    return content.getvalue()
 
 
 class Embedded(BaseModel):

@@ -23,6 +23,11 @@ class WeightFormat:
     parity: float = 1.0
     difference: float = 1.0
 
+    @property
+    def trunk(self) -> str:
+        """Name of its file without a classifier, in a bundle that heads are grafted onto."""
+        return self.file.replace("model_", "trunk_")
+
     def differing(self, pictures: int) -> int:
         """How many of so many pictures may have another top-1: where any may, one may."""
         allowed = (1 - self.parity) * pictures

@@ -20,14 +20,9 @@ EXTRAS = (
     dict.fromkeys(
         (
             "ai_edge_quantizer",
-            "filelock",
             "huggingface_hub",
-            "jinja2",
             "keras",
-            "matplotlib",
             "safetensors",
-            "scipy",
-            "sklearn",
             "tensorflow",
             "tensorflow_datasets",
         ),
@@ -37,7 +32,12 @@ EXTRAS = (
     | {"jax": "machines"}
 )
 # Options that have another name since version 3 of the manifest, for one release.
-FORMER_OPTIONS = {"--part": "--split", "--runtime": "--format", "--all-variants": "--all-formats"}
+FORMER_OPTIONS = {
+    "--part": "--split",
+    "--runtime": "--format",
+    "--all-variants": "--all-formats",
+    "--keras-only": "--trunk",
+}
 
 ORDER = (
     "train",

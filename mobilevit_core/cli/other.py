@@ -23,25 +23,30 @@ def export(
     data: Annotated[
         str | None, typer.Option(help=f"{DataHelp} To compare on; without it, on drawn pictures.")
     ] = None,
-    keras_only: Annotated[
-        bool, typer.Option(help="Write the Keras weights alone, for trainings to start from.")
+    trunk: Annotated[
+        bool,
+        typer.Option(
+            help="Write what heads and trainings start from: Keras weights, and the files without classifier."
+        ),
     ] = False,
 ) -> None:
     """Convert a bundle's Keras weights again: all TFLite formats (int8 only with --data), or a SavedModel."""
-    exported = commands.export(bundle, to, data=data, saved_model=saved_model, keras_only=keras_only)
+    exported = commands.export(bundle, to, data=data, saved_model=saved_model, trunk=trunk)
     if exported.bundle is None:
         result(f"SavedModel: {exported.folder}")
         return
-    if keras_only:
-        result(f"{exported.bundle.weights('keras')}: {exported.bundle.size_bytes('keras'):,} bytes")
-        return
-    for name, parity in exported.bundle.manifest.parity.items():
+    manifest = exported.bundle.manifest
+    files = manifest.trunk or manifest.files
+    for name, parity in manifest.parity.items():
+        if name not in files:  # it was lost before the others were cut
+            continue
+        file = files[name]
         result(
-            f"{exported.bundle.weights(name)}: {exported.bundle.size_bytes(name):,} bytes, "
+            f"{exported.folder / file.file}: {file.bytes:,} bytes, "
             f"{parity['same_top1']:.1%} of {parity['pictures']} pictures as Keras, largest difference "
             f"{parity['largest_difference']:.2g}"
         )
-    if not data:
+    if "int8" not in manifest.parity and not exported.refused:
         messages.say("int8 is not among them: its scales are found on photographs. Name some with --data.")
     if exported.refused:
         raise UserError("\n".join(exported.refused))

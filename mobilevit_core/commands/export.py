@@ -30,7 +30,7 @@ def export(
     *,
     data: str | None = None,
     saved_model: bool = False,
-    keras_only: bool = False,
+    trunk: bool = False,
 ) -> Exported:
     """Converts a bundle's Keras weights again.
 
@@ -40,8 +40,8 @@ def export(
         data: photographs to compare the files on and to find the scales of int8 with; without them, drawn
             pictures are compared, and there is no int8.
         saved_model: write a SavedModel instead of a bundle with TFLite files.
-        keras_only: convert nothing: write the bundle with its Keras weights alone, for trainings to start
-            from.
+        trunk: write what heads and trainings start from: the Keras weights, and the files without their
+            classifier, cut from the bundle's own, or converted anew with the photographs of `data`.
 
     Returns:
         What was written.
@@ -49,22 +49,23 @@ def export(
     Raises:
         UserError: no such bundle, it lacks Keras weights, the folder exists, or options contradict.
     """
-    if keras_only and (saved_model or data):
-        raise UserError("--keras-only converts nothing. Leave out --saved-model and --data.")
+    if trunk and saved_model:
+        raise UserError("--trunk and --saved-model are two kinds of exports. Leave out one of them.")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     folder = Path(to)
     opened.weights("keras")
     if folder.exists():
         raise UserError(f"{folder} exists already. Name a new folder with --to.")
-    from mobilevit_core.conversion.export import export_again, export_keras_alone, export_saved_model
+    from mobilevit_core.conversion.export import Pictures, export_again, export_saved_model, export_trunk
     from mobilevit_core.training.devices import check_tensorflow
 
     check_tensorflow()
-    if keras_only:
-        return Exported(folder, export_keras_alone(opened, folder))
     if saved_model:
         export_saved_model(opened, folder)
         return Exported(folder)
     dataset = load_as(data, opened.manifest.recipe) if data else None
+    if trunk:
+        pictures = Pictures.of(dataset, opened.manifest.rule) if dataset else None
+        return Exported(folder, export_trunk(opened, folder, pictures))
     written, refused = export_again(opened, folder, dataset)
     return Exported(folder, written, tuple(refused))

@@ -138,8 +138,8 @@ class Wish:
 
     def _imagenet_problem(self, architecture: str, variant: str) -> str | None:
         """Why the released ImageNet weights are not the start; None where they are, "" without a reason."""
-        from mobilevit_core.models.mobilevit import VARIANTS
         from mobilevit_core.models.released_weights import IMAGENET
+        from mobilevit_core.models.variants import VARIANTS
         from mobilevit_core.training.transfer import imagenet_problem
 
         if architecture != "paper" or variant not in VARIANTS:

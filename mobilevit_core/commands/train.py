@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.progress import Progress
 
 from mobilevit_core import messages
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
+from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.commands.evaluate import record_report, warn_of_provenance
 from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, HEAD, REJECT, Plan, Wish
 from mobilevit_core.data.choice import DataChoice
@@ -117,11 +117,7 @@ def train(
     wish = Wish(recipe, source, texts, bool(teachers), _began_with(folder))
     plan = wish.before_loading()
     _check_run(folder, wish, plan)
-    from mobilevit_core.training.devices import check_devices, join_machines
-
-    check_devices(plan.recipe.devices, bool(teachers))
-    if plan.recipe.devices == "machines":
-        join_machines()
+    _prepare_keras(plan, wish)
     start, teacher_bundles = _open(plan), [open_bundle(path) for path in teachers]
     with remembering():
         return _train(wish, plan, choice, folder, start, teacher_bundles)
@@ -136,6 +132,7 @@ def _train(
     teacher_bundles: Sequence[Bundle],
 ) -> Trained:
     """`train`, once everything is checked that can be checked without photographs."""
+    messages.say(f"Reading {', '.join(choice.data)} ...")
     photographs = read_photographs(choice)
     dataset = _divided(photographs, plan.recipe)
     findings = Findings.of(dataset)
@@ -160,6 +157,18 @@ def _began_with(folder: Path) -> str | None:
         return None
     start = run.record().get("start") or {}
     return IMAGENET if (start.get("data") or {}).get("name") == IMAGENET_DATA else ""
+
+
+def _prepare_keras(plan: Plan, wish: Wish) -> None:
+    """Checks and joins the devices before anything is computed; what may become a head needs no Keras yet."""
+    plain = plan.recipe.devices == "one" and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    if plain and not wish.has_teacher and wish.recipe in (None, HEAD):
+        return
+    from mobilevit_core.training.devices import check_devices, join_machines
+
+    check_devices(plan.recipe.devices, wish.has_teacher)
+    if plan.recipe.devices == "machines":
+        join_machines()
 
 
 def _check_run(folder: Path, wish: Wish, plan: Plan) -> None:
@@ -219,19 +228,14 @@ def _tell(dataset: PhotoDataset, findings: Findings, plan: Plan, folder: Path) -
 
 
 def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder") -> Trained:
-    from mobilevit_core.training.features import open_network
+    from mobilevit_core.conversion.packing import CALIBRATION_PHOTOS
+    from mobilevit_core.training.features import open_trunk
     from mobilevit_core.training.head import train_head
 
-    network = open_network(plan.start, plan.recipe.variant)
-    with Progress(console=messages.console(), transient=True) as bar:
-        task = bar.add_task("Looking at the photographs", total=None)
-        done = train_head(
-            dataset,
-            network,
-            run,
-            plan.recipe.seed,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    training = dataset.split("train")
+    evenly = training[:: -(-len(training) // CALIBRATION_PHOTOS)]
+    trunk = open_trunk(plan.start, plan.recipe.variant, [photo.source for photo in evenly])
+    done = train_head(dataset, trunk, run, plan.recipe.seed)
     fitted = done.fitted
     photos = _photos_of(dataset, [example.digest for example in fitted.examples])
     if len(dataset.splits.get("test", ())) >= ENOUGH_TEST:
@@ -242,9 +246,11 @@ def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder") -> Trained:
     if not _is_measured(done.bundle, split):
         _tell_suspects(run, photos, dataset.class_names, fitted.evaluation.probabilities)
     # A head's network was not fitted to the head's photographs; what it had seen before can't be told apart.
-    on_head = (fitted.network.origin.get("recipe") or {}).get("name") == HEAD
-    before = None if on_head else fitted.network.provenance
-    return _measure(done.bundle, done.refused, dataset, run, split, crossed, before)
+    on_head = (trunk.origin.get("recipe") or {}).get("name") == HEAD
+    before = None if on_head else trunk.provenance
+    # Keras, which takes seconds to load, has the same classifier on the same network.
+    formats = [name for name in done.bundle.expected if FORMATS[name].engine == "litert"]
+    return _measure(done.bundle, done.refused, dataset, run, split, crossed, before, formats)
 
 
 def _train_network(
@@ -255,13 +261,13 @@ def _train_network(
     teacher_bundles: Sequence[Bundle],
 ) -> Trained:
     from mobilevit_core.training.distillation import Teachers
-    from mobilevit_core.training.head import WithHead
+    from mobilevit_core.training.first_classifier import WithClassifier
     from mobilevit_core.training.label_noise import answers_to, some_of
     from mobilevit_core.training.trainer import train_bundle
 
     recipe = plan.recipe
     if start and plan.name in (FINETUNE, REJECT):
-        start = WithHead(start, dataset.split("train"), recipe.rule)
+        start = WithClassifier(start, dataset.split("train"), recipe.rule)
     teachers = Teachers(teacher_bundles, dataset.class_names, dataset.other) if teacher_bundles else None
     bundle, refused = train_bundle(dataset, recipe, run, start, teachers)
     split = "test" if dataset.splits.get("test") else "validation"
@@ -306,6 +312,7 @@ def _measure(
     split: str,
     crossed: "Evaluation | None" = None,
     before: Sequence[Provenance] | None = None,
+    formats: Sequence[str] = (),
 ) -> Trained:
     """Evaluates a bundle and writes the report, unless both are there.
 
@@ -317,19 +324,20 @@ def _measure(
         split: to measure on.
         crossed: the answers by cross-validation, where those are the figures.
         before: with `crossed`, what the network had seen before; None where that is not known.
+        formats: that are measured where not by cross-validation; default: all.
     """
     if _is_measured(bundle, split):
         figures = bundle.manifest.metrics[split]
         return Trained(bundle, figures, split, _page(bundle), tuple(refused), dataset)
     from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
-    from mobilevit_core.inference.classifier import load_formats
+    from mobilevit_core.inference.classifier import DEFAULT_FORMAT, load_classifier, load_formats
     from mobilevit_core.training.answers import write_answers
 
-    classifiers = load_formats(bundle, ("keras",) if crossed else bundle.expected)
     if crossed:
-        evaluations = {"keras": crossed}
+        classifiers, evaluations = [load_classifier(bundle.folder)], {DEFAULT_FORMAT: crossed}
         provenance = None if before is None else Provenance.joined(before)
     else:
+        classifiers = load_formats(bundle, formats or bundle.expected)
         messages.say(f"Measuring accuracy on the {split} split ...")
         evaluations = evaluate_formats(classifiers, dataset, split)
         provenance = bundle.provenance

@@ -1,37 +1,40 @@
-"""Turns a trained model into a bundle's weight formats, and accepts none that answers differently."""
+"""Turns a trained model into a bundle's weight formats."""
 
 import math
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from mobilevit_core.bundle.bundle import Bundle, write_bundle
+from mobilevit_core.bundle.bundle import Bundle, exists_already, write_bundle
 from mobilevit_core.bundle.files import HISTORY, LABELS, MANIFEST
-from mobilevit_core.bundle.golden import CANDIDATES, Golden, drawn, telling
 from mobilevit_core.bundle.manifest import Manifest, write_manifest
-from mobilevit_core.bundle.tflite_metadata import attach, describe
-from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
+from mobilevit_core.conversion.graft import cut
+from mobilevit_core.conversion.packing import (
+    CALIBRATION_PHOTOS,
+    CHECK_PHOTOS,
+    Converted,
+    run,
+    versions,
+    write_converted,
+)
 from mobilevit_core.conversion.saved_model import EXTRA, save_saved_model
 from mobilevit_core.conversion.tflite import convert
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Provenance
-from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.files import replacing, write_bytes
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
-from mobilevit_core.inference.runtimes import LiteRTRuntime, default_threads, load_keras
+from mobilevit_core.inference.runtimes import load_keras
 
-CHECK_PHOTOS = 400  # how many photographs an export is compared on, at the most
 DRAWN_PICTURES = 100  # the same, where there are no photographs
-CALIBRATION_PHOTOS = 100  # how many training photographs int8 finds its scales with, about
-VERSIONS_OF = ("tensorflow", "keras", "ai-edge-litert", "ai-edge-quantizer", "pillow", "numpy")
+MADE_WITH = ("tensorflow", "keras", "ai-edge-litert", "ai-edge-quantizer", "pillow", "numpy")
 
 
 @dataclass(frozen=True)
@@ -92,81 +95,6 @@ def export_saved_model(bundle: Bundle, folder: Path) -> None:
         write_bytes(beside / EXTRA / LABELS, "\n".join(manifest.class_names).encode())
 
 
-def check_tflite(expected: np.ndarray, name: str, content: bytes, images: np.ndarray) -> Parity:
-    """Runs a converted file and compares it with Keras.
-
-    Args:
-        expected: Keras's probabilities for the images, (pictures, classes).
-        name: a LiteRT key of `weight_formats.FORMATS`.
-        content: of the .tflite file.
-        images: float32 (pictures, size, size, 3), RGB 0..255.
-
-    Raises:
-        UserError: the parity is under the format's floor.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        candidate = Path(temporary) / FORMATS[name].file
-        candidate.write_bytes(content)
-        runtime = LiteRTRuntime.load(candidate, default_threads())
-        answers = np.stack([runtime.probabilities(image) for image in images])
-    parity = Parity.between(expected, answers)
-    parity.require(name)
-    return parity
-
-
-def write_tflite_formats(
-    model: keras.Model, folder: Path, class_names: Sequence[str], pictures: Pictures
-) -> tuple[dict[str, Parity], list[str]]:
-    """Converts to every TFLite format, compares with Keras and writes what agrees.
-
-    Args:
-        model: a model of `create_mobilevit`.
-        folder: of the bundle.
-        class_names: in the order of the model's output.
-        pictures: to compare on and to find scales with.
-
-    Returns:
-        Written format -> how far it agrees, and one sentence for every format that was refused.
-    """
-    parities, refused = {}, []
-    expected = model.predict(pictures.checked, batch_size=16, verbose=0)
-    for name, content in convert(model, pictures.calibration).items():
-        content = describe(content, class_names, model.input_shape[1])
-        try:
-            parities[name] = check_tflite(expected, name, content, pictures.checked)
-        except UserError as error:
-            refused.append(str(error))
-        else:
-            write_bytes(folder / FORMATS[name].file, content)
-    return parities, refused
-
-
-def golden_inputs(
-    model: keras.Model, folder: Path, class_names: Sequence[str], formats: Sequence[str]
-) -> Golden | None:
-    """Drawn pictures with what the converted files say about them, each by its own arithmetic.
-
-    Args:
-        model: of the bundle; chooses the pictures.
-        folder: holds the converted files.
-        class_names: in the order of the model's output.
-        formats: LiteRT keys of `weight_formats.FORMATS` whose files are there.
-
-    Returns:
-        None where there are no files.
-    """
-    if not formats:
-        return None
-    size = model.input_shape[1]
-    candidates = np.stack([drawn(seed, size) for seed in range(CANDIDATES)])
-    seeds = telling(model.predict(candidates, batch_size=16, verbose=0))
-    answers = {}
-    for name in formats:
-        runtime = LiteRTRuntime.load(folder / FORMATS[name].file, default_threads())
-        answers[name] = np.stack([runtime.probabilities(candidates[seed]) for seed in seeds])
-    return Golden.of(seeds, class_names, answers)
-
-
 def export_again(
     bundle: Bundle, folder: Path, dataset: PhotoDataset | None = None
 ) -> tuple[Bundle, list[str]]:
@@ -187,29 +115,79 @@ def export_again(
     return write_exported(folder, model, manifest, pictures, bundle.history, bundle.provenance)
 
 
-def export_keras_alone(bundle: Bundle, folder: Path) -> Bundle:
-    """Copies a bundle with its Keras weights alone: the form in which trainings start from it.
+def export_trunk(bundle: Bundle, folder: Path, pictures: Pictures | None = None) -> Bundle:
+    """Copies a bundle as what heads and trainings start from: Keras weights, and files without classifier.
+
+    The files are cut from the bundle's own. Where it has none, or with pictures, its Keras weights are
+    converted.
 
     Args:
         bundle: has model.keras, which is copied byte for byte.
         folder: of the new bundle; must not exist.
+        pictures: to compare on and to find scales with; int8 needs them.
+
+    Raises:
+        UserError: the converted float32 file does not answer like Keras.
     """
-    weights = bundle.weights("keras")
+    saved = bundle.weights("keras")
+    present = [name for name in tflite_formats() if name in bundle.present]
+    if present and not pictures:
+        files = {name: bundle.weights(name).read_bytes() for name in present}
+        parity, made_with = bundle.manifest.parity, bundle.manifest.versions
+    else:
+        model, made_with = load_keras(saved), versions(*MADE_WITH)
+        files, parity = _converted(model, pictures or Pictures.drawn(model))
     metrics = {
         split: {**figures, "formats": {"keras": _without_confusion(figures["formats"]["keras"])}}
         for split, figures in bundle.manifest.metrics.items()
         if "keras" in figures["formats"]
     }
+    update = {"metrics": metrics, "parity": parity, "versions": made_with, "golden": None}
+    manifest = bundle.manifest.model_copy(update=update)
 
     def fill(beside: Path) -> Manifest:
-        shutil.copyfile(weights, beside / weights.name)
         if bundle.history.is_file():
             shutil.copyfile(bundle.history, beside / HISTORY)
         if bundle.provenance:
             bundle.provenance.write(beside)
-        return bundle.manifest.model_copy(update={"metrics": metrics, "parity": {}, "golden": None})
+        return _write_trunk(beside, saved.read_bytes(), files, manifest)
 
     return write_bundle(folder, fill)
+
+
+def convert_trunk(model: keras.Model, manifest: Manifest, folder: Path, pictures: Pictures) -> Bundle:
+    """As `export_trunk`, for weights that are no bundle.
+
+    Args:
+        model: a model of `create_mobilevit`.
+        manifest: of the bundle.
+        folder: of the bundle; must not exist.
+        pictures: to compare on and to find scales with.
+    """
+    files, parity = _converted(model, pictures)
+    manifest = manifest.model_copy(update={"parity": parity, "versions": versions(*MADE_WITH)})
+    return write_bundle(folder, lambda beside: _write_trunk(beside, _saved(model), files, manifest))
+
+
+def _converted(model: keras.Model, pictures: Pictures) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Every format's file and how far it agrees; the float32 one must.
+
+    The others are accepted with each head that is grafted onto them, by its own answers.
+    """
+    files = convert(model, pictures.calibration)
+    expected = model.predict(pictures.checked, batch_size=16, verbose=0)
+    parities = {
+        name: Parity.between(expected, run(content, pictures.checked)) for name, content in files.items()
+    }
+    parities["float32"].require("float32")
+    return files, {name: asdict(parity) for name, parity in parities.items()}
+
+
+def _write_trunk(folder: Path, saved: bytes, files: Mapping[str, bytes], manifest: Manifest) -> Manifest:
+    (folder / FORMATS["keras"].file).write_bytes(saved)
+    for name, content in files.items():
+        (folder / FORMATS[name].trunk).write_bytes(cut(content))
+    return manifest
 
 
 def _without_confusion(figures: dict[str, Any]) -> dict[str, Any]:
@@ -238,27 +216,21 @@ def write_exported(
     Returns:
         The bundle, and one sentence for every format that was refused.
     """
-    refused: list[str] = []
+    if folder.exists():
+        raise exists_already(folder)
+    files = convert(model, pictures.calibration)
+    expected = model.predict(pictures.checked, batch_size=16, verbose=0)
+    converted = Converted(_saved(model), files, pictures.checked, expected)
+    manifest = manifest.model_copy(update={"versions": versions(*MADE_WITH)})
+    return write_converted(folder, converted, manifest, history, provenance)
 
-    def fill(beside: Path) -> Manifest:
-        model.save(beside / FORMATS["keras"].file)
-        if history and history.is_file():
-            shutil.copyfile(history, beside / HISTORY)
-        if provenance:
-            provenance.write(beside)
-        parities, sentences = write_tflite_formats(model, beside, manifest.class_names, pictures)
-        refused.extend(sentences)
-        made = {
-            "versions": {package: version(package) for package in VERSIONS_OF},
-            "parity": {name: asdict(parity) for name, parity in parities.items()},
-        }
-        golden = golden_inputs(model, beside, manifest.class_names, tuple(parities))
-        complete = manifest.model_copy(update={**made, "golden": golden})
-        for name in parities:
-            attach(beside / FORMATS[name].file, complete, name)
-        return complete
 
-    return write_bundle(folder, fill), refused
+def _saved(model: keras.Model) -> bytes:
+    """The content of model.keras."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / FORMATS["keras"].file
+        model.save(path)
+        return path.read_bytes()
 
 
 def drawn_pictures(count: int, size: int) -> np.ndarray:

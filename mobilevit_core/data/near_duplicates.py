@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mobilevit_core.data.dataset import THUMBNAIL
+
 # The known near-duplicates of tf_flowers lie between 0.905 and 1.000 (`near_duplicates.csv`). Among 8,189
 # photographs of other flowers two reached 0.90 without being copies: round blossoms on a dark ground.
 LOOK_ALIKE = 0.9
@@ -85,23 +87,21 @@ def _group(thumbnails: Sequence[np.ndarray], classes: np.ndarray) -> np.ndarray:
         found = _components(first[kept], second[kept], count)
         sizes = np.bincount(found, minlength=count)[found]
         settled = open_photos & ((sizes <= limit) | (step == STEPS[-1]))
-        groups[settled] = _smallest_member(found)[settled]
+        groups[settled] = found[settled]
         open_photos &= ~settled
     return groups
 
 
 def _components(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
-    from scipy.sparse import coo_array  # the light installation has no SciPy
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
-
-
-def _smallest_member(components: np.ndarray) -> np.ndarray:
-    """The lowest index of each photograph's component, as a name that no other component has."""
-    _, first, inverse = np.unique(components, return_index=True, return_inverse=True)
-    return first[inverse]
+    """For each photograph the lowest index among those that pairs connect it with."""
+    names = np.arange(count)
+    while True:  # every pair takes the lower name, and every name that of its bearer, until nothing changes
+        before = names.copy()
+        np.minimum.at(names, first, names[second])
+        np.minimum.at(names, second, names[first])
+        names = names[names]
+        if np.array_equal(names, before):
+            return names
 
 
 def _pairs(thumbnails: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
@@ -154,12 +154,13 @@ def _bounding_vectors(thumbnails: Sequence[np.ndarray]) -> tuple[np.ndarray, np.
     exactly and the rest at most the product of its lengths. A mirror changes the sign of every second
     horizontal frequency.
     """
-    from scipy.fft import dctn
-
+    places, frequencies = np.arange(THUMBNAIL) + 0.5, np.arange(LOW)[:, None]
+    waves = np.cos(np.pi / THUMBNAIL * frequencies * places) * np.sqrt(2 / THUMBNAIL)
+    waves[0] /= np.sqrt(2)
     straight = np.empty((len(thumbnails), LOW * LOW + 1), np.float32)
     for start in range(0, len(thumbnails), BLOCK):
         vectors = _vectors(thumbnails[start : start + BLOCK])
-        low = dctn(vectors, axes=(1, 2), norm="ortho")[:, :LOW, :LOW].reshape(len(vectors), -1)
+        low = (waves @ vectors @ waves.T).reshape(len(vectors), -1)
         rest = np.sqrt(np.maximum(1 - (low**2).sum(axis=1), 0)) + 1e-4
         straight[start : start + BLOCK] = np.column_stack([low, rest])
     signs = np.append(np.tile((-1.0) ** np.arange(LOW), LOW), 1.0).astype(np.float32)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from mobilevit_core.bundle.rejection import FALSE_ALARMS, SMALLEST, RejectionRule
 
 BINS = 15
 TEMPERATURES = (0.25, 4.0)  # what the fit may choose from
+GOLDEN, PRECISION = (5**0.5 - 1) / 2, 1e-5  # of log T
 # Standard deviation of log T before any photograph is seen: on a few photographs, all of them answered
 # right, the likelihood alone would make every answer certain.
 PRIOR = 0.5
@@ -106,8 +106,14 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         likelihood = np.log(np.maximum(scaled[np.arange(len(labels)), labels], SMALLEST)).sum()
         return (log_temperature / PRIOR) ** 2 / 2 - float(likelihood)
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
-    return float(np.exp(found.x))
+    low, high = np.log(TEMPERATURES)
+    while high - low > PRECISION:  # golden sections: the loss has one valley
+        step = GOLDEN * (high - low)
+        if loss(high - step) < loss(low + step):
+            high = low + step
+        else:
+            low = high - step
+    return float(np.exp((low + high) / 2))
 
 
 def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from mobilevit_core.bundle.private_paths import last_name
 from mobilevit_core.bundle.rejection import RejectionRule
@@ -16,6 +14,8 @@ from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.calibration import expected_calibration_error
 from mobilevit_core.inference.classifier import Classifier
+
+NORMAL = 1.959963984540054  # deviations of a normal distribution around 95 %
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,22 @@ class Evaluation:
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the accuracy."""
         right = (self.answers == self.labels)[self.wanted]
-        interval = binomtest(int(right.sum()), len(right)).proportion_ci(0.95, method="wilson")
-        return float(interval.low), float(interval.high)
+        count, share = len(right), right.mean()
+        middle, spread = share + NORMAL**2 / 2 / count, share * (1 - share) + NORMAL**2 / 4 / count
+        low, high = (
+            (middle + sign * NORMAL * np.sqrt(spread / count)) / (1 + NORMAL**2 / count) for sign in (-1, 1)
+        )
+        return max(float(low), 0.0), min(float(high), 1.0)
 
     def to_json(self) -> dict[str, Any]:
         """All figures: accuracy, interval, calibration, per class, confusion matrix (rows: true classes)."""
-        indices = list(range(len(self.class_names)))
+        confusion = np.zeros((len(self.class_names), len(self.class_names)), int)
+        np.add.at(confusion, (self.labels, self.answers), 1)
+        among_wanted = confusion if self.other is None else np.delete(confusion, self.other, axis=0)
         names = [name for label, name in enumerate(self.class_names) if label != self.other]
-        precision, recall, _, count = precision_recall_fscore_support(
-            self.labels[self.wanted], self.answers[self.wanted], labels=indices[: len(names)], zero_division=0
-        )
+        right, count = confusion.diagonal()[: len(names)], among_wanted.sum(axis=1)
+        precision = right / np.maximum(among_wanted.sum(axis=0)[: len(names)], 1)
+        recall = right / np.maximum(count, 1)
         return {
             "photos": int(self.wanted.sum()),
             "accuracy": self.accuracy,
@@ -87,7 +93,7 @@ class Evaluation:
                 name: {"precision": float(p), "recall": float(r), "photos": int(n)}
                 for name, p, r, n in zip(names, precision, recall, count, strict=True)
             },
-            "confusion": confusion_matrix(self.labels, self.answers, labels=indices).tolist(),
+            "confusion": confusion.tolist(),
             **self._other_figures(),
         }
 
@@ -174,9 +180,10 @@ def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> d
         found_at_5_percent: share under the score that 5 % of the known pictures are under, whatever the
         rule's threshold; pictures: number of unknown ones.
     """
-    truth = np.concatenate([np.ones(len(known)), np.zeros(len(unknown))])
+    others = np.sort(rule.score(unknown))
+    under = [np.searchsorted(others, rule.score(known), side) for side in ("left", "right")]
     return {
-        "auroc": float(roc_auc_score(truth, np.concatenate([rule.score(known), rule.score(unknown)]))),
+        "auroc": float(np.mean(under) / len(others)),  # a tie counts half
         "found": float(rule.rejects(unknown).mean()),
         "found_at_5_percent": float(np.mean(rule.score(unknown) < np.quantile(rule.score(known), 0.05))),
         "false_alarms": float(rule.rejects(known).mean()),

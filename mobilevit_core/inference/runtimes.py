@@ -52,14 +52,16 @@ class LiteRTRuntime:
     """A .tflite file in LiteRT, with XNNPACK."""
 
     @classmethod
-    def load(cls, weights: Path, threads: int) -> "LiteRTRuntime":
-        """Opens the file; see `Runtime.load`."""
+    def load(cls, weights: Path | bytes, threads: int) -> "LiteRTRuntime":
+        """Opens the file, or its content; see `Runtime.load`."""
         from ai_edge_litert.interpreter import Interpreter
 
         runtime = cls()
         runtime._threads = threads
         runtime._lock = threading.Lock()  # an interpreter must not be entered twice at once
-        runtime._interpreter = Interpreter(model_path=str(weights), num_threads=threads)
+        runtime._content = weights  # the interpreter reads from it as long as it lives
+        source = {"model_content": weights} if isinstance(weights, bytes) else {"model_path": str(weights)}
+        runtime._interpreter = Interpreter(**source, num_threads=threads)
         runtime._interpreter.allocate_tensors()
         runtime._input = runtime._interpreter.get_input_details()[0]
         runtime._output = runtime._interpreter.get_output_details()[0]
@@ -196,7 +198,8 @@ def load_file(weights: Path, name: str, size: int, classes: int, threads: int | 
         runtime = ENGINES[FORMATS[name].engine].load(weights, threads)
     except ImportError as error:
         raise UserError(
-            f"{weights.name} needs {error.name}, which is not installed: pip install -r requirements.txt"
+            f"{weights.name} needs {error.name}, which is not installed: choose another format, or "
+            "pip install -r requirements.txt"
         ) from error
     except UserError:
         raise

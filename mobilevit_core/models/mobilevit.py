@@ -1,38 +1,12 @@
 """MobileViT v1 as its authors released it (Mehta and Rastegari, ICLR 2022; apple/ml-cvnets)."""
 
-from dataclasses import dataclass
-
 import keras
 from keras import KerasTensor, layers
 
 from mobilevit_core.models.blocks import conv_layer, inverted_residual, mobilevit_block
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What differs between the members of the family.
-
-    Attributes:
-        expansion: hidden width of every inverted residual over its input width.
-        channels: output channels of stages 1 to 5 (the stem always has 16).
-        dims: transformer width in stages 3, 4, 5.
-        dropout: rate after the attention's output and after the FFN.
-    """
-
-    expansion: int
-    channels: tuple[int, int, int, int, int]
-    dims: tuple[int, int, int]
-    dropout: float
-
-
-VARIANTS = {
-    "xxs": Variant(expansion=2, channels=(16, 24, 48, 64, 80), dims=(64, 80, 96), dropout=0.05),
-    "xs": Variant(expansion=4, channels=(32, 48, 64, 80, 96), dims=(96, 120, 144), dropout=0.1),
-    "s": Variant(expansion=4, channels=(32, 64, 96, 128, 160), dims=(144, 192, 240), dropout=0.1),
-}
+from mobilevit_core.models.variants import DEPTHS, VARIANTS
 
 STEM_CHANNELS = 16
-DEPTHS = (2, 4, 3)  # transformer layers in stages 3, 4, 5
 HEADS = 4
 CLASSIFIER_DROPOUT = 0.1
 

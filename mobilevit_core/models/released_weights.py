@@ -21,7 +21,7 @@ import numpy as np
 from mobilevit_core import hub
 from mobilevit_core.errors import UserError, reason
 from mobilevit_core.images.preprocessing import ResizeRule
-from mobilevit_core.models.mobilevit import DEPTHS, VARIANTS
+from mobilevit_core.models.variants import DEPTHS, VARIANTS
 
 if TYPE_CHECKING:
     import keras

@@ -1,87 +1,92 @@
-"""What a network makes of photographs before its classifier: features, computed once and kept."""
+"""A converted network without its classifier, and the features that it makes of photographs: in LiteRT alone.
+
+What a trunk is, and how a head is grafted onto it, is in `conversion/graft.py`.
+"""
 
 import hashlib
-import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.manifest import Manifest
+from mobilevit_core.bundle.weight_formats import tflite_formats
+from mobilevit_core.conversion.graft import cut
+from mobilevit_core.conversion.packing import CALIBRATION_PHOTOS
 from mobilevit_core.data.provenance import Provenance
-from mobilevit_core.files import write_bytes
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import PhotoSource
-from mobilevit_core.inference.runtimes import load_keras
-from mobilevit_core.models.create import create_mobilevit
-from mobilevit_core.models.released_weights import HEAD, is_released, open_weights
+from mobilevit_core.inference.runtimes import LiteRTRuntime
+from mobilevit_core.messages import say
+from mobilevit_core.models.released_weights import ReleasedWeights, is_released, open_weights
 from mobilevit_core.training.transfer import ReleasedStart, StartingWeights, packaged
 
-BATCH = 32  # photographs in memory at once
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilevit" / "trunks"
 
-Progress = Callable[[int, int], None]
 Read = Callable[[PhotoSource, ResizeRule, str | None], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Example:
-    """One labelled photograph, wherever it is."""
-
-    source: PhotoSource
-    label: int
-    digest: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Network:
-    """What looks at the photographs: a network up to its classifier.
+class Trunk:
+    """A network up to its classifier, in every weight format.
 
     Attributes:
-        model: from image to probabilities; its classifier is not used.
+        files: weight format -> content of its .tflite file, from image to features.
+        keras: model.keras of the whole network.
         rule: how a photograph becomes its input.
         architecture: "paper" or "keras_example".
         variant: "xxs", "xs" or "s".
         origin: where its weights come from, as the manifest records it.
+        versions: of the libraries that converted it.
         provenance: the photographs that went into its weights, where known.
         read: how a photograph is read by the rule; a server reads those of strangers in another way.
     """
 
-    model: keras.Model
+    files: Mapping[str, bytes] = field(repr=False)
+    keras: bytes = field(repr=False)
     rule: ResizeRule
     architecture: str
     variant: str
     origin: dict[str, Any]
+    versions: Mapping[str, str]
     provenance: tuple[Provenance, ...] = ()
     read: Read = preprocess
 
-    @cached_property  # compiled once, by the first photographs
-    def features(self) -> keras.Model:
-        """From image to what the classifier gets: float32 (batch, features)."""
-        return keras.Model(self.model.input, self.model.get_layer(HEAD).input)
+    def features(self, image: np.ndarray) -> np.ndarray:
+        """What the classifier gets, of the float32 trunk.
+
+        Args:
+            image: (size, size, 3), RGB 0..255.
+
+        Returns:
+            float32 (features,).
+        """
+        return self._runtime.probabilities(np.asarray(image, np.float32))
 
     @cached_property
-    def digest(self) -> str:
-        """Of weights and resize rule: what decides a photograph's features."""
-        text = json.dumps([self.origin["weights_sha256"], self.rule.to_json()], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+    def _runtime(self) -> LiteRTRuntime:
+        return LiteRTRuntime.load(self.files["float32"], threads=1)  # others read photographs meanwhile
 
 
-def open_network(weights: Bundle | str | os.PathLike[str], variant: str = "xxs") -> Network:
+def open_trunk(
+    weights: Bundle | str | os.PathLike[str], variant: str = "xxs", photos: Sequence[PhotoSource] = ()
+) -> Trunk:
     """Opens the weights that the features come from.
+
+    Where they are in Keras's form alone, they are converted once, which needs TensorFlow, and kept in the
+    user's cache.
 
     Args:
         weights: a bundle or its folder, "general", or released weights: "imagenet", "hf://OWNER/NAME" or a
             safetensors file.
         variant: what "imagenet" means.
+        photos: what int8 finds its scales on, where they are converted now.
 
     Raises:
         UserError: there are no such weights.
@@ -90,88 +95,76 @@ def open_network(weights: Bundle | str | os.PathLike[str], variant: str = "xxs")
         weights = packaged(os.fspath(weights))
     if isinstance(weights, str) and is_released(weights):
         released = open_weights(weights, variant)
-        model = create_mobilevit(released.variant, None, released.rule.image_size, weights=weights)
-        origin = ReleasedStart(released).describe()
-        return Network(model, released.rule, "paper", released.variant, origin)
-    bundle = weights if isinstance(weights, Bundle) else open_bundle(weights)
-    start, manifest = StartingWeights(bundle), bundle.manifest
-    model = load_keras(bundle.weights("keras"))
-    return Network(
-        model,
+        origin, provenance = ReleasedStart(released).describe(), []
+        bundle = _converted_once(origin, released.rule, partial(_convert_released, released, origin), photos)
+    else:
+        bundle = weights if isinstance(weights, Bundle) else open_bundle(weights)
+        start = StartingWeights(bundle)
+        origin, provenance = start.describe(), start.provenance
+        if not bundle.manifest.trunk and "float32" not in bundle.present:
+            bundle = _converted_once(origin, bundle.manifest.rule, partial(_convert_bundle, bundle), photos)
+    manifest = bundle.manifest
+    if manifest.trunk:
+        files = {name: bundle.trunk(name) for name in manifest.trunk}
+    else:
+        present = [name for name in tflite_formats() if name in bundle.present]
+        files = {name: cut(bundle.weights(name).read_bytes()) for name in present}
+    return Trunk(
+        files,
+        bundle.weights("keras").read_bytes(),
         manifest.rule,
         manifest.architecture,
         manifest.variant,
-        start.describe(),
-        tuple(start.provenance),
+        origin,
+        manifest.versions,
+        tuple(provenance),
     )
 
 
-class FeatureCache:
-    """Features of photographs by network, resize rule and photograph, so that each is looked at once.
+open_network = open_trunk  # as the page's lessons call it
 
-    Args:
-        folder: where they are kept for the next process; made if it is missing. None for memory alone.
+
+def _converted_once(
+    origin: Mapping[str, Any],
+    rule: ResizeRule,
+    convert: Callable[[Path, np.ndarray | None], None],
+    photos: Sequence[PhotoSource],
+) -> Bundle:
+    """The bundle that `convert` writes, from the cache if it is there.
+
+    The scales inside an int8 trunk are those of the first photographs that it was made with.
     """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
-        self._known: dict[str, dict[str, np.ndarray]] = {}
-
-    def features(
-        self, network: Network, examples: Sequence[Example], progress: Progress | None = None
-    ) -> np.ndarray:
-        """Features of the photographs, computed where they are not known: float32 (photos, features).
-
-        Args:
-            network: what looks at them.
-            examples: the photographs.
-            progress: called with how many of how many are done.
-
-        Raises:
-            UserError: a photograph can't be read; the message names it.
-        """
-        known = self._known.setdefault(network.digest, self._load(network.digest))
-        missing = list({e.digest: e for e in examples if e.digest not in known}.values())
-        done = len(examples) - len(missing)
-        for batch, values in _compute(network, missing):
-            known |= {example.digest: row for example, row in zip(batch, values, strict=True)}
-            done += len(batch)
-            if progress:
-                progress(done, len(examples))
-        if missing and self._folder:
-            self._save(network.digest, known)
-        return np.stack([known[example.digest] for example in examples])
-
-    def _path(self, digest: str) -> Path:
-        return self._folder / f"features_{digest[:32]}.npz"
-
-    def _load(self, digest: str) -> dict[str, np.ndarray]:
-        if not self._folder or not self._path(digest).is_file():
-            return {}
-        try:
-            content = io.BytesIO(self._path(digest).read_bytes())  # NumPy leaves a damaged file open
-            with np.load(content, allow_pickle=False) as stored:
-                return dict(zip(stored["digests"].tolist(), stored["features"], strict=True))
-        except Exception:  # a damaged cache is computed anew; NumPy meets it with many kinds of errors
-            return {}
-
-    def _save(self, digest: str, known: Mapping[str, np.ndarray]) -> None:
-        content = io.BytesIO()
-        np.savez(content, digests=np.array(list(known)), features=np.stack(list(known.values())))
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(self._path(digest), content.getvalue())
+    key = json.dumps([origin["weights_sha256"], rule.to_json(), bool(photos)], sort_keys=True)
+    folder = CACHE / hashlib.sha256(key.encode()).hexdigest()[:32]
+    if not folder.is_dir():
+        say(f"These weights are converted once, which takes about a minute, and kept in {folder} ...")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        images = [preprocess(photo, rule) for photo in photos[:CALIBRATION_PHOTOS]]
+        convert(folder, np.stack(images) if images else None)
+    return open_bundle(folder)
 
 
-def _compute(network: Network, examples: Sequence[Example]) -> Iterator[tuple[Sequence[Example], np.ndarray]]:
-    """Batch after batch of photographs with their features."""
-    if not examples:
-        return
-    model, size = network.features, network.rule.image_size
-    remaining = iter(examples)
-    with ThreadPoolExecutor() as pool:
-        while batch := list(islice(remaining, BATCH)):
-            images = list(pool.map(lambda e: network.read(e.source, network.rule, e.name), batch))
-            # Always a full batch: another size would be compiled anew.
-            padded = np.zeros((BATCH, size, size, 3), np.float32)
-            padded[: len(images)] = np.stack(images)
-            yield batch, model.predict_on_batch(padded)[: len(batch)]
+def _convert_bundle(bundle: Bundle, folder: Path, images: np.ndarray | None) -> None:
+    from mobilevit_core.conversion.export import Pictures, export_trunk
+
+    export_trunk(bundle, folder, None if images is None else Pictures(images, images))
+
+
+def _convert_released(
+    released: ReleasedWeights, origin: Mapping[str, Any], folder: Path, images: np.ndarray | None
+) -> None:
+    from mobilevit_core.conversion.export import Pictures, convert_trunk
+    from mobilevit_core.models.create import create_mobilevit
+
+    model = create_mobilevit(released.variant, released.classes, released.rule.image_size)
+    released.copy_to(model)
+    manifest = Manifest(
+        class_names=tuple(f"class {number}" for number in range(released.classes)),  # they have no names
+        rule=released.rule,
+        architecture="paper",
+        variant=released.variant,
+        recipe={"split_scheme": "whole", "seed": 0},
+        data={"name": origin["data"]["name"], "digest": origin["weights_sha256"]},
+    )
+    pictures = Pictures.drawn(model) if images is None else Pictures(images, images)
+    convert_trunk(model, manifest, folder, pictures)

@@ -10,7 +10,8 @@ import numpy as np
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
-from mobilevit_core.conversion.export import CHECK_PHOTOS, Pictures, tensors, write_exported
+from mobilevit_core.conversion.export import Pictures, tensors, write_exported
+from mobilevit_core.conversion.packing import CHECK_PHOTOS
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.evaluation.calibration import Calibration

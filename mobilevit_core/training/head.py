@@ -1,8 +1,8 @@
 """A new classifier on an existing network, in seconds: no training of the network itself.
 
-The network looks at every photograph once; a regularized logistic regression learns the classes from what
-it sees. Strength and accuracy come from cross-validation, so no photograph has to be held back. Afterwards
-scaling and regression are one ordinary Dense layer: the model is exported like any other.
+The trunk looks at every photograph once; a classifier in closed form (`linear_probe.py`) learns the classes
+from its features. Strength and accuracy come from cross-validation, so no photograph has to be held back.
+Afterwards the classifier is one layer, which is grafted onto the trunk's files.
 """
 
 import hashlib
@@ -10,31 +10,22 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from PIL import Image
-from sklearn.linear_model import LogisticRegressionCV
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.bundle import Bundle, exists_already, open_bundle
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.rejection import RejectionRule
-from mobilevit_core.conversion.export import CALIBRATION_PHOTOS, CHECK_PHOTOS, Pictures, write_exported
+from mobilevit_core.conversion.graft import Head, graft, graft_keras
+from mobilevit_core.conversion.packing import CHECK_PHOTOS, Converted, versions, write_converted
+from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.class_names import check_class_names
-from mobilevit_core.data.dataset import (
-    CROSS_VALIDATION,
-    NONE_OF_THESE,
-    THUMBNAIL,
-    LabelledPhoto,
-    PhotoDataset,
-)
+from mobilevit_core.data.dataset import CROSS_VALIDATION, NONE_OF_THESE, THUMBNAIL, PhotoDataset
 from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.data.near_duplicates import group_alike
@@ -45,45 +36,52 @@ from mobilevit_core.evaluation.metrics import Evaluation
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.messages import note
-from mobilevit_core.models.released_weights import HEAD
-from mobilevit_core.training.features import Example, FeatureCache, Network, Progress, open_network
-from mobilevit_core.training.recipes import UNEVEN, Recipe
+from mobilevit_core.training.features import Trunk, open_trunk
+from mobilevit_core.training.linear_probe import fit, left_out
+from mobilevit_core.training.recipes import UNEVEN
 from mobilevit_core.training.run_folder import RunFolder
-from mobilevit_core.training.transfer import Start
 
 RECIPE = "head"
 FOLDS = 5
 FEWEST = 3  # photographs per class: with fewer, nothing is left to choose the strength by
-INNER_FOLDS = 3  # for the strength, inside of the photographs that a classifier is fitted on
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C
-MOST_FIRST = 2000  # photographs that a classifier is fitted on before the network is trained
-TOLERANCE = 1e-3  # ten times scikit-learn's: a third of the time, the same loss on others to 0.001
+MADE_WITH = ("ai-edge-litert", "pillow", "numpy")
 
 Photos = str | os.PathLike[str] | PhotoDataset | Mapping[str, Sequence[PhotoSource]]
 
 
 @dataclass(frozen=True)
+class Example:
+    """One labelled photograph, wherever it is."""
+
+    source: PhotoSource
+    label: int
+    digest: str
+    name: str
+
+
+@dataclass(frozen=True)
 class FittedHead:
-    """A network with a new classifier, and how good that is.
+    """A trunk with a new classifier, and how good that is.
 
     Attributes:
-        model: from RGB 0..255, float32 (batch, size, size, 3), to calibrated probabilities. It shares all
-            layers but the classifier with the network that it was made from.
-        network: what it was made from.
+        head: from features to calibrated probabilities.
+        trunk: what it was made on.
         data: of the manifest: name, split and number of photographs, digest.
         examples: the photographs, without repetitions.
+        pictures: photograph's place among the examples -> uint8 (size, size, 3): what files are compared on.
         evaluation: by cross-validation: every photograph answered by a classifier that never saw it.
-        strength: scikit-learn's C of the regression; larger is less regularized.
+        strength: of the regularization, chosen by cross-validation.
         calibration: what the classifier was calibrated by.
         seconds: for all of it.
         seed: of the folds.
         provenance: the photographs that went into it, and into the network before.
     """
 
-    model: keras.Model
-    network: Network
+    head: Head = field(repr=False)
+    trunk: Trunk
     data: dict[str, Any]
     examples: tuple[Example, ...] = field(repr=False)
+    pictures: Mapping[int, np.ndarray] = field(repr=False)
     evaluation: Evaluation = field(repr=False)
     strength: float
     calibration: Calibration
@@ -103,8 +101,8 @@ class FittedHead:
 
     @property
     def rule(self) -> ResizeRule:
-        """How a photograph becomes the model's input."""
-        return self.network.rule
+        """How a photograph becomes the network's input."""
+        return self.trunk.rule
 
     @property
     def accuracy(self) -> float:
@@ -118,11 +116,10 @@ class FittedHead:
 
     def probabilities(self, photo: PhotoSource) -> np.ndarray:
         """The answer for one photograph: float32 (classes,)."""
-        image = preprocess(photo, self.rule)
-        return np.asarray(self.model(image[None], training=False))[0]
+        return self.head.probabilities(self.trunk.features(preprocess(photo, self.rule)))
 
     def write_bundle(self, folder: Path) -> tuple[Bundle, list[str]]:
-        """Exports the model to every weight format and writes the bundle.
+        """Grafts the classifier onto every weight format and writes the bundle.
 
         Args:
             folder: where; must not exist.
@@ -131,9 +128,17 @@ class FittedHead:
             The bundle, and one sentence for every format that was refused.
 
         Raises:
-            UserError: the folder exists, or a photograph is gone.
+            UserError: the folder exists.
         """
-        return write_exported(folder, self.model, self._manifest(), self._pictures(), None, self.provenance)
+        if folder.exists():
+            raise exists_already(folder)
+        converted = Converted(
+            graft_keras(self.trunk.keras, self.head),
+            {name: graft(content, name, self.head) for name, content in self.trunk.files.items()},
+            list(self.pictures.values()),
+            self.head.probabilities(self.head.features[list(self.pictures)]),
+        )
+        return write_converted(folder, converted, self._manifest(), provenance=self.provenance)
 
     def _manifest(self) -> Manifest:
         after = self.evaluation
@@ -145,88 +150,80 @@ class FittedHead:
             "split_scheme": self.data["split_scheme"],
             "split": CROSS_VALIDATION,
             "provenance": None,
-            "formats": {"keras": after.to_json()},
+            "formats": {"float32": after.to_json()},
         }
         return Manifest(
             class_names=self.class_names,
             rule=self.rule,
-            architecture=self.network.architecture,
-            variant=self.network.variant,
+            architecture=self.trunk.architecture,
+            variant=self.trunk.variant,
             recipe=_recipe(self.data["split_scheme"], self.seed) | {"strength": self.strength},
             data=self.data,
-            start=self.network.origin,
+            versions={**self.trunk.versions, **versions(*MADE_WITH)},
+            start=self.trunk.origin,
             metrics={CROSS_VALIDATION: figures},
             calibration=self.calibration.to_json(after.probabilities, after.labels, where),
             rejection=RejectionRule.fit(after.probabilities[known], other),
             other_class=self.other_class,
         )
 
-    def _pictures(self) -> Pictures:
-        """The same number of every class, as far as there are enough."""
-        turns = list(_in_turns(self.examples, len(self.class_names)))
-        images = np.stack([self.network.read(e.source, self.rule, e.name) for e in turns[:CHECK_PHOTOS]])
-        return Pictures(images, images[:CALIBRATION_PHOTOS])
-
 
 def fit_head(
     photos: Photos,
-    weights: Bundle | Network | str | os.PathLike[str],
+    weights: Bundle | Trunk | str | os.PathLike[str],
     *,
-    cache: FeatureCache | Path | None = None,
+    variant: str = "xxs",
     seed: int = 0,
-    progress: Progress | None = None,
+    title: str = "",
 ) -> FittedHead:
     """Teaches a network new classes from a few photographs of each.
 
     Args:
         photos: class name -> photographs (files, encoded bytes, Pillow images or arrays), a folder with one
             subfolder per class, or a data set, whose training and validation photographs are used.
-        weights: what the features come from: an opened network, or what `open_network` takes.
-        cache: keeps features for the next call, in memory or in a folder.
+        weights: what the features come from: an opened trunk, or what `open_trunk` takes.
+        variant: see `open_trunk`.
         seed: of the folds of the cross-validation.
-        progress: called with how many photographs of how many have been looked at.
+        title: of the progress display; none without it.
 
     Returns:
-        The model with its accuracy by cross-validation.
+        The head with its accuracy by cross-validation.
 
     Raises:
         UserError: too few photographs of a class, one that can't be read, or no such weights.
     """
     start = time.perf_counter()
-    network = weights if isinstance(weights, Network) else open_network(weights)
-    cache = cache if isinstance(cache, FeatureCache) else FeatureCache(cache)
     if isinstance(photos, str | os.PathLike):
         photos = load_dataset(os.fspath(photos), "whole")
     class_names, examples, data, own = _gather(photos)
     check_class_names(class_names)
-    examples, notes = _distinct(examples)
+    examples, notes = distinct(examples)
     labels = np.array([example.label for example in examples])
-    other = len(class_names) - 1 if class_names[-1] == NONE_OF_THESE else None
-    folds = _folds(class_names, labels)
-    if isinstance(photos, PhotoDataset):
-        features, copies = cache.features(network, examples, progress), photos.copies
-    else:  # nobody has compared these photographs yet
-        seen = _Glances(network)
-        features = cache.features(replace(network, read=seen.read), examples, progress)
-        copies = seen.copies(examples)
+    folds = folds_for(class_names, labels)
+    turns = list(islice(in_turns(labels), CHECK_PHOTOS))
+    if not isinstance(weights, Trunk):
+        weights = open_trunk(weights, variant, [examples[place].source for place in turns])
+    features, thumbnails, pictures = _look(weights, examples, set(turns), title)
+    copies = photos.copies if isinstance(photos, PhotoDataset) else _copies(thumbnails, examples)
     groups, doubts = _groups(class_names, examples, copies)
-    data = {**data, "notes": [*data["notes"], *notes, *doubts]}
-    head = _regression(folds, seed, _uneven(labels))
-    division = _division(folds, labels, groups, seed)
-    before = cross_val_predict(head, features, labels, cv=division, method="predict_proba")
-    head.fit(features, labels)
+    balanced = is_uneven(labels)
+    before = left_out(features, labels, groups, folds, seed, balanced)
+    kernel, bias, strength = fit(features, labels, groups, folds, seed, balanced)
+    other = len(class_names) - 1 if class_names[-1] == NONE_OF_THESE else None
     calibration = Calibration.fit(before, labels, other)
+    kernel, bias = (part.astype(np.float32) for part in calibration.fold(kernel, bias))
     return FittedHead(
-        model=_with_classifier(network.model, *calibration.fold(*_dense_weights(head))),
-        network=network,
-        data=data,
+        head=Head(kernel, bias, features),
+        trunk=weights,
+        data={**data, "notes": [*data["notes"], *notes, *doubts]},
         examples=examples,
+        pictures={place: pictures[place] for place in turns},
         evaluation=Evaluation(class_names, labels, calibration.apply(before), other),
-        strength=float(np.ravel(head[-1].C_)[0]),
+        strength=strength,
         calibration=calibration,
         seconds=time.perf_counter() - start,
         seed=seed,
-        provenance=Provenance.joined([own, *network.provenance]),
+        provenance=Provenance.joined([own, *weights.provenance]),
     )
 
 
@@ -245,24 +242,16 @@ class HeadRun:
     fitted: FittedHead
 
 
-def train_head(
-    dataset: PhotoDataset,
-    network: Network,
-    run: RunFolder,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> HeadRun:
+def train_head(dataset: PhotoDataset, trunk: Trunk, run: RunFolder, seed: int = 0) -> HeadRun:
     """What `train --recipe head` does: fits the classifier and writes the bundle into a run folder.
 
-    A bundle that is there already stays; the features of its photographs are kept in the run folder, so that
-    the same call gives the answers by cross-validation again within seconds.
+    A bundle that is there already stays.
 
     Args:
         dataset: its training and validation photographs are used, its test photographs are not.
-        network: what the features come from.
+        trunk: what the features come from.
         run: its folder; made if it is missing.
         seed: of the folds.
-        progress: see `fit_head`.
 
     Returns:
         The bundle and the head.
@@ -272,70 +261,14 @@ def train_head(
     """
     recipe, provenance = _recipe(dataset.split_scheme, seed), Provenance.by_training(dataset)
     with run.locked():
-        run.claim(dataset, recipe, {"start": network.origin}, provenance)
+        run.claim(dataset, recipe, {"start": trunk.origin}, provenance)
         write_findings(run.path, dataset)
-        fitted = fit_head(dataset, network, cache=run.path / "features", seed=seed, progress=progress)
+        fitted = fit_head(dataset, trunk, seed=seed, title="Looking at the photographs")
         for doubt in fitted.data["notes"][len(dataset.notes) :]:  # the others were told with the data set
             note(doubt)
         if run.bundle.exists():
             return HeadRun(open_bundle(run.bundle), [], fitted)
         return HeadRun(*fitted.write_bundle(run.bundle), fitted)
-
-
-@dataclass(frozen=True)
-class WithHead:
-    """Starting weights whose classifier is fitted to the photographs before the training begins.
-
-    Args:
-        start: the weights.
-        photos: the training photographs; `MOST_FIRST` of them are looked at, the same number of each class.
-        rule: how a photograph becomes the model's input.
-    """
-
-    start: Start
-    photos: Sequence[LabelledPhoto]
-    rule: ResizeRule
-    # Kernel and bias once fitted: the finished weights may take their share of the start, too.
-    _fitted: list[np.ndarray] = field(default_factory=list, init=False, repr=False, compare=False)
-
-    @property
-    def provenance(self) -> list[Provenance]:
-        """Of the weights."""
-        return self.start.provenance
-
-    def describe(self) -> dict[str, Any]:
-        """Of the weights: the fitted classifier is part of the training."""
-        return self.start.describe()
-
-    def check(self, recipe: Recipe) -> None:
-        """Raises a UserError unless these are weights of the recipe's network."""
-        self.start.check(recipe)
-
-    def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
-        """Gives a fresh model the weights; their classifier if it is for these classes, else a fitted one."""
-        self.start.copy_to(model, class_names)
-        if self.start.knows(class_names):
-            return
-        if not self._fitted:
-            self._fitted.extend(self._fit(model, class_names))
-        model.get_layer(HEAD).set_weights(self._fitted)
-
-    def _fit(self, model: keras.Model, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-        examples = _first_examples(self.photos, len(class_names))
-        note(f"first a classifier on these weights: {len(examples)} training photographs are looked at.")
-        network = Network(model, self.rule, "", "", {"weights_sha256": ""})
-        features = FeatureCache().features(network, examples)
-        labels = np.array([example.label for example in examples])
-        head = _regression(_folds(class_names, labels), 0, _uneven(labels))
-        head.fit(features, labels)
-        return _dense_weights(head)
-
-
-def _first_examples(photos: Sequence[LabelledPhoto], classes: int) -> tuple[Example, ...]:
-    """Photographs of every class in turns, without repetitions and contradictions, `MOST_FIRST` at most."""
-    examples = [Example(photo.source, photo.label, photo.sha256, photo.name) for photo in photos]
-    distinct, _ = _distinct(examples)
-    return tuple(islice(_in_turns(distinct, classes), MOST_FIRST))
 
 
 def _recipe(split_scheme: str, seed: int) -> dict[str, Any]:
@@ -389,7 +322,7 @@ def _data_in_memory(names: Sequence[str], examples: Sequence[Example]) -> dict[s
     }
 
 
-def _distinct(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[str]]:
+def distinct(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[str]]:
     """Every photograph once; without those that are in two classes, which the notes name."""
     first: dict[str, Example] = {}
     contradictory: dict[str, str] = {}
@@ -406,7 +339,7 @@ def _digests(examples: Sequence[Example]) -> frozenset[str]:
     return frozenset(example.digest[:DIGITS] for example in examples)
 
 
-def _folds(class_names: Sequence[str], labels: np.ndarray) -> int:
+def folds_for(class_names: Sequence[str], labels: np.ndarray) -> int:
     """How many folds the smallest class allows."""
     counts = Counter(labels.tolist())
     label = min(range(len(class_names)), key=lambda label: counts[label])
@@ -418,33 +351,38 @@ def _folds(class_names: Sequence[str], labels: np.ndarray) -> int:
     return min(FOLDS, counts[label])
 
 
-class _Glances:
-    """Small copies of the photographs that a network reads, to find those taken at once.
+def _look(
+    trunk: Trunk, examples: Sequence[Example], kept: set[int], title: str
+) -> tuple[np.ndarray, list[np.ndarray], dict[int, np.ndarray]]:
+    """Reads every photograph once.
 
     Args:
-        network: how it reads is kept.
+        trunk: what looks at them.
+        examples: the photographs.
+        kept: places of those whose pixels are needed again.
+        title: of the progress display.
+
+    Returns:
+        Features, float32 (photographs, features); thumbnails, uint8 (24, 24) each; place -> the trunk's
+        input, uint8 (size, size, 3).
     """
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._thumbnails: dict[str, np.ndarray] = {}
+    def look(place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        example = examples[place]
+        image = trunk.read(example.source, trunk.rule, example.name)
+        pixels = np.uint8(np.rint(image))
+        grey = Image.fromarray(pixels).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+        return trunk.features(image), np.asarray(grey), pixels if place in kept else None
 
-    def read(self, source: PhotoSource, rule: ResizeRule, name: str) -> np.ndarray:
-        """Reads as the network does."""
-        picture = self._network.read(source, rule, name)
-        grey = Image.fromarray(np.uint8(np.rint(picture))).convert("L")
-        small = grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-        self._thumbnails[name] = np.asarray(small)
-        return picture
+    features, thumbnails, pixels = zip(*in_order(look, range(len(examples)), title), strict=True)
+    pictures = {place: picture for place, picture in enumerate(pixels) if picture is not None}
+    return np.stack(features), list(thumbnails), pictures
 
-    def copies(self, examples: Sequence[Example]) -> dict[str, int]:
-        """Digest -> group of near copies; photographs whose features were known are read for it."""
-        for example in examples:
-            if example.name not in self._thumbnails:
-                self.read(example.source, self._network.rule, example.name)
-        thumbnails = [self._thumbnails[example.name] for example in examples]
-        groups = group_alike(thumbnails, [example.label for example in examples])
-        return dict(zip((example.digest for example in examples), groups.tolist(), strict=True))
+
+def _copies(thumbnails: Sequence[np.ndarray], examples: Sequence[Example]) -> dict[str, int]:
+    """Digest -> group of near copies, for photographs that nobody has compared yet."""
+    groups = group_alike(thumbnails, [example.label for example in examples])
+    return dict(zip((example.digest for example in examples), groups.tolist(), strict=True))
 
 
 def _groups(
@@ -469,64 +407,14 @@ def _groups(
     return groups, notes
 
 
-def _division(
-    folds: int, labels: np.ndarray, groups: np.ndarray, seed: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The photographs to fit on and to answer, for every fold of the cross-validation; groups stay in one."""
-    if len(np.unique(groups)) == len(groups):
-        return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels))
-    return list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups))
-
-
-def _uneven(labels: np.ndarray) -> bool:
+def is_uneven(labels: np.ndarray) -> bool:
     """Whether the largest class has so many more photographs than the smallest that they must be balanced."""
     counts = np.bincount(labels)
     return bool(counts.max() > UNEVEN * counts.min())
 
 
-def _regression(folds: int, seed: int, balanced: bool) -> Pipeline:
-    """Chooses its strength by cross-validation of its own, inside of what it is fitted on.
-
-    Args:
-        folds: of the cross-validation around it.
-        seed: of the folds.
-        balanced: every class counts as much as any other, not every photograph.
-    """
-    regression = LogisticRegressionCV(
-        Cs=STRENGTHS,
-        l1_ratios=(0,),
-        cv=StratifiedKFold(min(INNER_FOLDS, max(folds - 1, 2)), shuffle=True, random_state=seed),
-        scoring="neg_log_loss",
-        class_weight="balanced" if balanced else None,
-        tol=TOLERANCE,
-        max_iter=500,
-        use_legacy_attributes=False,
-    )
-    return make_pipeline(StandardScaler(), regression)
-
-
-def _dense_weights(head: Pipeline) -> tuple[np.ndarray, np.ndarray]:
-    """Scaling and regression as one layer: kernel (features, classes) and bias (classes,)."""
-    scaler, regression = head[0], head[-1]
-    coefficients, intercept = regression.coef_, regression.intercept_
-    if len(regression.classes_) == 2:  # scikit-learn keeps the difference of the two logits alone
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-        intercept = np.concatenate([-intercept, intercept]) / 2
-    kernel = coefficients.T / scaler.scale_[:, None]
-    return kernel, intercept - scaler.mean_ @ kernel
-
-
-def _with_classifier(model: keras.Model, kernel: np.ndarray, bias: np.ndarray) -> keras.Model:
-    """The same network with a classifier of these weights."""
-    features = model.get_layer(HEAD).input
-    dense = keras.layers.Dense(len(bias), name=HEAD)
-    probabilities = keras.layers.Softmax(name="probabilities")(dense(features))
-    dense.set_weights([kernel, bias])
-    return keras.Model(model.input, probabilities, name=model.name)
-
-
-def _in_turns(examples: Sequence[Example], classes: int) -> Iterator[Example]:
-    """One of every class, then the next of every class, and so on."""
-    by_class = [[example for example in examples if example.label == label] for label in range(classes)]
-    for number in range(max(map(len, by_class))):
-        yield from (members[number] for members in by_class if number < len(members))
+def in_turns(labels: np.ndarray) -> Iterator[int]:
+    """Places of the photographs: one of every class, then the next of every class, and so on."""
+    members = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    for number in range(max(map(len, members))):
+        yield from (own[number] for own in members if number < len(own))

@@ -6,9 +6,7 @@ import threading
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
-
-import keras
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.files import MANIFEST
@@ -18,6 +16,9 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.models.released_weights import HEAD, IMAGENET, ReleasedWeights, is_released, open_weights
 from mobilevit_core.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    import keras
 
 ROOT = Path(__file__).parents[1]
 MOST_SECONDS = 20.0  # to wait for the released weights, 5 to 22 MB
@@ -44,7 +45,7 @@ class Start(Protocol):
     def knows(self, class_names: tuple[str, ...]) -> bool:
         """Whether its own classifier is for these classes, and so is used."""
 
-    def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
+    def copy_to(self, model: "keras.Model", class_names: tuple[str, ...]) -> None:
         """Gives a fresh model of the same network these weights."""
 
 
@@ -158,7 +159,7 @@ class ReleasedStart:
         """Never: the released classes have no names."""
         return False
 
-    def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
+    def copy_to(self, model: "keras.Model", class_names: tuple[str, ...]) -> None:
         """Gives a fresh model of the same variant all weights but the classifier's.
 
         Args:
@@ -211,7 +212,7 @@ class StartingWeights:
         theirs = self.bundle.manifest.class_names
         return set(class_names) - {NONE_OF_THESE} <= set(theirs) <= set(class_names)
 
-    def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
+    def copy_to(self, model: "keras.Model", class_names: tuple[str, ...]) -> None:
         """Gives a fresh model of the same network the bundle's weights.
 
         Args:

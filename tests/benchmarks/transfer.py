@@ -4,7 +4,7 @@
 
 FOLDER holds photographs in folders named after their class, at any depth. For every draw and number of
 photographs per class, a head (or the whole network, `--method finetune`) is trained and tested on others,
-the same ones for all numbers of a draw. Seconds are of the first draw, which starts without known features.
+the same ones for all numbers of a draw.
 """
 
 import argparse
@@ -18,14 +18,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from mobilevit_core.conversion.graft import cut
+from mobilevit_core.conversion.tflite import convert
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.images.reading import SUFFIXES
 from mobilevit_core.models.create import create_mobilevit
-from mobilevit_core.models.released_weights import HEAD
-from mobilevit_core.training.features import Example, FeatureCache, Network, open_network
-from mobilevit_core.training.head import WithHead, fit_head
+from mobilevit_core.training.features import Trunk, open_trunk
+from mobilevit_core.training.first_classifier import WithClassifier
+from mobilevit_core.training.head import Example, fit_head
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
 from mobilevit_core.training.trainer import train
@@ -88,20 +90,23 @@ def examples_of(photos: Mapping[str, Sequence[Path]]) -> list[Example]:
     ]
 
 
-def untrained(variant: str) -> Network:
+def untrained(variant: str) -> Trunk:
     """The network with random weights, as a head's start from nothing."""
     keras.utils.set_random_seed(0)
     rule = make_recipe("finetune", {}).rule
-    model = create_mobilevit(variant, 2, rule.image_size)
-    return Network(model, rule, "paper", variant, {"weights_sha256": NOTHING})
+    files = {"float32": cut(convert(create_mobilevit(variant, 2, rule.image_size), None)["float32"])}
+    return Trunk(files, b"", rule, "paper", variant, {"weights_sha256": NOTHING}, {})
 
 
-def with_head(draw: Draw, network: Network, cache: FeatureCache, features: FeatureCache) -> Result:
-    """Trains a head and tests it on features."""
-    fitted = fit_head(draw.training, network, cache=cache, seed=draw.number)
-    kernel, bias = fitted.model.get_layer(HEAD).get_weights()
+def with_head(draw: Draw, trunk: Trunk, known: dict[str, np.ndarray]) -> Result:
+    """Trains a head and tests it on features, which are known to all draws that test the same photograph."""
+    fitted = fit_head(draw.training, trunk, seed=draw.number)
     tested = examples_of(draw.tested)
-    answers = (features.features(network, tested) @ kernel + bias).argmax(axis=1)
+    for example in tested:
+        if example.digest not in known:
+            known[example.digest] = trunk.features(preprocess(example.source, trunk.rule))
+    features = np.stack([known[example.digest] for example in tested])
+    answers = fitted.head.logits(features).argmax(axis=1)
     right = answers == np.array([example.label for example in tested])
     return Result(
         draw.number,
@@ -130,7 +135,7 @@ def with_finetune(draw: Draw, weights: str, variant: str) -> Result:
         run = RunFolder(Path(folder) / "run")
         start = None
         if weights != NOTHING:  # as the command `train` does it
-            start = WithHead(open_start(weights, variant), dataset.split("train"), recipe.rule)
+            start = WithClassifier(open_start(weights, variant), dataset.split("train"), recipe.rule)
         with run.locked():
             run.claim(dataset, recipe.to_json(), {"start": None, "teachers": None}, Provenance())
             model = train(dataset, recipe, run, start)
@@ -179,14 +184,14 @@ def main() -> None:
     found = photos_by_class(given.data)
     photos = {name: paths for name, paths in found.items() if len(paths) > max(shots)}
     print(f"{given.data}: {len(photos)} classes with more than {max(shots)} photographs", flush=True)
-    nothing, known = given.weights == NOTHING, FeatureCache()
-    network = untrained(given.variant) if nothing else open_network(given.weights, given.variant)
+    nothing, known = given.weights == NOTHING, {}
+    trunk = untrained(given.variant) if nothing else open_trunk(given.weights, given.variant)
     results = []
     for draw in draws(photos, shots, given.draws):
         if given.method == "head":
-            result = with_head(draw, network, known if draw.number else FeatureCache(), known)
+            result = with_head(draw, trunk, known)
         else:
-            result = with_finetune(draw, given.weights, network.variant)
+            result = with_finetune(draw, given.weights, trunk.variant)
         results.append(result)
         print(f"draw {draw.number}, {draw.shots} per class: {result.accuracy:.1%}", flush=True)
         if given.json:

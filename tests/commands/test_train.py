@@ -62,7 +62,7 @@ def test_one_call_trains_measures_and_reports(trained: Trained, photos: Path) ->
     with (photos.parent / "run" / "answers.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 24
     report = json.loads(trained.report.with_name("report.json").read_text())
-    assert report["figures"]["split"] == "cross-validation" and report["main"] == "keras"
+    assert report["figures"]["split"] == "cross-validation" and report["main"] == "float32"
 
 
 def test_a_finished_run_is_told_again(

@@ -18,8 +18,9 @@ from mobilevit_core.conversion.export import (
     drawn_pictures,
     export_again,
     export_saved_model,
-    write_tflite_formats,
 )
+from mobilevit_core.conversion.graft import Head, cut, graft
+from mobilevit_core.conversion.packing import Converted, write_converted
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import evaluate_formats
@@ -68,28 +69,22 @@ def test_answers_on_the_test_photographs(shipped: Bundle, tf_flowers: PhotoDatas
     assert results["float32"].accuracy == results["keras"].accuracy
 
 
-def test_a_file_under_its_floor_is_refused(
-    small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """dynamic_int8 is broken on purpose by another network's file; the others are written."""
+def test_a_file_under_its_floor_is_refused(small_bundle: Bundle, tmp_path: Path) -> None:
+    """dynamic_int8 is broken on purpose by the opposite classifier; the others are written."""
     model = load_keras(small_bundle.weights("keras"))
-    other = keras.models.clone_model(model)
-    other.set_weights(model.get_weights())
-    kernel = other.get_layer("logits").kernel
-    kernel.assign(-kernel)
-    with monkeypatch.context() as patch:
-        patch.setattr(conversion, "TENSORFLOW", {"dynamic_int8": conversion.TENSORFLOW["dynamic_int8"]})
-        patch.setattr(conversion, "QUANTIZER", {})
-        wrong = conversion.convert(other, None)
-    right = {name: small_bundle.weights(name).read_bytes() for name in tflite_formats()}
-    monkeypatch.setattr("mobilevit_core.conversion.export.convert", lambda *_: {**right, **wrong})
-    pictures = Pictures.drawn(model)
-    parities, refused = write_tflite_formats(model, tmp_path, ("a", "b", "c"), pictures)
+    files = {name: small_bundle.weights(name).read_bytes() for name in tflite_formats()}
+    kernel, bias = model.get_layer("logits").get_weights()
+    images = Pictures.drawn(model).checked
+    trunk = cut(files["dynamic_int8"])
+    files["dynamic_int8"] = graft(trunk, "dynamic_int8", Head(-kernel, bias, np.zeros((1, len(kernel)))))
+    converted = Converted(None, files, images, model.predict(images, verbose=0))
+    bundle, refused = write_converted(tmp_path / "bundle", converted, small_bundle.manifest)
     assert re.match(
         r"dynamic_int8 is refused: on 100 pictures .* have Keras's answer \(floor 98.5%\)", refused[0]
     )
-    assert {path.name for path in tmp_path.iterdir()} == {FORMATS[name].file for name in parities}
-    assert "dynamic_int8" not in parities and {"float32", "float16"} <= set(parities)
+    written = set(bundle.manifest.parity)
+    assert "dynamic_int8" not in written and {"float32", "float16"} <= written
+    assert {path.name for path in bundle.folder.glob("*.tflite")} == {FORMATS[name].file for name in written}
 
 
 def test_parity_counts_and_measures() -> None:
@@ -126,21 +121,35 @@ def test_export_again_makes_the_same_files_answer_alike(
         assert np.allclose(load_classifier(made.folder, name).probabilities(image), before, atol=1e-4)
 
 
-def test_keras_alone_is_a_start_for_trainings(small_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_trunk_is_a_start_for_heads_and_trainings(
+    small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = open_bundle(shutil.copytree(small_bundle.folder, tmp_path / "whole"))
     row = {"photos": 1, "accuracy": 1.0, "interval_95": [0.2, 1.0], "confusion": [[1]]}
     figures = {"data": "drawn", "split": "validation", "formats": {"keras": row, "float32": row}}
     whole.record_metrics("validation", figures)
-    made = export(whole, tmp_path / "start", keras_only=True).bundle
+    with monkeypatch.context() as patch:
+        patch.setattr("mobilevit_core.conversion.export.convert", None)  # the files are cut, not made anew
+        made = export(whole, tmp_path / "start", trunk=True).bundle
     assert made.present == made.expected == ("keras",)
+    assert set(open_bundle(made.folder).manifest.trunk) == set(tflite_formats())
+    for name in tflite_formats():
+        assert made.trunk(name) == cut(whole.weights(name).read_bytes())
     assert made.weights("keras").read_bytes() == whole.weights("keras").read_bytes()
     assert made.provenance == whole.provenance and made.manifest.data == whole.manifest.data
     start, before = (StartingWeights(bundle).describe() for bundle in (made, whole))
     assert start == before
     recorded = open_bundle(made.folder).manifest.metrics["validation"]["formats"]
     assert list(recorded) == ["keras"] and "confusion" not in recorded["keras"]
-    with pytest.raises(UserError, match="--keras-only converts nothing"):
-        export(whole, tmp_path / "other", keras_only=True, saved_model=True)
+    with pytest.raises(UserError, match="two kinds of exports"):
+        export(whole, tmp_path / "other", trunk=True, saved_model=True)
+    path = made.folder / FORMATS["int8"].trunk
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(UserError, match="trunk_int8.tflite is not the file that this bundle was written"):
+        made.trunk("int8")
+    path.unlink()
+    with pytest.raises(UserError, match="copy the whole bundle again"):
+        made.trunk("int8")
 
 
 def test_the_saved_model_takes_batches(small_bundle: Bundle, tmp_path: Path) -> None:

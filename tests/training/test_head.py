@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.model_selection import cross_val_predict
 from typer.testing import CliRunner
 
 import mobilevit_core
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.weight_formats import tflite_formats
 from mobilevit_core.cli import app
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.loading import load_dataset
@@ -22,8 +23,9 @@ from mobilevit_core.evaluation.metrics import evaluate
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.classifier import load_classifier
 from mobilevit_core.models.create import create_mobilevit
-from mobilevit_core.training import head
-from mobilevit_core.training.features import FeatureCache, Network, open_network
+from mobilevit_core.training import features, head, linear_probe
+from mobilevit_core.training.features import Trunk, open_trunk
+from mobilevit_core.training.first_classifier import WithClassifier
 from mobilevit_core.training.head import FittedHead, fit_head
 from mobilevit_core.training.transfer import StartingWeights
 from tests.drawing import COLORS, draw_photo, noise_folder
@@ -39,17 +41,13 @@ def pictures(per_class: int, first: int = 500) -> dict[str, list[np.ndarray]]:
 
 
 @pytest.fixture(scope="module")
-def network(shipped: Bundle) -> Network:
-    """The shipped network at 64 px."""
-    model = create_mobilevit(num_classes=len(shipped.manifest.class_names), image_size=64)
-    start = StartingWeights(shipped)
-    start.copy_to(model, shipped.manifest.class_names)
-    return Network(model, ResizeRule(64), "paper", "xxs", start.describe(), tuple(start.provenance))
+def trunk(shipped: Bundle) -> Trunk:
+    return open_trunk(shipped)
 
 
 @pytest.fixture(scope="module")
-def fitted(network: Network) -> FittedHead:
-    return fit_head(pictures(8), network)
+def fitted(trunk: Trunk) -> FittedHead:
+    return fit_head(pictures(8), trunk)
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +55,6 @@ def written(fitted: FittedHead, tmp_path_factory: pytest.TempPathFactory) -> Bun
     bundle, refused = fitted.write_bundle(tmp_path_factory.mktemp("head") / "bundle")
     assert not refused
     return bundle
-
-
-@pytest.fixture
-def two_strengths(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits in less than half of the time, where any fit will do."""
-    monkeypatch.setattr(head, "STRENGTHS", (1e-2, 1e-1))
 
 
 def test_it_is_exported_by_the_package() -> None:
@@ -84,99 +76,91 @@ def test_new_photographs_are_answered(fitted: FittedHead) -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_layer_is_what_scikit_learn_fitted(network: Network, classes: int) -> None:
-    """Scaling, regression and temperature in one Dense layer give the regression's own probabilities."""
-    photos = dict(list(pictures(6).items())[:classes])
-    cache = FeatureCache()
-    fitted = fit_head(photos, network, cache=cache)
-    features = cache.features(network, fitted.examples)
-    labels = np.array([example.label for example in fitted.examples])
-    regression = head._regression(5, fitted.seed, False).fit(features, labels)
-    logits = np.log(regression.predict_proba(features)) / fitted.calibration.temperature
-    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    actual = np.stack([fitted.probabilities(example.source) for example in fitted.examples])
-    assert np.allclose(actual, expected, atol=1e-4)
-    assert fitted.strength == regression[-1].C_
+def test_the_bundle_answers_as_the_discriminant_does(trunk: Trunk, classes: int) -> None:
+    """Standardizing, discriminant, scale and temperature in one layer give their own probabilities."""
+    fitted = fit_head(dict(list(pictures(6).items())[:classes]), trunk)
+    values = fitted.head.features.astype(np.float64)
+    labels = np.repeat(range(classes), 6)
+    deviation = np.maximum(values.std(axis=0), values.std(axis=0).mean() / linear_probe.FLATTEST)
+    standard = (values - values.mean(axis=0)) / deviation
+    means = np.stack([standard[labels == label].mean(axis=0) for label in range(classes)])
+    apart = standard - means[labels]
+    covariance = apart.T @ apart / len(apart)
+    ball = np.eye(len(covariance)) * np.trace(covariance) / len(covariance)
+    shrunk = (1 - fitted.strength) * covariance + fitted.strength * ball
+    directions = np.linalg.solve(shrunk, means.T)
+    logits = standard @ directions - (means.T * directions).sum(axis=0) / 2
+    kernel = fitted.head.kernel * deviation[:, None]
+    scale = (kernel * directions).sum() / (directions**2).sum()
+    assert scale * fitted.calibration.temperature == pytest.approx(
+        min(linear_probe.SCALES, key=lambda one: abs(one - scale * fitted.calibration.temperature)), rel=1e-3
+    )
+    expected = linear_probe.softmax(scale * logits)
+    assert np.allclose(fitted.head.probabilities(fitted.head.features), expected, atol=1e-4)
+    assert np.allclose(fitted.probabilities(fitted.examples[0].source), expected[0], atol=1e-4)
 
 
-def test_accuracy_is_chance_where_the_labels_mean_nothing(network: Network) -> None:
+def test_accuracy_is_chance_where_the_labels_mean_nothing(trunk: Trunk) -> None:
     """Every photograph is answered by a classifier that never saw it."""
     photos = [photo for members in pictures(20).values() for photo in members]
     random = np.random.default_rng(0).permutation(len(photos))
     mixed = {str(k): [photos[i] for i in random[k::2]] for k in range(2)}
-    fitted = fit_head(mixed, network)
+    fitted = fit_head(mixed, trunk)
     assert 0.25 < fitted.accuracy < 0.75
     assert fitted.interval[0] < 0.5 < fitted.interval[1]
 
 
-@pytest.mark.usefixtures("two_strengths")
-def test_photographs_are_looked_at_once(network: Network, tmp_path: Path) -> None:
-    photos = pictures(3)
-
-    def fit() -> tuple[FittedHead, list[int]]:
-        """The head, and how many photographs went through the network before and after every step."""
-        steps: list[int] = []
-        return fit_head(photos, network, cache=tmp_path, progress=lambda done, _: steps.append(done)), steps
-
-    (first, steps), (second, none) = fit(), fit()  # another cache, the same folder
-    assert steps == [9] and none == []
-    assert np.array_equal(first.evaluation.probabilities, second.evaluation.probabilities)
-    photos["red"].append(pictures(1, first=950)["red"][0])
-    assert fit()[1] == [10]
-    (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:100])  # a damaged cache is no reason to stop
-    assert fit()[1] == [10]
-
-
-def test_every_photograph_is_read_once(network: Network) -> None:
+def test_every_photograph_is_read_once(trunk: Trunk) -> None:
     read = []
-    counting = replace(network, read=lambda *given: read.append(given) or preprocess(*given))
+    counting = replace(trunk, read=lambda *given: read.append(given) or preprocess(*given))
     fit_head(pictures(3), counting)
     assert len(read) == 9
 
 
-@pytest.mark.usefixtures("two_strengths")
-def test_copies_stay_in_one_fold(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_stay_in_one_fold(trunk: Trunk, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     photos = {name: [rng.integers(0, 255, (64, 64, 3), np.uint8) for _ in range(6)] for name in NAMES}
     twice = {name: own + [np.maximum(one, 2) for one in own] for name, own in photos.items()}
-    divisions = []
+    given = []
+    left_out = head.left_out
+    monkeypatch.setattr(head, "left_out", lambda *values: given.append(values) or left_out(*values))
+    assert len(fit_head(twice, trunk).examples) == 36
+    ((_, labels, groups, folds, seed, _),) = given
+    parts = linear_probe.folds_of(labels, groups, folds, seed)
+    assert folds == head.FOLDS and set(parts) == set(range(folds))
+    for fold in range(folds):
+        answered = np.flatnonzero(parts == fold).tolist()
+        assert {n + 6 if n % 12 < 6 else n - 6 for n in answered} == set(answered)
+        assert set(labels[parts != fold]) == {0, 1, 2}
 
-    def watched(*given: object, cv: list[tuple[np.ndarray, np.ndarray]], **options: object) -> np.ndarray:
-        divisions.extend(cv)
-        return cross_val_predict(*given, cv=cv, **options)
 
-    monkeypatch.setattr(head, "cross_val_predict", watched)
-    assert len(fit_head(twice, network).examples) == 36
-    assert len(divisions) == head.FOLDS
-    for fitted_on, answered in divisions:
-        assert {n + 6 if n % 12 < 6 else n - 6 for n in answered.tolist()} == set(answered.tolist())
-        assert {n // 12 for n in fitted_on.tolist()} == {0, 1, 2}
+def test_folds_are_even() -> None:
+    labels = np.repeat([0, 1, 2], [20, 21, 5])
+    parts = linear_probe.folds_of(labels, np.arange(46), 5, seed=1)
+    counts = [np.bincount(parts[labels == label], minlength=5) for label in range(3)]
+    assert [(row.min(), row.max()) for row in counts] == [(4, 4), (4, 5), (1, 1)]
 
 
-@pytest.mark.usefixtures("two_strengths")
-def test_a_class_of_one_picture_is_told(network: Network) -> None:
+def test_a_class_of_one_picture_is_told(trunk: Trunk) -> None:
     rng = np.random.default_rng(0)
     one, *others = (rng.integers(0, 250, (64, 64, 3), np.uint8) for _ in range(5))
     photos = {"a": [one + n for n in range(4)], "b": others}
-    (note,) = fit_head(photos, network).data["notes"]
+    (note,) = fit_head(photos, trunk).data["notes"]
     assert note.startswith("nearly all photographs of 'a' are the same picture")
 
 
-@pytest.mark.usefixtures("two_strengths")
-def test_a_photograph_counts_once(network: Network) -> None:
+def test_a_photograph_counts_once(trunk: Trunk) -> None:
     photos = pictures(4)
     photos["red"] += photos["red"]
-    assert len(fit_head(photos, network).examples) == 12
+    assert len(fit_head(photos, trunk).examples) == 12
     photos["blue"].append(photos["red"][0])  # a contradiction: neither is used
-    fitted = fit_head(photos, network)
+    fitted = fit_head(photos, trunk)
     assert len(fitted.examples) == 11
     (note,) = fitted.data["notes"]
     assert note.startswith("photograph 5 of 'blue' and photograph 1 of 'red' are the same photograph in two")
 
 
-@pytest.mark.usefixtures("two_strengths")
-def test_files_bytes_and_images_are_taken(network: Network, tmp_path: Path) -> None:
+def test_files_bytes_and_images_are_taken(trunk: Trunk, tmp_path: Path) -> None:
     photos: dict[str, list] = pictures(3)
     path = tmp_path / "a.png"
     Image.fromarray(photos["red"][0]).save(path)
@@ -185,29 +169,23 @@ def test_files_bytes_and_images_are_taken(network: Network, tmp_path: Path) -> N
     Image.fromarray(photos["blue"][0]).save(tmp_path / "blue.png")
     photos["blue"][0] = (tmp_path / "blue.png").read_bytes()
     with pytest.raises(UserError, match="b2.png"):
-        fit_head({**photos, "red": [*photos["red"], tmp_path / "b2.png"]}, network)
-    assert fit_head(photos, network).class_names == NAMES
+        fit_head({**photos, "red": [*photos["red"], tmp_path / "b2.png"]}, trunk)
+    assert fit_head(photos, trunk).class_names == NAMES
 
 
-def test_what_is_too_little_is_told(network: Network) -> None:
+def test_what_is_too_little_is_told(trunk: Trunk) -> None:
     photos = pictures(3)
     with pytest.raises(UserError, match="Class 'red' has 2 different photographs"):
-        fit_head({**photos, "red": photos["red"][:2]}, network)
+        fit_head({**photos, "red": photos["red"][:2]}, trunk)
     with pytest.raises(UserError, match="1 class names"):
-        fit_head({"red": photos["red"]}, network)
+        fit_head({"red": photos["red"]}, trunk)
     with pytest.raises(UserError, match="photograph 1 of 'red'"):
-        fit_head({**photos, "red": [b"no photograph", *photos["red"]]}, network)
+        fit_head({**photos, "red": [b"no photograph", *photos["red"]]}, trunk)
     with pytest.raises(UserError, match="no bundle folder"):
         fit_head(photos, "nowhere")
 
 
-def test_the_network_stays_as_it_is(shipped: Bundle, network: Network, fitted: FittedHead) -> None:
-    before = keras.models.load_model(shipped.weights("keras"), compile=False).get_weights()
-    assert all(np.array_equal(a, b) for a, b in zip(before, network.model.get_weights(), strict=True))
-    assert fitted.model.get_layer("logits") is not network.model.get_layer("logits")
-
-
-@pytest.mark.usefixtures("tiny", "one_format", "two_strengths")
+@pytest.mark.usefixtures("tiny", "one_format")
 def test_a_folder_with_splits_is_evaluated_again(small_bundle: Bundle, tmp_path: Path) -> None:
     for split, count in (("train", 8), ("val", 4), ("test", 4)):
         noise_folder(tmp_path / "photos" / split, {"red": count, "blue": count}, seed=count + len(split))
@@ -221,22 +199,45 @@ def test_a_folder_with_splits_is_evaluated_again(small_bundle: Bundle, tmp_path:
     assert (report["robustness"]["split"], report["robustness"]["photos"]) == ("test", 8)
 
 
-def test_a_bundle_is_opened_with_its_rule_and_history(shipped: Bundle) -> None:
-    opened = open_network(shipped.folder)
-    assert opened.rule == shipped.manifest.rule
-    assert opened.origin["data"] == shipped.manifest.data
-    assert opened.features.output_shape == (None, 320)
+def test_a_bundle_is_opened_with_its_rule_and_history(trunk: Trunk, shipped: Bundle) -> None:
+    assert trunk.rule == shipped.manifest.rule
+    assert trunk.origin["data"] == shipped.manifest.data
+    image = preprocess(pictures(1)["red"][0], trunk.rule)
+    model = keras.models.load_model(shipped.weights("keras"), compile=False)
+    expected = keras.Model(model.input, model.get_layer("logits").input)(image[None]).numpy()
+    assert np.allclose(trunk.features(image), expected, atol=1e-4)
+
+
+def test_weights_without_files_are_converted_once(
+    small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keras weights alone, and released ones, come out of the cache the second time."""
+    monkeypatch.setattr(features, "CACHE", tmp_path / "cache")
+    alone = shutil.copytree(small_bundle.folder, tmp_path / "alone")
+    for path in alone.glob("*.tflite"):
+        path.unlink()
+    photos = pictures(3)["red"]
+    first = open_trunk(alone, photos=photos)
+    assert "are converted once" in capsys.readouterr().err and set(first.files) == set(tflite_formats())
+    monkeypatch.setattr("mobilevit_core.conversion.export.convert", None)
+    again = open_trunk(alone, photos=photos)
+    assert again.files == first.files and again.keras == first.keras
+    assert capsys.readouterr().err == ""
+    image = preprocess(photos[0], first.rule)
+    assert np.allclose(first.features(image), open_trunk(small_bundle).features(image), atol=1e-5)
 
 
 def test_the_bundle_answers_like_the_model(written: Bundle, fitted: FittedHead, shipped: Bundle) -> None:
     manifest = open_bundle(written.folder).manifest
     assert manifest.formats == shipped.manifest.formats
     assert manifest.start["data"] == shipped.manifest.data
-    assert manifest.metrics["cross-validation"]["formats"]["keras"]["accuracy"] == fitted.accuracy
+    assert manifest.metrics["cross-validation"]["formats"]["float32"]["accuracy"] == fitted.accuracy
     assert manifest.rejection.photos == 24
     photo = pictures(1, first=990)["green"][0]
     answer = load_classifier(written.folder, "float32").probabilities(photo)
-    assert np.allclose(answer, fitted.probabilities(photo), atol=1e-4)
+    assert np.allclose(answer, fitted.probabilities(photo), atol=1e-6)
+    by_keras = load_classifier(written.folder, "keras").probabilities(photo)
+    assert np.allclose(by_keras, answer, atol=1e-4)
     assert len(written.provenance.train) == 24 + len(shipped.provenance.train)
 
 
@@ -262,21 +263,19 @@ def test_the_command_line_trains_a_head(photo_folder: Path, small_bundle: Bundle
         assert message in refused.output
 
 
-def test_a_classifier_is_fitted_before_the_network_is_trained(
-    network: Network, shipped: Bundle, tmp_path: Path
-) -> None:
+def test_a_classifier_is_fitted_before_the_network_is_trained(shipped: Bundle) -> None:
     """The model that a training starts from answers new classes, and keeps a classifier of the same ones."""
     photos = [
         LabelledPhoto(f"{name}/{number}", label, png(photo))
         for label, (name, members) in enumerate(pictures(8).items())
         for number, photo in enumerate(members)
     ]
-    start = head.WithHead(StartingWeights(shipped), photos, network.rule)
+    start = WithClassifier(StartingWeights(shipped), photos, ResizeRule(64))
     assert start.describe() == StartingWeights(shipped).describe()
     model = create_mobilevit(num_classes=3, image_size=64)
     start.copy_to(model, NAMES)
     images = np.stack([photo for members in pictures(10, first=900).values() for photo in members])
-    inputs = np.stack([preprocess(image, network.rule) for image in images])
+    inputs = np.stack([preprocess(image, ResizeRule(64)) for image in images])
     answers = model.predict(inputs, verbose=0).argmax(axis=1)
     assert np.mean(answers == np.repeat(range(3), 10)) >= 0.9
     again = create_mobilevit(num_classes=3, image_size=64)
@@ -297,12 +296,10 @@ def png(pixels: np.ndarray) -> bytes:
 def test_a_class_with_few_photographs_counts_as_much_as_the_others() -> None:
     random = np.random.default_rng(0)
     labels = np.repeat([0, 1], [240, 12])
-    features = random.normal(size=(252, 4)) + 1.2 * labels[:, None]
-    assert head._uneven(labels) and not head._uneven(np.repeat([0, 1], [36, 12]))
-    found = {
-        balanced: (
-            head._regression(5, 0, balanced).fit(features, labels).predict(features)[labels == 1] == 1
-        ).mean()
-        for balanced in (False, True)
-    }
+    values = random.normal(size=(252, 4)) + 1.2 * labels[:, None]
+    assert head.is_uneven(labels) and not head.is_uneven(np.repeat([0, 1], [36, 12]))
+    found = {}
+    for balanced in (False, True):
+        kernel, bias, _ = linear_probe.fit(values, labels, np.arange(252), 5, 0, balanced)
+        found[balanced] = ((values @ kernel + bias).argmax(axis=1)[labels == 1] == 1).mean()
     assert found[False] < 0.5 < 0.75 <= found[True]

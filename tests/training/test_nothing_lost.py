@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from mobilevit_core import cli, load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
-from mobilevit_core.conversion import export
+from mobilevit_core.conversion import packing
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import Stopped, UserError
 from mobilevit_core.files import replacing
@@ -261,7 +261,7 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(
                 RunFolder, "write_history", lambda r, rows: full() if len(rows) > 2 else write(r, rows)
             )
         else:
-            patch.setattr(*target.get(where, (export, "write_tflite_formats")), full)
+            patch.setattr(*target.get(where, (packing, "attached")), full)
         kept = "2 of 3 epochs are kept" if where == "checkpoint" else "The training is finished"
         with pytest.raises(UserError, match=f"there: No space left on device. {kept}"):
             train(photos, run.path)
