@@ -19,6 +19,7 @@ from mobilevit_core.commands.train import DEFAULT_DATA, Trained, default_run
 from mobilevit_core.commands.train import train as train_on
 from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import CROSS_VALIDATION
+from mobilevit_core.data.loading import has_classes
 from mobilevit_core.errors import UserError
 from mobilevit_core.training.recipes import RECIPES
 from mobilevit_core.training.teacher_networks import TEACHERS, is_network
@@ -95,8 +96,15 @@ DevicesOption = Annotated[
 TeacherOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="What to learn from: a bundle of the same classes; or, on photos without labels, a network that "
-        f"saw more of the world: {', '.join(TEACHERS)}, or FILE.onnx[:SIZE[:MEAN:SCALE]]. Can be repeated."
+        help="What to learn from: a bundle of the same classes, or a network that saw more of the world: "
+        f"{', '.join(TEACHERS)}, or FILE.onnx[:SIZE[:MEAN:SCALE]]. Can be repeated."
+    ),
+]
+UnlabelledOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Photos without labels, a folder or a data set of tensorflow-datasets, that a teacher network "
+        "explains. Without other photos, the network learns what its teacher knows. Can be repeated."
     ),
 ]
 LeaveOutOption = Annotated[
@@ -128,6 +136,7 @@ def train(
     other_without: OtherWithoutOption = None,
     data_weight: DataWeightOption = None,
     teacher: TeacherOption = None,
+    unlabelled: UnlabelledOption = None,
     devices: DevicesOption = None,
     leave_out: LeaveOutOption = None,
     without: WithoutOption = None,
@@ -158,9 +167,10 @@ def train(
     )
     overrides = dict(_name_and_value(value) for value in values or [])
     overrides |= {"devices": devices} if devices else {}
-    if any(is_network(name) for name in teacher or ()):
+    asks_network = any(is_network(name) for name in teacher or ())
+    if asks_network and not any(has_classes(name) for name in names):
         others = (recipe, train_only, other, other_without, data_weight, devices, leave_out, without)
-        _pretrain(names, run, teacher, weights, overrides, any(others), as_json)
+        _pretrain([*names, *(unlabelled or ())], run, teacher, weights, overrides, any(others), as_json)
         return
     trained = train_on(
         choice,
@@ -169,6 +179,7 @@ def train(
         weights=weights,
         values=overrides,
         teachers=teacher or (),
+        unlabelled=unlabelled or (),
     )
     _print_trained(trained, as_json)
 
@@ -184,8 +195,8 @@ def _pretrain(
 ) -> None:
     if has_other_options or not all(is_network(name) for name in teachers):
         raise UserError(
-            "A teacher network takes photos without labels, --run, --weights and --set alone. Leave out all "
-            "other options, and teachers that are bundles."
+            "On photos without labels, a teacher network takes --unlabelled, --run, --weights and --set "
+            "alone. Leave out all other options, and teachers that are bundles."
         )
     if not names:
         raise UserError("Name the photos to learn on, for example: train photos --teacher efficientnet_lite0")

@@ -17,14 +17,23 @@ from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, HEAD, REJECT, Pl
 from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import CROSS_VALIDATION, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import CONTACT_SHEET, Findings
-from mobilevit_core.data.loading import Data, Photographs, check_enough, check_there, read_photographs
+from mobilevit_core.data.loading import (
+    Data,
+    Photographs,
+    check_enough,
+    check_there,
+    load_unlabelled,
+    read_photographs,
+)
 from mobilevit_core.data.provenance import RECORDED_SPLITS, Provenance
 from mobilevit_core.data.summary import SKIPPED_LIST, counts_table
+from mobilevit_core.errors import UserError
 from mobilevit_core.images.memory import remembering
 from mobilevit_core.training.recipes import Recipe, balance_notes, head_balance_notes
 
 if TYPE_CHECKING:
     from mobilevit_core.evaluation.metrics import Evaluation
+    from mobilevit_core.training.own_classes import NetworkTeachers
     from mobilevit_core.training.run_folder import RunFolder
     from mobilevit_core.training.transfer import Start
 
@@ -84,6 +93,7 @@ def train(
     weights: str | os.PathLike[str] | None = None,
     values: Mapping[str, Any] | None = None,
     teachers: Sequence[str | os.PathLike[str]] = (),
+    unlabelled: Sequence[str] = (),
 ) -> Trained:
     """Trains on photographs, exports, evaluates and writes the report.
 
@@ -98,7 +108,9 @@ def train(
         weights: what to start from: a bundle's folder, "general", "imagenet", a safetensors file,
             "hf://OWNER/NAME", or "fresh".
         values: of the recipe, to override.
-        teachers: bundles of the same classes to learn from.
+        teachers: bundles of the same classes to learn from, or networks that saw more of the world: names
+            of `teacher_networks.TEACHERS` or ONNX files.
+        unlabelled: folders or data sets with photos without labels, that teacher networks are asked about.
 
     Returns:
         The bundle and its figures.
@@ -118,9 +130,10 @@ def train(
     plan = wish.before_loading()
     _check_run(folder, wish, plan)
     _prepare_keras(plan, wish)
-    start, teacher_bundles = _open(plan), [open_bundle(path) for path in teachers]
+    start = _open(plan)
+    opened = _open_teachers([os.fspath(teacher) for teacher in teachers], plan, unlabelled)
     with remembering():
-        return _train(wish, plan, choice, folder, start, teacher_bundles)
+        return _train(wish, plan, choice, folder, start, opened)
 
 
 def _train(
@@ -129,7 +142,7 @@ def _train(
     choice: DataChoice,
     folder: Path,
     start: "Start | None",
-    teacher_bundles: Sequence[Bundle],
+    teachers: "Sequence[Bundle] | NetworkTeachers",
 ) -> Trained:
     """`train`, once everything is checked that can be checked without photographs."""
     messages.say(f"Reading {', '.join(choice.data)} ...")
@@ -144,7 +157,7 @@ def _train(
 
     if plan.is_head:
         return _train_head(plan, dataset, RunFolder(folder))
-    return _train_network(plan, dataset, RunFolder(folder), start, teacher_bundles)
+    return _train_network(plan, dataset, RunFolder(folder), start, teachers)
 
 
 def _began_with(folder: Path) -> str | None:
@@ -177,6 +190,27 @@ def _check_run(folder: Path, wish: Wish, plan: Plan) -> None:
 
     if wish.recipe and not plan.is_head:
         RunFolder(folder).check_values(plan.recipe.to_json())
+
+
+def _open_teachers(
+    teachers: Sequence[str], plan: Plan, unlabelled: Sequence[str]
+) -> "Sequence[Bundle] | NetworkTeachers":
+    """Bundles of the same classes, or networks; a UserError for both at once."""
+    from mobilevit_core.training.teacher_networks import is_network, open_teacher
+
+    networks = [teacher for teacher in teachers if is_network(teacher)]
+    if unlabelled and not networks:
+        raise UserError("--unlabelled needs a network to explain the photos: --teacher efficientnet_lite0")
+    if not networks:
+        return [open_bundle(teacher) for teacher in teachers]
+    if len(networks) < len(teachers):
+        raise UserError("Teachers are either bundles of the same classes or networks. Leave out one kind.")
+    if plan.recipe.devices != "one":
+        raise UserError("--devices takes no teacher network. Leave one of them out.")
+    from mobilevit_core.training.own_classes import NetworkTeachers
+
+    photos = load_unlabelled(unlabelled).split("train") if unlabelled else ()
+    return NetworkTeachers([open_teacher(network) for network in networks], photos)
 
 
 def _open(plan: Plan) -> "Start | None":
@@ -258,7 +292,7 @@ def _train_network(
     dataset: PhotoDataset,
     run: "RunFolder",
     start: "Start | None",
-    teacher_bundles: Sequence[Bundle],
+    teachers: "Sequence[Bundle] | NetworkTeachers",
 ) -> Trained:
     from mobilevit_core.training.distillation import Teachers
     from mobilevit_core.training.first_classifier import WithClassifier
@@ -268,7 +302,8 @@ def _train_network(
     recipe = plan.recipe
     if start and plan.name in (FINETUNE, REJECT):
         start = WithClassifier(start, dataset.split("train"), recipe.rule)
-    teachers = Teachers(teacher_bundles, dataset.class_names, dataset.other) if teacher_bundles else None
+    if isinstance(teachers, Sequence):
+        teachers = Teachers(teachers, dataset.class_names, dataset.other) if teachers else None
     bundle, refused = train_bundle(dataset, recipe, run, start, teachers)
     split = "test" if dataset.splits.get("test") else "validation"
     if not _is_measured(bundle, split):

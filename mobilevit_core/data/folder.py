@@ -195,6 +195,11 @@ def _class_folders(root: Path) -> dict[str, list[Path]]:
     return dict(sorted(folders.items()))
 
 
+def has_class_folders(folder: Path) -> bool:
+    """Whether photos lie in subfolders, and not only beside each other."""
+    return bool(_class_folders(folder))
+
+
 def _class_names(root: Path) -> tuple[str, ...]:
     names = list(_class_folders(root))
     loose = len(_pictures_in(root)) if not names else 0

@@ -17,7 +17,7 @@ from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
 from mobilevit_core.data.curation import near_duplicates, suspect_labels
 from mobilevit_core.data.dataset import ALL, JOINING, SPLIT_SCHEMES, LabelledPhoto, PhotoDataset
-from mobilevit_core.data.folder import read_folder
+from mobilevit_core.data.folder import has_class_folders, read_folder
 from mobilevit_core.data.gathering import Gathered
 from mobilevit_core.data.listing import read_listing
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
@@ -157,6 +157,12 @@ def load_photographs(data: str) -> tuple[LabelledPhoto, ...]:
         UserError: there is no such folder or data set.
     """
     return _divided(_read_one(data, compared=False, labelled=False), JOINING, 0).split(ALL)
+
+
+def has_classes(data: str) -> bool:
+    """Whether a source tells classes: by its folders, or as a zip or CSV file or a data set's name."""
+    path = Path(data)
+    return not path.is_dir() or has_class_folders(path)
 
 
 def load_unlabelled(data: Sequence[str]) -> PhotoDataset:

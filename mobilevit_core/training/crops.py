@@ -172,6 +172,10 @@ class CropStore:
         """Logits per crop."""
         return self._answers[0][1].shape[1]
 
+    def photos(self) -> np.ndarray:
+        """The number of each crop's photo: (crops,)."""
+        return self._order
+
     def take(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Some crops: uint8 (n, size, size, 3); float16 features (n, features) and logits (n, classes)."""
         places = [divmod(int(crop), CHUNK) for crop in crops]
@@ -228,7 +232,7 @@ class CropBatches(keras.utils.PyDataset):
             flipped = random.random(len(images)) < 0.5
             images[flipped] = images[flipped, :, ::-1]
             images = _jittered(images, random)
-        return images, self._targets.of(features, logits)
+        return images, self._targets.of(features, logits, crops)
 
 
 def _at_size(image: np.ndarray, size: int) -> np.ndarray:
@@ -254,10 +258,12 @@ class Targets:
     Attributes:
         mean: of each feature, (features,).
         deviation: of each feature, (features,).
+        answers: in place of the teacher's probabilities those of each crop, (crops, classes).
     """
 
     mean: np.ndarray
     deviation: np.ndarray
+    answers: np.ndarray | None = None
 
     @classmethod
     def fitted(cls, features: np.ndarray) -> "Targets":
@@ -265,9 +271,17 @@ class Targets:
         features = features.astype(np.float32)
         return cls(features.mean(0), features.std(0) + 1e-3)
 
-    def of(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """Probabilities and normalized features side by side: float32 (n, classes + features)."""
+    def of(self, features: np.ndarray, logits: np.ndarray, crops: np.ndarray) -> np.ndarray:
+        """Probabilities and normalized features side by side: float32 (n, classes + features).
+
+        Args:
+            features: of the crops, (n, features).
+            logits: of the crops, (n, classes).
+            crops: their numbers, (n,).
+        """
         normal = (features.astype(np.float32) - self.mean) / self.deviation
+        if self.answers is not None:
+            return np.concatenate([self.answers[crops], normal], axis=1)
         if not logits.shape[1]:
             return normal
         logits = logits.astype(np.float32)

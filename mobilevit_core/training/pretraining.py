@@ -5,7 +5,7 @@ make most of the loss, through a linear layer that is thrown away at the end; th
 teacher's probabilities beside it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from mobilevit_core.training.crops import CropBatches, CropPlan, CropStore, Targ
 from mobilevit_core.training.progress import EstimateTime, TrainingProgress
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder, sizes_by_epoch
-from mobilevit_core.training.state import TrainingState
+from mobilevit_core.training.state import TrainingState, tell_damaged
 from mobilevit_core.training.teacher_networks import TeacherNetwork, joined_class_names
 from mobilevit_core.training.transfer import Start
 
@@ -47,12 +47,14 @@ class LearnsFeatures:
     """What is learned: see `state.LearnsLabels`.
 
     Attributes:
-        classes: of the teacher's answers, 0 for none.
+        classes: of the answers, 0 for none.
         features: of the teacher.
+        answer_weight: of the answers in the loss.
     """
 
     classes: int
     features: int
+    answer_weight: float = ANSWER_WEIGHT
 
     def network(self, plain: keras.Model) -> keras.Model:
         """Logits and features side by side: (batch, classes + features)."""
@@ -66,13 +68,14 @@ class LearnsFeatures:
         return {"loss": self._loss, "metrics": [_Agreement(self.classes)]}
 
     def _loss(self, wanted: tf.Tensor, answer: tf.Tensor) -> tf.Tensor:
-        missed = tf.reduce_mean(tf.square(wanted[:, self.classes :] - answer[:, self.classes :]), axis=1)
+        missed = tf.square(wanted[:, self.classes :] - answer[:, self.classes :])
+        missed = tf.reduce_mean(tf.where(tf.math.is_nan(missed), 0.0, missed), axis=1)  # NaN: not asked
         if not self.classes:
             return FEATURE_WEIGHT * missed
         crossed = tf.nn.softmax_cross_entropy_with_logits(
             wanted[:, : self.classes], answer[:, : self.classes]
         )
-        return FEATURE_WEIGHT * missed + ANSWER_WEIGHT * crossed
+        return FEATURE_WEIGHT * missed + self.answer_weight * crossed
 
 
 class _Agreement(keras.metrics.MeanMetricWrapper):
@@ -118,42 +121,107 @@ def pretrained_model(
     numbers, order = np.arange(store.crops), plan.order(len(photos))
     known = numbers[~np.isin(order, order[-held:])]
     targets = Targets.fitted(store.take(known[:FITTED_ON])[1])
-    checkpoint = run.newest_checkpoint()
-    model = create_mobilevit(
-        recipe.variant, store.classes or len(UNNAMED), recipe.image_size, recipe.architecture
-    )
-    if start and not checkpoint:
-        start.copy_to(model, ())
-    steps = max((recipe.epoch_photos or len(known)) // recipe.batch_size, 1)
     learns = LearnsFeatures(store.classes, store.features)
-    state = TrainingState(model, recipe.stages[0][0], recipe, steps, checkpoint, learns)
-    estimate = EstimateTime(sizes_by_epoch(recipe.stages), steps)
-    for epoch, size in enumerate(sizes_by_epoch(recipe.stages)):
-        if epoch < state.epoch:
-            continue
-        if state.trained.input_shape[1] != size:
-            state = TrainingState(model, size, recipe, steps, state.checkpoint(), learns)
-        drawn = CropBatches(store, known, targets, recipe.batch_size, size, steps, (recipe.seed, epoch))
-        held_back = CropBatches(store, numbers[-held:], targets, min(recipe.batch_size, held), size)
-        callbacks = [
+
+    def held_back(size: int) -> CropBatches:
+        return CropBatches(store, numbers[-held:], targets, min(recipe.batch_size, held), size)
+
+    lessons = Lessons(store, known, targets, learns, held_back)
+    return learn_from_crops(lessons, store.classes or len(UNNAMED), recipe, run, start)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a network learns from stored crops.
+
+    Attributes:
+        store: opened.
+        drawn: numbers of the crops that are learned from.
+        targets: what they teach.
+        learns: the network's form for it, and the loss.
+        validation: from an image size to batches of images and targets.
+    """
+
+    store: CropStore
+    drawn: np.ndarray
+    targets: Targets
+    learns: LearnsFeatures
+    validation: Callable[[int], Any]
+
+
+def learn_from_crops(
+    lessons: Lessons,
+    classes: int,
+    recipe: Recipe,
+    run: RunFolder,
+    start: Start | None,
+    class_names: tuple[str, ...] = (),
+) -> keras.Model:
+    """Trains to the end of the recipe, or goes on from the newest checkpoint in the run folder.
+
+    Args:
+        lessons: what is learned.
+        classes: of the network.
+        recipe: all values of the run.
+        run: its folder, claimed for this run.
+        start: weights to start from; a checkpoint in the run folder goes before.
+        class_names: of the network, for a start that may know them.
+
+    Returns:
+        The plain model at the recipe's image size with the weights that the recipe keeps.
+    """
+    checkpoint = run.newest_checkpoint()
+    model = create_mobilevit(recipe.variant, classes, recipe.image_size, recipe.architecture)
+    if checkpoint:
+        tell_damaged(checkpoint, run)
+        run.write_history(checkpoint.history)
+    elif start:
+        start.copy_to(model, class_names)
+    steps = max((recipe.epoch_photos or len(lessons.drawn)) // recipe.batch_size, 1)
+    sizes = sizes_by_epoch(recipe.stages)
+    state = TrainingState(model, sizes[0], recipe, steps, checkpoint, lessons.learns)
+    estimate = EstimateTime(sizes, steps)
+    for epoch in range(state.epoch, len(sizes)):
+        if state.trained.input_shape[1] != sizes[epoch]:
+            state = TrainingState(model, sizes[epoch], recipe, steps, state.checkpoint(), lessons.learns)
+        _train_epoch(state, lessons, steps, recipe, run, estimate)
+    state.copy_kept_weights(model)
+    return model
+
+
+def _train_epoch(
+    state: TrainingState,
+    lessons: Lessons,
+    steps: int,
+    recipe: Recipe,
+    run: RunFolder,
+    estimate: keras.callbacks.Callback,
+) -> None:
+    epoch, size = state.epoch, state.trained.input_shape[1]
+    state.trained.fit(
+        CropBatches(
+            lessons.store,
+            lessons.drawn,
+            lessons.targets,
+            recipe.batch_size,
+            size,
+            steps,
+            (recipe.seed, epoch),
+        ),
+        validation_data=lessons.validation(size),
+        initial_epoch=epoch,
+        epochs=epoch + 1,
+        shuffle=False,  # the batches order themselves
+        callbacks=[
             *([UpdateEMA(state.ema)] if state.ema else []),
             keras.callbacks.TerminateOnNaN(),
             AddEpochFacts(),
-            SaveEpoch(lambda _, row, state=state: state.finish_epoch(row, run), recipe.learning_rate),
+            SaveEpoch(lambda _, row: state.finish_epoch(row, run), recipe.learning_rate),
             TrainingProgress(recipe.epochs, steps),
             estimate,
-        ]
-        state.trained.fit(
-            drawn,
-            validation_data=held_back,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            shuffle=False,  # the batches order themselves
-            callbacks=callbacks,
-            verbose=0,
-        )
-    state.copy_kept_weights(model)
-    return model
+        ],
+        verbose=0,
+    )
 
 
 def bundle_pretrained(

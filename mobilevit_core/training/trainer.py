@@ -42,6 +42,7 @@ from mobilevit_core.training.input_pipeline import (
     validation_batches,
 )
 from mobilevit_core.training.interruption import ending_clearly
+from mobilevit_core.training.own_classes import NetworkTeachers, train_on_crops
 from mobilevit_core.training.progress import EstimateTime, TrainingProgress
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder, sizes_by_epoch
@@ -60,7 +61,7 @@ def train_bundle(
     recipe: Recipe,
     run: RunFolder,
     start: Start | None = None,
-    teachers: Teachers | None = None,
+    teachers: Teachers | NetworkTeachers | None = None,
 ) -> tuple[Bundle, list[str]]:
     """Trains to the end, makes the bundle and records its accuracy on the validation split.
 
@@ -72,7 +73,8 @@ def train_bundle(
         recipe: all values of the run.
         run: its folder; made if it is missing.
         start: weights to start from; fresh ones by default.
-        teachers: models that give the recipe's `distillation_weight` share of the targets.
+        teachers: models of the same classes, or networks that saw more, which give the recipe's
+            `distillation_weight` share of the targets.
 
     Returns:
         The bundle, and one sentence for every weight format that was refused.
@@ -106,7 +108,10 @@ def train_bundle(
         refused: list[str] = []
         bundle = _finished_bundle(run, recipe)
         if bundle is None:
-            model = train(dataset, recipe, run, start, teachers)
+            if isinstance(teachers, NetworkTeachers):
+                model = train_on_crops(dataset, recipe, run, start, teachers)
+            else:
+                model = train(dataset, recipe, run, start, teachers)
             _put_shorter_bundle_aside(run)
             bundle, refused = bundle_model(
                 run.bundle, model, dataset, recipe, provenance, origin, run.history

@@ -1,6 +1,7 @@
 """Learning from a network that somebody exported: what it is asked, and that nothing is lost on the way."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,13 +11,14 @@ from typer.testing import CliRunner
 
 from mobilevit_core.cli import app
 from mobilevit_core.commands.pretrain import pretrain
+from mobilevit_core.commands.train import train
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.loading import load_unlabelled
 from mobilevit_core.errors import UserError
-from mobilevit_core.training import crops, pretraining
+from mobilevit_core.training import crops, own_classes, pretraining
 from mobilevit_core.training.crops import CropBatches, CropPlan, CropStore, Targets
 from mobilevit_core.training.teacher_networks import TEACHERS, imagenet_names, is_network, open_teacher
-from tests.drawing import COLORS, draw_photo
+from tests.drawing import COLORS, draw_folder, draw_photo
 from tests.networks import float32_alone, tiny_networks
 
 NAMES = ("red", "green", "blue")
@@ -142,7 +144,7 @@ def test_every_crop_once_per_epoch_in_an_order_of_its_own(photos: Path, tmp_path
         batches = CropBatches(store, numbers, targets, 8, 64, seed=(0, epoch))
         return np.concatenate([batches[index][1] for index in range(len(batches))])
 
-    wanted = targets.of(features, logits)
+    wanted = targets.of(features, logits, numbers)
     assert wanted[:, :3].sum(1) == pytest.approx(1, abs=1e-5)
     assert wanted[:, 3:].mean(0) == pytest.approx(0, abs=1e-3)
     assert not np.array_equal(answers(0), answers(1))
@@ -182,7 +184,7 @@ def test_other_options_are_refused(photos: Path, tmp_path: Path) -> None:
     teacher = write_teacher(tmp_path / "teacher.onnx")
     arguments = ["train", str(photos), "--teacher", str(teacher), "--other", str(photos)]
     result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 2 and "takes photos without labels" in result.stderr
+    assert result.exit_code == 2 and "On photos without labels" in result.stderr
 
 
 def test_a_photo_that_is_no_longer_there_is_named(photos: Path, tmp_path: Path) -> None:
@@ -190,3 +192,47 @@ def test_a_photo_that_is_no_longer_there_is_named(photos: Path, tmp_path: Path) 
     store = CropStore(tmp_path / "crops", CropPlan(64, 0, 0.3, 0), [gone])
     with pytest.raises(UserError, match=r"gone\.png"):
         store.ask([open_teacher(str(write_teacher(tmp_path / "teacher.onnx")))])
+
+
+def test_own_classes_are_learned_from_labels_and_a_teacher(photos: Path, tmp_path: Path) -> None:
+    teacher = str(write_teacher(tmp_path / "teacher.onnx"))
+    own = draw_folder(tmp_path / "own", photos_per_class=10)
+    values = {"stages": "64:2", "image_size": 64, "batch_size": 8, "crops": 80}
+    with tiny_networks(), float32_alone():
+        run = tmp_path / "run"
+        arguments = {"weights": "fresh", "recipe": "default", "values": values, "teachers": [teacher]}
+        trained = train(own, run, unlabelled=[str(photos)], **arguments)
+        again = train(own, run, unlabelled=[str(photos)], **arguments)
+        with pytest.raises(UserError, match="--teacher"):
+            train(own, run, weights="fresh", recipe="default", values=values)
+    manifest = trained.bundle.manifest
+    assert manifest.class_names == ("blue", "green", "red") and again.figures == trained.figures
+    assert manifest.teachers[0]["unlabelled"] == 24
+    seen = trained.bundle.provenance.train
+    assert {photo.sha256[:16] for photo in load_unlabelled([str(photos)]).split("train")} <= seen
+
+
+def test_a_crop_teaches_its_label_and_what_the_classifier_says() -> None:
+    random = np.random.default_rng(0)
+    labels = np.array([0, 1] * 20 + [-1] * 4)
+    features = random.normal(0, 0.1, (44, 5)).astype(np.float32)
+    features[1:40:2, 0] += 1
+    features[40:, 0] += [0, 1, 0, 1]
+    answers = own_classes._answers(features, labels, 3, share=0.5, balanced=False)
+    assert answers.sum(1) == pytest.approx(1, abs=1e-5)
+    assert answers[40:].argmax(1).tolist() == [0, 1, 0, 1] and answers[40:].max() < 0.95
+    assert (answers[:40].argmax(1) == labels[:40]).all() and answers[:40].max(1).min() > 0.7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"unlabelled": ["more"]}, "--teacher efficientnet_lite0"),
+        ({"teachers": ["a.onnx", "bundle"]}, "either bundles .* or networks"),
+        ({"teachers": ["a.onnx"], "values": {"devices": "all"}}, "--devices"),
+    ],
+)
+def test_what_does_not_go_together_is_told(arguments: dict[str, Any], said: str, tmp_path: Path) -> None:
+    own = draw_folder(tmp_path / "own", photos_per_class=5)
+    with pytest.raises(UserError, match=said):
+        train(own, tmp_path / "run", weights="fresh", recipe="default", **arguments)
