@@ -19,7 +19,7 @@ from mobilevit_core.data.dataset import (
     Skipped,
     Source,
 )
-from mobilevit_core.data.splitting import divide, group_copies
+from mobilevit_core.data.splitting import divide, group_copies, groups_apart, without_copies
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.containers import HEAD_BYTES, READ, format_of
 from mobilevit_core.images.reading import SUFFIXES
@@ -112,13 +112,14 @@ class Gathered:
         photos = {
             split: tuple(placed(photo, split) for photo in members) for split, members in self.photos.items()
         }
-        laid_out, notes = self.laid_out and not joins, self.notes
+        everything = [photo for members in photos.values() for photo in members]
+        groups, alike = groups_apart(everything, self.copies, names)
+        laid_out, notes = self.laid_out and not joins, (*self.notes, *alike)
         if laid_out:
-            splits, more = self._as_laid_out(photos, seed)
-            notes += more
+            splits, more = self._as_laid_out(photos, seed, groups)
+            notes = (*notes, *more)
         else:
-            everything = [photo for members in photos.values() for photo in members]
-            splits = divide(everything, SPLIT_SCHEMES[split_scheme], seed, self.copies)
+            splits = divide(everything, SPLIT_SCHEMES[split_scheme], seed, groups)
         return PhotoDataset(
             self.name,
             FOLDERS if laid_out else split_scheme,
@@ -132,28 +133,17 @@ class Gathered:
         )
 
     def _as_laid_out(
-        self, photos: dict[str, tuple[LabelledPhoto, ...]], seed: int
-    ) -> tuple[dict[str, tuple[LabelledPhoto, ...]], tuple[str, ...]]:
+        self, photos: dict[str, tuple[LabelledPhoto, ...]], seed: int, groups: Mapping[str, int]
+    ) -> tuple[dict[str, tuple[LabelledPhoto, ...]], list[str]]:
         """The person's own splits, what is missing of them made of the training photographs, and notes."""
         beside = photos.pop(OTHER_FOLDER, ())
         if "validation" not in photos:
-            photos |= divide(photos.pop("train"), {"train": 90, "validation": 10}, seed, self.copies)
+            photos |= divide(photos.pop("train"), {"train": 90, "validation": 10}, seed, groups)
         if beside:
-            for split, members in divide(beside, SPLIT_SCHEMES["default"], seed, self.copies).items():
+            for split, members in divide(beside, SPLIT_SCHEMES["default"], seed, groups).items():
                 photos[split] = (*photos.get(split, ()), *members)
-        train, notes = _without_copies(photos, self.copies)
+        train, notes = without_copies(photos, groups, (*self.class_names, NONE_OF_THESE))
         return {**photos, "train": train}, notes
-
-
-def _without_copies(
-    splits: dict[str, tuple[LabelledPhoto, ...]], groups: dict[str, int]
-) -> tuple[tuple[LabelledPhoto, ...], tuple[str, ...]]:
-    """The training split without what looks like a photograph of another split, and a note."""
-    held_out = {groups[p.sha256] for split, photos in splits.items() if split != "train" for p in photos}
-    train = tuple(photo for photo in splits["train"] if groups[photo.sha256] not in held_out)
-    dropped = len(splits["train"]) - len(train)
-    note = f"{counted(dropped, 'training photograph')} left out: (nearly) the same as one of another split"
-    return train, (note,) if dropped else ()
 
 
 def read_all(

@@ -2,10 +2,17 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.near_duplicates import group_alike
+from mobilevit_core.messages import counted
+
+FEWEST_GROUPS = 3  # of a class: with fewer, a training, a validation and a test split can't all get one
+NEARLY_ALL = 0.9  # of a class, in one group of copies or like photographs of other splits
 
 
 def group_copies(photos: Iterable[LabelledPhoto]) -> dict[str, int]:
@@ -13,6 +20,85 @@ def group_copies(photos: Iterable[LabelledPhoto]) -> dict[str, int]:
     unique = {photo.sha256: photo for photo in photos}
     thumbnails, labels = [p.thumbnail for p in unique.values()], [p.label for p in unique.values()]
     return dict(zip(unique, group_alike(thumbnails, labels).tolist(), strict=True))
+
+
+def take_apart(labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Gives each photograph a group of its own, in classes that groups of copies leave (nearly) whole.
+
+    A fixed camera sees one scene again and again: what differs is what is to be learned.
+
+    Args:
+        labels: of the photographs, (photographs,).
+        groups: their groups, (photographs,).
+
+    Returns:
+        The groups, and the labels of such classes.
+    """
+    apart, alike = groups.copy(), []
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        sizes = np.unique(groups[own], return_counts=True)[1]
+        if sizes.max() > 1 and (len(sizes) < FEWEST_GROUPS or sizes.max() > NEARLY_ALL * len(own)):
+            apart[own] = groups.max() + 1 + own
+            alike.append(int(label))
+    return apart, alike
+
+
+def same_scene_notes(names: Sequence[str]) -> list[str]:
+    """A sentence about classes that `take_apart` took apart."""
+    if not names:
+        return []
+    return [
+        f"nearly all photographs of {', '.join(map(repr, names))} show the same scene. They are divided all "
+        "the same, so the accuracy is that of this scene and says little about others: take photographs from "
+        "more sides and places, if the model is to be used elsewhere"
+    ]
+
+
+def groups_apart(
+    photos: Iterable[LabelledPhoto], copies: Mapping[str, int], class_names: Sequence[str]
+) -> tuple[dict[str, int], list[str]]:
+    """`take_apart` for photographs by their digests, and what there is to say about it."""
+    by_digest = {photo.sha256: photo for photo in photos}
+    if not by_digest:
+        return {}, []
+    labels = np.array([photo.label for photo in by_digest.values()])
+    groups, alike = take_apart(labels, np.array([copies[digest] for digest in by_digest]))
+    notes = same_scene_notes([class_names[label] for label in alike])
+    return dict(zip(by_digest, groups.tolist(), strict=True)), notes
+
+
+def without_copies(
+    splits: Mapping[str, Sequence[LabelledPhoto]], groups: Mapping[str, int], class_names: Sequence[str]
+) -> tuple[tuple[LabelledPhoto, ...], list[str]]:
+    """The training split without what looks like a photograph of another split, and notes.
+
+    A class that would lose nearly all of them (frames of the same films in each split) only loses identical
+    files.
+    """
+    held_out = [photo.sha256 for split, photos in splits.items() if split != "train" for photo in photos]
+    held_groups = {groups[digest] for digest in held_out}
+    train = splits["train"]
+    total = Counter(photo.label for photo in train)
+    lost = Counter(photo.label for photo in train if groups[photo.sha256] in held_groups)
+    whole = {label for label in lost if lost[label] > NEARLY_ALL * total[label]}
+    identical = set(held_out)
+    kept = tuple(
+        photo
+        for photo in train
+        if photo.sha256 not in identical and (photo.label in whole or groups[photo.sha256] not in held_groups)
+    )
+    notes = []
+    if dropped := len(train) - len(kept):
+        what = counted(dropped, "training photograph")
+        notes.append(f"{what} left out: (nearly) the same as one of another split")
+    names = [repr(class_names[label]) for label in sorted(whole & {photo.label for photo in kept})]
+    if names:
+        notes.append(
+            f"nearly all training photographs of {', '.join(names)} look like one of another split. They are "
+            "kept all the same, so the accuracy is that of the same scenes and says little about others"
+        )
+    return kept, notes
 
 
 def divide(

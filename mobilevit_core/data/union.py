@@ -7,7 +7,7 @@ from dataclasses import replace
 from mobilevit_core.data.class_names import spelling_key
 from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
-from mobilevit_core.data.splitting import group_copies
+from mobilevit_core.data.splitting import group_copies, groups_apart, without_copies
 from mobilevit_core.errors import UserError
 from mobilevit_core.messages import counted
 
@@ -122,16 +122,12 @@ def _singular(name: str) -> str:
 
 def _without_straddling(dataset: PhotoDataset) -> PhotoDataset:
     """Drops training photographs that look like a held-out one of any source."""
-    groups = group_copies([photo for split in dataset.splits.values() for photo in split])
-    held_out = {
-        groups[photo.sha256]
-        for split, photos in dataset.splits.items()
-        if split != "train"
-        for photo in photos
-    }
-    train = tuple(photo for photo in dataset.splits["train"] if groups[photo.sha256] not in held_out)
-    reason = "(nearly) the same as one that another source holds back"
-    return with_training_split(replace(dataset, copies=groups), train, reason)
+    photos = [photo for split in dataset.splits.values() for photo in split]
+    copies = group_copies(photos)
+    groups, alike = groups_apart(photos, copies, dataset.class_names)
+    train, notes = without_copies(dataset.splits, groups, dataset.class_names)
+    notes = (*dataset.notes, *(note for note in alike if note not in dataset.notes), *notes)
+    return replace(dataset, splits={**dataset.splits, "train": train}, notes=notes, copies=copies)
 
 
 def with_training_split(

@@ -30,6 +30,7 @@ from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.data.near_duplicates import group_alike
 from mobilevit_core.data.provenance import DIGITS, RECORDED_SPLITS, Provenance
+from mobilevit_core.data.splitting import same_scene_notes, take_apart
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.calibration import Calibration
 from mobilevit_core.evaluation.metrics import Evaluation
@@ -207,6 +208,7 @@ def fit_head(
     copies = photos.copies if isinstance(photos, PhotoDataset) else _copies(thumbnails, examples)
     groups, doubts = _groups(class_names, examples, copies)
     balanced = is_uneven(labels)
+    doubts = [doubt for doubt in doubts if doubt not in data["notes"]]
     before = left_out(features, labels, groups, folds, seed, balanced)
     kernel, bias, strength = fit(features, labels, groups, folds, seed, balanced)
     other = len(class_names) - 1 if class_names[-1] == NONE_OF_THESE else None
@@ -395,16 +397,8 @@ def _groups(
     """
     alone = max(copies.values(), default=-1) + 1
     groups = np.array([copies.get(one.digest, alone + n) for n, one in enumerate(examples)])
-    labels, notes = np.array([example.label for example in examples]), []
-    for label, name in enumerate(class_names):
-        own = np.flatnonzero(labels == label)
-        if len(np.unique(groups[own])) < FEWEST:
-            groups[own] = alone + len(examples) + own
-            notes.append(
-                f"nearly all photographs of {name!r} are the same picture, so its accuracy says little about "
-                "others; take them from more sides and places"
-            )
-    return groups, notes
+    groups, alike = take_apart(np.array([example.label for example in examples]), groups)
+    return groups, same_scene_notes([class_names[label] for label in alike])
 
 
 def is_uneven(labels: np.ndarray) -> bool:

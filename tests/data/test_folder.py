@@ -6,12 +6,13 @@ import shutil
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from mobilevit_core.commands.predict import find_photos
 from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER, PhotoDataset
-from mobilevit_core.data.loading import check_enough, load_dataset
+from mobilevit_core.data.loading import check_enough, load_dataset, read_photographs
 from mobilevit_core.errors import UserError
 from tests.drawing import noise_folder, noise_photo
 
@@ -302,3 +303,66 @@ def test_people_may_be_called_val_and_dev(tmp_path: Path) -> None:
     noise_folder(tmp_path, {"Anna": 6, "Dev": 6, "Val": 6})
     dataset = load_dataset(str(tmp_path))
     assert dataset.class_names == ("Anna", "Dev", "Val") and dataset.split_scheme == "default"
+
+
+def camera_folder(folder: Path, counts: dict[str, int], seed: int = 0, scenes: int = 1) -> Path:
+    """What a fixed camera sees: one scene again and again (or some), and a small thing that differs."""
+    random = np.random.default_rng(seed)
+    for label, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = np.asarray(noise_photo(500 + number % scenes, (120, 90))).astype(int)
+            y, x = random.integers(30, 40, 2)
+            pixels[y : y + 8, x : x + 8] = (250, 10, 10) if label else (10, 10, 250)
+            pixels = (pixels + random.normal(0, 3, pixels.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{seed}_{number:03}.jpg", quality=90)
+    return folder
+
+
+def scene_notes(dataset: PhotoDataset) -> list[str]:
+    return [note for note in dataset.notes if "same scene" in note]
+
+
+@pytest.mark.parametrize("scheme", ["default", "whole"])
+def test_photographs_of_a_fixed_camera_are_divided(scheme: str, tmp_path: Path) -> None:
+    folder = camera_folder(tmp_path, {"blue": 20, "red": 20})
+    (gathered,) = read_photographs(str(folder)).data
+    assert len(set(gathered.copies.values())) == 1  # all are copies of each other, across the classes too
+    dataset = load_dataset(str(folder), scheme)
+    for splits in dataset.counts().values():
+        assert splits == ({"train": 16, "validation": 2, "test": 2} if scheme == "default" else splits)
+        assert all(splits.values()) and sum(splits.values()) == 20
+    (note,) = scene_notes(dataset)
+    assert note.startswith("nearly all photographs of 'blue', 'red' show the same scene")
+
+
+def test_own_splits_of_a_fixed_camera_are_taken_as_they_are(tmp_path: Path) -> None:
+    camera_folder(tmp_path / "train", {"blue": 12, "red": 12}, 1)
+    camera_folder(tmp_path / "val", {"blue": 4, "red": 4}, 2)
+    camera_folder(tmp_path / "test", {"blue": 4, "red": 4}, 3)
+    shutil.copy(tmp_path / "test" / "red" / "3_000.jpg", tmp_path / "train" / "red")  # the same file
+    dataset = load_dataset(str(tmp_path))
+    assert sizes(dataset) == [24, 8, 8] and len(scene_notes(dataset)) == 1
+
+
+def test_frames_of_the_same_films_in_each_split_are_kept_and_told(tmp_path: Path) -> None:
+    camera_folder(tmp_path / "train", {"blue": 30, "red": 30}, 1, scenes=15)
+    camera_folder(tmp_path / "val", {"blue": 15, "red": 15}, 2, scenes=15)
+    dataset = load_dataset(str(tmp_path))
+    assert sizes(dataset)[:2] == [60, 30]
+    (note,) = scene_notes(dataset)
+    assert note.startswith("nearly all training photographs of 'blue', 'red' look like one of another split")
+
+
+def test_two_days_of_a_fixed_camera_can_be_joined(tmp_path: Path) -> None:
+    days = [camera_folder(tmp_path / f"day{day}", {"blue": 20, "red": 20}, day) for day in (1, 2)]
+    dataset = load_dataset([str(day) for day in days])
+    assert sizes(dataset) == [64, 8, 8]
+
+
+def test_a_burst_inside_of_a_class_stays_together(tmp_path: Path) -> None:
+    noise_folder(tmp_path, {"blue": 20, "red": 10})
+    camera_folder(tmp_path, {"blue": 0, "red": 10})
+    dataset = load_dataset(str(tmp_path))
+    assert len({split for split, photos in dataset.splits.items() for p in photos if "/0_" in p.name}) == 1
+    assert not scene_notes(dataset)

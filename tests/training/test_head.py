@@ -146,7 +146,7 @@ def test_a_class_of_one_picture_is_told(trunk: Trunk) -> None:
     one, *others = (rng.integers(0, 250, (64, 64, 3), np.uint8) for _ in range(5))
     photos = {"a": [one + n for n in range(4)], "b": others}
     (note,) = fit_head(photos, trunk).data["notes"]
-    assert note.startswith("nearly all photographs of 'a' are the same picture")
+    assert note.startswith("nearly all photographs of 'a' show the same scene")
 
 
 def test_a_photograph_counts_once(trunk: Trunk) -> None:
