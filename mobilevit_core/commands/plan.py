@@ -1,13 +1,14 @@
 """What a training starts from and how it trains, where the person does not say: chosen, with the reasons."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mobilevit_core.data.dataset import SPLIT_SCHEMES, PhotoDataset
 from mobilevit_core.data.findings import Findings
 from mobilevit_core.errors import UserError
+from mobilevit_core.training.meaning import changed_meanings
 from mobilevit_core.training.recipes import RECIPES, UNEVEN, Recipe, make_recipe
 
 HEAD = "head"  # a new classifier on the features of other weights, in seconds
@@ -101,7 +102,7 @@ class Wish:
             plan = self._with_recipe(plan, dataset)
         if plan.is_head:
             return self._with_test_split(plan, dataset)
-        return self._with_sizes(plan, findings)
+        return self._with_meaning(self._with_sizes(plan, findings), dataset.class_names)
 
     def _start(self) -> tuple[str | None, str | None]:
         """What to start from, and why, where that was chosen."""
@@ -183,6 +184,24 @@ class Wish:
         )
         recipe = replace(plan.recipe, split_scheme="whole")
         return replace(plan, recipe=recipe, reasons=(*plan.reasons, reason))
+
+    def _with_meaning(self, plan: Plan, class_names: Sequence[str]) -> Plan:
+        """Leaves out what would change the meaning of classes, as far as their names tell it.
+
+        Where the recipe was named, its values are final, and the reason is advice.
+        """
+        recipe, reasons = plan.recipe, []
+        for pair, (name, value, why) in changed_meanings(class_names):
+            if name in self.values or getattr(recipe, name) == value:
+                continue
+            if self.recipe is None:
+                recipe = replace(recipe, **{name: value})
+                usual = f"--set {name}={getattr(plan.recipe, name):g} is the usual value"
+                reasons.append(f"{name}: {value:g}, because {why} may tell {pair} apart ({usual})")
+            else:
+                usual = f"{getattr(recipe, name):g}, as in the recipe"
+                reasons.append(f"{name}: {usual}; {why} may tell {pair} apart, so try --set {name}={value:g}")
+        return replace(plan, recipe=recipe, reasons=(*plan.reasons, *reasons))
 
     def _with_sizes(self, plan: Plan, findings: Findings) -> Plan:
         recipe = plan.recipe

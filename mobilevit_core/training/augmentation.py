@@ -24,7 +24,7 @@ def augment(photo: tf.Tensor, image_size: int, recipe: Recipe, seed: tf.Tensor) 
     Args:
         photo: uint8 (height, width, 3).
         image_size: side of the result in pixels.
-        recipe: its `crop`, `crop_scale`, `whole_share`, `color` and `degrade` are read.
+        recipe: its `crop`, `crop_scale`, `whole_share`, `flip`, `color` and `degrade` are read.
         seed: int32 (2,).
 
     Returns:
@@ -37,7 +37,9 @@ def augment(photo: tf.Tensor, image_size: int, recipe: Recipe, seed: tf.Tensor) 
         image = _resized_crop(photo, image_size, recipe.crop_scale, seeds[0])
     if recipe.whole_share:
         image = _sometimes_whole(photo, image, recipe.whole_share, tf.random.fold_in(seed, 6))
-    image = tf.image.stateless_random_flip_left_right(image, seeds[1])
+    if recipe.flip:
+        mirrored = tf.random.stateless_uniform((), seeds[1]) < recipe.flip
+        image = tf.cond(mirrored, lambda: tf.reverse(image, (1,)), lambda: image)
     if recipe.color:
         image = _jitter_color(image, recipe.color, seeds[2:5])
     if recipe.degrade:

@@ -155,6 +155,7 @@ class Recipe:
         crop_scale: smallest share of the photograph's area in a random_resized crop.
         whole_share: share of the training pictures that show the whole photograph in place of a crop, half
             of them squashed to the square, half between black bars.
+        flip: chance that a training picture is mirrored; 0 where left and right tell classes apart.
         color: strength of brightness, contrast and saturation jitter, 0 for none.
         degrade: chance of each of: out of focus, too dark or bright, tinted, grey; 0 for none.
         mix: share of the batches that MixUp or CutMix blends.
@@ -197,6 +198,7 @@ class Recipe:
     crop: str = "random_resized"
     crop_scale: float = 0.3
     whole_share: float = 0
+    flip: float = 0.5
     color: float = 0.3
     degrade: float = 0
     mix: float = 0.3
@@ -226,7 +228,7 @@ class Recipe:
             if not 0 <= getattr(self, name) < 2**31:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more, and under 2^31.")
         shares = ("label_smoothing", "mix", "ema_decay", "start_share", "distillation_weight", "whole_share")
-        for name in (*shares, "color", "degrade"):
+        for name in (*shares, "flip", "color", "degrade"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
         for name in ("other_share", "false_alarms"):

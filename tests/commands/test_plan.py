@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,37 @@ def test_general_weights_that_are_not_here_are_told(monkeypatch: pytest.MonkeyPa
 def test_an_unknown_recipe_is_told() -> None:
     with pytest.raises(UserError, match="Unknown recipe 'best'.*head"):
         Wish("best")
+
+
+def named(*class_names: str) -> PhotoDataset:
+    return replace(dataset(400), class_names=class_names)
+
+
+@pytest.mark.parametrize(
+    ("names", "values"),
+    [
+        (("turn_left", "turn_right"), {"flip": 0.0}),
+        (("Abbiegen rechts", "Abbiegen links"), {"flip": 0.0}),
+        (("b", "d"), {"flip": 0.0}),
+        (("ripe tomato", "unripe-tomato"), {"color": 0.0, "degrade": 0.0}),
+        (("red car", "Blue Car"), {"color": 0.0, "degrade": 0.0}),
+        (("sharp", "blurred"), {"degrade": 0.0}),
+        (("left hand", "red ball"), {}),
+        (("red rose", "blue whale"), {}),
+        (("a", "b"), {}),
+    ],
+)
+def test_augmentation_leaves_alone_what_tells_classes_apart(
+    names: tuple[str, str], values: dict[str, float]
+) -> None:
+    chosen = plan(named(*names))
+    usual = RECIPES["finetune"]
+    told = {value: getattr(chosen.recipe, value) for value in ("flip", "color", "degrade")}
+    assert told == {value: getattr(usual, value) for value in told} | values
+    for value in values:
+        assert any(r.startswith(f"{value}: 0") and repr(names[0]) in r for r in chosen.reasons)
+        asked = plan(named(*names), values={value: "0.25"})
+        assert getattr(asked.recipe, value) == 0.25
+        final = plan(named(*names), recipe="finetune")
+        assert final.recipe == usual
+        assert any(f"try --set {value}=0" in reason for reason in final.reasons)

@@ -311,9 +311,10 @@ def camera_folder(folder: Path, counts: dict[str, int], seed: int = 0, scenes: i
     for label, (name, count) in enumerate(counts.items()):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            pixels = np.asarray(noise_photo(500 + number % scenes, (120, 90))).astype(int)
+            scene = 500 + number % scenes + (100 * label if scenes > 1 else 0)
+            pixels = np.asarray(noise_photo(scene, (120, 90))).astype(int)
             y, x = random.integers(30, 40, 2)
-            pixels[y : y + 8, x : x + 8] = (250, 10, 10) if label else (10, 10, 250)
+            pixels[y : y + 5, x : x + 5] = (250, 10, 10) if label else (10, 10, 250)
             pixels = (pixels + random.normal(0, 3, pixels.shape)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{seed}_{number:03}.jpg", quality=90)
     return folder

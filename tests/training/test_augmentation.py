@@ -32,3 +32,10 @@ def test_a_share_of_the_pictures_shows_the_whole_photograph() -> None:
     assert barred.mean() == pytest.approx(0.5, abs=0.2)
     shown_part = whole[barred][0, 8:24].max(axis=2)  # 2 to 1, not squashed
     assert shown_part.min() > 100 and np.median(shown_part) == pytest.approx(255, abs=0.01)
+
+
+@pytest.mark.parametrize(("flip", "mirrored"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+def test_pictures_are_mirrored_as_often_as_the_recipe_says(flip: float, mirrored: float) -> None:
+    pictures = shown(replace(PLAIN, whole_share=1, flip=flip))
+    red_is_right = pictures[:, 16, :8, 0].mean(axis=1) < pictures[:, 16, 24:, 0].mean(axis=1)
+    assert red_is_right.mean() == pytest.approx(mirrored, abs=0.2 if mirrored == 0.5 else 0)
