@@ -301,7 +301,7 @@ def _train_network(
 
     recipe = plan.recipe
     if start and plan.name in (FINETUNE, REJECT):
-        start = WithClassifier(start, dataset.split("train"), recipe.rule)
+        start = WithClassifier(start, dataset.split("train"), recipe.rule, recipe.flip > 0)
     if isinstance(teachers, Sequence):
         teachers = Teachers(teachers, dataset.class_names, dataset.other) if teachers else None
     bundle, refused = train_bundle(dataset, recipe, run, start, teachers)

@@ -12,7 +12,7 @@ from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
-from mobilevit_core.messages import note
+from mobilevit_core.messages import note, warn
 from mobilevit_core.models.released_weights import HEAD
 from mobilevit_core.training.head import Example, distinct, folds_for, in_turns, is_uneven
 from mobilevit_core.training.linear_probe import fit
@@ -20,7 +20,10 @@ from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.transfer import Start
 
 MOST = 2000  # photographs that are looked at
+MOST_MIRRORED = 96  # of these, that are looked at mirrored, too
 BATCH = 32
+# Length of a class's weights times that of the features, which a training can begin with.
+STEEPEST = 30.0
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ class WithClassifier:
         start: the weights.
         photos: the training photographs; `MOST` of them are looked at, the same number of each class.
         rule: how a photograph becomes the model's input.
+        mirrors: whether the training mirrors photographs, which some classes do not bear.
     """
 
     start: Start
     photos: Sequence[LabelledPhoto]
     rule: ResizeRule
+    mirrors: bool = True
     # Kernel and bias once fitted: the finished weights may take their share of the start, too.
     _fitted: list[np.ndarray] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -70,16 +75,55 @@ class WithClassifier:
         note(f"first a classifier on these weights: {len(photos)} training photographs are looked at.")
         labels = np.array([photo.label for photo in photos])
         folds, groups = folds_for(class_names, labels), np.arange(len(photos))
-        kernel, bias, _ = fit(self._features(model, photos), labels, groups, folds, 0, is_uneven(labels))
-        return kernel, bias
+        features = self._features(model, photos)
+        kernel, bias, _ = fit(features, labels, groups, folds, 0, is_uneven(labels))
+        if self.mirrors:
+            turned = self._features(model, photos[:MOST_MIRRORED], mirrored=True)
+            for one, other in mirror_images(turned @ kernel + bias, labels[:MOST_MIRRORED]):
+                warn(
+                    f"mirrored photographs of {class_names[one]!r} look like {class_names[other]!r} to this "
+                    "classifier, and the other way round. If left and right tell them apart: --set flip=0"
+                )
+        return bounded(kernel, bias, features)
 
-    def _features(self, model: keras.Model, photos: Sequence[Example]) -> np.ndarray:
+    def _features(self, model: keras.Model, photos: Sequence[Example], mirrored: bool = False) -> np.ndarray:
         """What the model's classifier gets, (photographs, features); batch by batch, to keep memory small."""
         network, size = keras.Model(model.input, model.get_layer(HEAD).input), self.rule.image_size
         images = in_order(lambda photo: preprocess(photo.source, self.rule, photo.name), photos)
         batch, features = np.zeros((BATCH, size, size, 3), np.float32), []
         for start in range(0, len(photos), BATCH):
             count = min(BATCH, len(photos) - start)  # always a full batch: another size is compiled anew
-            batch[:count] = np.stack(list(islice(images, count)))
+            batch[:count] = np.stack(list(islice(images, count)))[:, :, :: -1 if mirrored else 1]
             features.append(network.predict_on_batch(batch)[:count])
         return np.concatenate(features)
+
+
+def bounded(kernel: np.ndarray, bias: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same classifier with weights that are not too large to train on from.
+
+    Photographs of one scene differ in little, and what tells them apart is magnified: the training would
+    begin with a loss of 40, because augmented pictures differ in more.
+
+    Args:
+        kernel: (features, classes).
+        bias: (classes,).
+        features: that it was fitted to, (photographs, features).
+    """
+    steepness = np.linalg.norm(kernel - kernel.mean(axis=1, keepdims=True), axis=0).max()
+    share = min(1.0, STEEPEST / max(steepness * np.linalg.norm(features, axis=1).mean(), 1e-9))
+    return share * kernel, bias + features.mean(axis=0) @ ((1 - share) * kernel)
+
+
+def mirror_images(logits: np.ndarray, labels: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of labels of which each is mostly taken for the other.
+
+    Args:
+        logits: of mirrored photographs, (photographs, classes).
+        labels: of the photographs as they are, (photographs,).
+    """
+    answers, taken = logits.argmax(axis=1), {}
+    for label in np.unique(labels).tolist():
+        counts = np.bincount(answers[labels == label])
+        if counts.max() > counts.sum() / 2:
+            taken[label] = int(counts.argmax())
+    return [(one, other) for one, other in taken.items() if one < other and taken.get(other) == one]
