@@ -1,11 +1,15 @@
-"""The whole corpus against a page that runs: `python -m tests.hostile.run [--bundle FOLDER] [--only WORD]`.
+"""What strangers send, against a page that runs and against the command line: `python -m tests.hostile.run`.
 
-Each file goes to `/classify` and `/explain`, then a sound photograph, whose answer must be right. Meanwhile
-another visitor asks again and again. Prints a table; the exit code is 1 if a limit is exceeded.
+`--part files`: each file of the corpus goes to `/classify` and `/explain`, then a sound photograph, whose
+answer must be right; meanwhile another visitor asks again and again. `--part artefacts`: bundles, zip files
+and names, each of which must be refused. `--part traffic`: visitors alone, beside all attackers of
+`tests.hostile.traffic`, and afterwards. Prints a table each; the exit code is 1 if a limit is exceeded.
 """
 
 import argparse
+import os
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,9 +29,12 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from mobilevit_core.inference.classifier import Classifier, load_classifier
+from tests.hostile.artefacts import attempts, outcome
 from tests.hostile.corpus import ANSWERED, REFUSED, Entry, corpus, good
+from tests.hostile.traffic import ATTACKS, Attackers
 
 ROOT = Path(__file__).parents[2]
+PARTS = ("files", "artefacts", "traffic")
 WEIGHTS = "float32"
 TOLERANCE = 1e-3  # of a probability, between two processes' threads
 MOST_SECONDS = 10.0  # for one file
@@ -35,6 +42,9 @@ MOST_GROWTH = 1.5e9  # bytes above idle, server and workers together
 MOST_DELAY = 2.0  # seconds that a neighbour may cost another visitor
 STARTING_SECONDS = 180
 ALONE = 20  # requests of the other visitor before the corpus
+VISITORS = 4  # beside the attackers
+MOST_SLOWEST = 6.0  # seconds, of a visitor beside them
+RECOVERY_SECONDS = 60  # after which all is as it was
 
 
 class Page:
@@ -71,12 +81,12 @@ class Tally:
 
 
 @contextmanager
-def served(bundle: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """Starts the page on a free port of this machine; yields its address and process."""
+def served(bundle: Path, *options: str) -> Iterator[tuple[str, psutil.Process]]:
+    """Starts the page on a free port of this machine, with options; yields its address and process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "app.py", "--bundle", str(bundle), "--port", str(port), "--no-mcp"]
+    command = [sys.executable, "app.py", "--bundle", str(bundle), "--port", str(port), *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}"
@@ -202,47 +212,175 @@ def try_all(url: str, entries: list[Entry], classifier: Classifier, folder: Path
     return tally
 
 
-def report(tally: Tally, files: int, growth: float, watch: Watch) -> bool:
-    """Prints the table; returns whether all limits are kept."""
-    rows = [
-        ("files", f"{files}, each to /classify and /explain", files > 0),
-        ("answered right", f"{tally.answered}", tally.answered > 0),
-        ("refused in one sentence", f"{tally.refused}", True),
-        ("unclear", f"{len(tally.unclear)}", not tally.unclear),
-        ("sound photograph afterwards", f"{tally.good_wrong} wrong", not tally.good_wrong),
-        ("longest", f"{tally.longest[0]:.1f} s, {ascii(tally.longest[1])}", tally.longest[0] <= MOST_SECONDS),
-        ("peak memory above idle", f"{growth / 1e9:.2f} GB", growth <= MOST_GROWTH),
-        (
-            "another visitor's slowest request",
-            f"{watch.slowest:.2f} s, alone {watch.alone:.2f} s",
-            watch.slowest - watch.alone <= MOST_DELAY,
-        ),
-    ]
-    for line in tally.unclear:
-        print("unclear:", line)
+Row = tuple[str, str, bool]
+
+
+def printed(rows: list[Row]) -> bool:
+    """Prints a table of names, values, and whether each is within its limit; returns whether all are."""
     for name, value, kept in rows:
-        print(f"{name:36} {value}{'' if kept else '   <- over the limit'}")
+        print(f"{name:36} {value}{'' if kept else '   <- over the limit'}", flush=True)
     return all(kept for _, _, kept in rows)
 
 
-def main() -> int:
-    """Runs from the command line."""
-    parser = argparse.ArgumentParser(description="The corpus of hostile files against the running page.")
-    parser.add_argument("--bundle", type=Path, default=ROOT / "demo" / "weights")
-    parser.add_argument("--only", default="", help="only files whose name contains this")
-    arguments = parser.parse_args()
-    entries = [entry for entry in corpus() if arguments.only in entry.name]
-    classifier = load_classifier(arguments.bundle, WEIGHTS)
-    with tempfile.TemporaryDirectory() as name, served(arguments.bundle) as (url, process):
-        folder = Path(name)
-        (folder / "sound.jpg").write_bytes(good("JPEG"))
+def report(tally: Tally, files: int, growth: float, watch: Watch) -> bool:
+    """Prints the table of the corpus; returns whether all limits are kept."""
+    for line in tally.unclear:
+        print("unclear:", line)
+    return printed(
+        [
+            ("files", f"{files}, each to /classify and /explain", files > 0),
+            ("answered right", f"{tally.answered}", tally.answered > 0),
+            ("refused in one sentence", f"{tally.refused}", True),
+            ("unclear", f"{len(tally.unclear)}", not tally.unclear),
+            ("sound photograph afterwards", f"{tally.good_wrong} wrong", not tally.good_wrong),
+            (
+                "longest",
+                f"{tally.longest[0]:.1f} s, {ascii(tally.longest[1])}",
+                tally.longest[0] <= MOST_SECONDS,
+            ),
+            ("peak memory above idle", f"{growth / 1e9:.2f} GB", growth <= MOST_GROWTH),
+            (
+                "another visitor's slowest request",
+                f"{watch.slowest:.2f} s, alone {watch.alone:.2f} s",
+                watch.slowest - watch.alone <= MOST_DELAY,
+            ),
+        ]
+    )
+
+
+def try_artefacts(bundle: Path) -> bool:
+    """What the command line must refuse; prints the table."""
+    wrong, longest, count = [], (0.0, ""), 0
+    for attempt in attempts():
+        with tempfile.TemporaryDirectory() as name:
+            os.environ["MOBILEVIT_CACHE"] = f"{name}/cache"
+            start = time.perf_counter()
+            found = outcome(attempt, Path(name), bundle)
+            longest = max(longest, (time.perf_counter() - start, attempt.name))
+        count += 1
+        wrong += [f"{attempt.name}: {found}"] if found else []
+    for line in wrong:
+        print("wrong:", line)
+    return printed(
+        [
+            ("artefacts", f"{count}, {count - len(wrong)} refused in one sentence", not wrong),
+            ("longest, with its making", f"{longest[0]:.1f} s, {longest[1]}", True),
+        ]
+    )
+
+
+class Visitors:
+    """Several visitors that upload and ask again and again, until the end of the block.
+
+    Attributes:
+        seconds: of each answer.
+        refused: what was told in place of an answer.
+        peak: largest memory of the server, bytes.
+    """
+
+    def __init__(self, url: str, photo: Path, process: psutil.Process) -> None:
+        self.seconds: list[float] = []
+        self.refused: list[str] = []
+        self.peak = 0
+        self._url, self._photo, self._process, self._end = url, photo, process, threading.Event()
+
+    def __enter__(self) -> "Visitors":
+        self._threads = [threading.Thread(target=self._ask) for _ in range(VISITORS)]
+        self._threads.append(threading.Thread(target=self._measure))
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _measure(self) -> None:
+        while not self._end.wait(0.2):
+            self.peak = max(self.peak, resident(self._process))
+
+    def _ask(self) -> None:
+        page = Page(self._url)
+        while not self._end.wait(0.2):
+            start = time.perf_counter()
+            try:
+                answer = page.classify(self._photo)
+            except Exception as error:  # a refused upload is an error of gradio_client
+                answer = f"{type(error).__name__}: {error}"
+            self.seconds.append(time.perf_counter() - start)
+            self.refused += [answer] if isinstance(answer, str) else []
+
+    def told(self) -> str:
+        """Their figures in a few words."""
+        middle = statistics.median(self.seconds)
+        return (
+            f"{len(self.seconds)} answers, median {middle:.2f} s, slowest {max(self.seconds):.2f} s, "
+            f"{len(self.refused)} refused, {self.peak / 1e9:.2f} GB"
+        )
+
+
+def try_traffic(bundle: Path, photo: Path, seconds: float) -> bool:
+    """Visitors alone, beside the attackers, and afterwards; prints the table."""
+    with served(bundle) as (url, process):
+        Page(url).classify(photo)
+        with Visitors(url, photo, process) as alone:
+            time.sleep(seconds)
+        with Attackers(url), Visitors(url, photo, process) as beside:
+            time.sleep(seconds)
+        time.sleep(RECOVERY_SECONDS)
+        with Visitors(url, photo, process) as after:
+            time.sleep(min(seconds, 15))
+    for line in sorted({ascii(line)[:200] for each in (alone, beside, after) for line in each.refused}):
+        print("refused:", line)
+    growth = beside.peak - alone.peak
+    recovered = max(after.seconds) <= max(alone.seconds) + MOST_DELAY and not after.refused
+    return printed(
+        [
+            ("attackers", f"{len(ATTACKS)}: {', '.join(ATTACKS)}", True),
+            ("visitors alone", alone.told(), not alone.refused),
+            (
+                "beside the attackers",
+                beside.told(),
+                not beside.refused and max(beside.seconds) <= MOST_SLOWEST,
+            ),
+            ("memory above that without them", f"{growth / 1e9:.2f} GB", growth <= MOST_GROWTH),
+            (f"{RECOVERY_SECONDS} seconds afterwards", after.told(), recovered),
+        ]
+    )
+
+
+def try_files(bundle: Path, only: str, folder: Path) -> bool:
+    """The corpus; prints the table."""
+    entries = [entry for entry in corpus() if only in entry.name]
+    classifier = load_classifier(bundle, WEIGHTS)
+    with served(bundle, "--no-mcp") as (url, process):
         Page(url).explain(folder / "sound.jpg")  # all weights are loaded from here on
         watch = Watch(url, process, folder / "sound.jpg")
         idle = resident(process)
         with watch:
             tally = try_all(url, entries, classifier, folder)
-        kept = report(tally, len(entries), watch.peak - idle, watch)
-    return 0 if kept else 1
+        return report(tally, len(entries), watch.peak - idle, watch)
+
+
+def main() -> int:
+    """Runs from the command line."""
+    parser = argparse.ArgumentParser(description="What strangers send, against the page and the commands.")
+    parser.add_argument("--bundle", type=Path, default=ROOT / "demo" / "weights")
+    parser.add_argument("--part", choices=PARTS, help="default: all of them")
+    parser.add_argument("--only", default="", help="files: those whose name contains this")
+    parser.add_argument("--seconds", type=float, default=60, help="traffic: alone, and beside attackers")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "sound.jpg").write_bytes(good("JPEG"))
+        tries = {
+            "files": lambda: try_files(arguments.bundle, arguments.only, folder),
+            "artefacts": lambda: try_artefacts(arguments.bundle),
+            "traffic": lambda: try_traffic(arguments.bundle, folder / "sound.jpg", arguments.seconds),
+        }
+        kept = [tries[part]() for part in PARTS if arguments.part in (None, part)]
+    return 0 if all(kept) else 1
 
 
 if __name__ == "__main__":
