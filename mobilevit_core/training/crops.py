@@ -24,7 +24,6 @@ from mobilevit_core.training.teacher_networks import TeacherNetwork
 CHUNK = 1024  # crops per file
 ASKED = 32  # crops per question to the teacher
 ASPECT_RATIOS = (3 / 4, 4 / 3)
-EXPOSURE = 0.2  # how far brightness, contrast and saturation go up and down
 SPARE_BYTES = 2**30
 
 
@@ -197,6 +196,8 @@ class CropBatches(keras.utils.PyDataset):
         image_size: side of the images, pixels.
         steps: per epoch; 0 for all crops.
         seed: and epoch: all that order and jitter depend on; None for neither.
+        flip: chance that a crop is mirrored.
+        color: strength of the jitter of brightness, contrast and tint, 0 for none.
     """
 
     def __init__(
@@ -208,10 +209,12 @@ class CropBatches(keras.utils.PyDataset):
         image_size: int,
         steps: int = 0,
         seed: tuple[int, int] | None = None,
+        flip: float = 0.5,
+        color: float = 0.2,
     ) -> None:
         super().__init__(workers=1)
         self._store, self._targets, self._batch, self._size = store, targets, batch_size, image_size
-        self._seed = seed
+        self._seed, self._flip, self._color = seed, flip, color
         steps = steps or max(len(crops) // batch_size, 1)
         if seed is not None:
             random = np.random.default_rng(seed)
@@ -229,9 +232,9 @@ class CropBatches(keras.utils.PyDataset):
         images = np.stack([_at_size(image, self._size) for image in pixels]).astype(np.float32)
         if self._seed is not None:
             random = np.random.default_rng((*self._seed, index))
-            flipped = random.random(len(images)) < 0.5
+            flipped = random.random(len(images)) < self._flip
             images[flipped] = images[flipped, :, ::-1]
-            images = _jittered(images, random)
+            images = _jittered(images, random, self._color)
         return images, self._targets.of(features, logits, crops)
 
 
@@ -240,12 +243,14 @@ def _at_size(image: np.ndarray, size: int) -> np.ndarray:
     return image if side == size else resize(image, size, size, (0, 0, side, side))
 
 
-def _jittered(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _jittered(images: np.ndarray, random: np.random.Generator, color: float) -> np.ndarray:
     """Brightness and contrast of each image, and tint, changed a little; float32 (n, size, size, 3)."""
     count = len(images)
-    gain = random.uniform(1 - EXPOSURE, 1 + EXPOSURE, (count, 1, 1, 1)).astype(np.float32)
-    tint = random.uniform(1 - EXPOSURE / 4, 1 + EXPOSURE / 4, (count, 1, 1, 3)).astype(np.float32)
-    contrast = random.uniform(1 - EXPOSURE, 1 + EXPOSURE, (count, 1, 1, 1)).astype(np.float32)
+
+    def factors(strength: float, channels: int = 1) -> np.ndarray:
+        return random.uniform(1 - strength, 1 + strength, (count, 1, 1, channels)).astype(np.float32)
+
+    gain, tint, contrast = factors(color), factors(color / 4, 3), factors(min(color, 0.9))
     images *= gain * tint * contrast
     images += images.mean((1, 2, 3), keepdims=True) * (1 / contrast - 1)
     return np.clip(images, 0, 255, out=images)

@@ -207,6 +207,8 @@ def _train_epoch(
             size,
             steps,
             (recipe.seed, epoch),
+            recipe.flip,
+            recipe.color,
         ),
         validation_data=lessons.validation(size),
         initial_epoch=epoch,

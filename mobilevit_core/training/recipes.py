@@ -307,6 +307,7 @@ RECIPES = {
         ema_decay=0.999,
         label_smoothing=0,
         mix=0,
+        color=0.2,
         crops=100_000,
     ),
     "keras-example": Recipe(
