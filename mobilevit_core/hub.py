@@ -77,7 +77,7 @@ def downloading(address: Address, what: str, way_out: str) -> Iterator[None]:
     try:
         yield
     except errors.GatedRepoError as error:
-        raise UserError(f"{repository} is only for those whom its owner has let in; ask there.") from error
+        raise UserError(f"{repository} is gated: request access on its page.") from error
     except errors.RepositoryNotFoundError as error:
         raise UserError(
             f"The Hugging Face Hub has no repository {repository}, or it is not public."

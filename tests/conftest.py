@@ -1,6 +1,8 @@
 """Shared by all tests: drawn photographs, a small trained bundle, the shipped one, the real data set."""
 
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +24,44 @@ from tests.networks import float32_alone, tiny_networks
 
 SHIPPED = Path(__file__).parents[1] / "demo" / "weights"
 GET_PHOTOGRAPHS = "python -c \"import tensorflow_datasets as tfds; tfds.load('tf_flowers')\""
+
+
+SECONDS = "seconds/modules"  # in pytest's cache: module -> seconds in the last run
+# Without a last run. A test of a training or of a page takes ten times as long as any other.
+HEAVY = ("training", "demo", "evaluation", "commands", "conversion", "models", "publishing", "inference")
+_seconds: dict[str, float] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Modules that take longest come first: the processes of a run share out modules, and end together."""
+    known = (config.cache.get(SECONDS, None) if hasattr(config, "cache") else None) or {}
+
+    def place(item: pytest.Item) -> tuple[float, int]:
+        module = item.nodeid.partition("::")[0]
+        kind = Path(module).parent.name
+        return -known.get(module, 0), HEAVY.index(kind) if kind in HEAVY else len(HEAVY)
+
+    items.sort(key=place)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Adds up the seconds of each module."""
+    module = report.nodeid.partition("::")[0]
+    _seconds[module] = _seconds.get(module, 0) + report.duration
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keeps the seconds for the next run."""
+    config = session.config
+    if hasattr(config, "cache") and not hasattr(config, "workerinput"):
+        config.cache.set(SECONDS, {**(config.cache.get(SECONDS, None) or {}), **_seconds})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Failed tests come last, each with its command."""
+    failed = [*terminalreporter.stats.get("failed", ()), *terminalreporter.stats.get("error", ())]
+    for report in failed:
+        terminalreporter.write_line(f"{sys.executable} -m pytest {shlex.quote(report.nodeid)}")
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

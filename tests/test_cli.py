@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from mobilevit_core import cli
-from mobilevit_core.bundle import former_names
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
@@ -145,16 +143,6 @@ def test_a_tflite_prediction_never_imports_tensorflow(small_bundle: Bundle, phot
     command = [sys.executable, "-c", code, small_bundle.folder, photo_folder / "red" / "00.jpg"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "red" in done.stdout
-
-
-@pytest.mark.parametrize(("former", "now"), cli.FORMER_OPTIONS.items())
-def test_a_former_option_answers_with_its_new_name(former: str, now: str, small_bundle: Bundle) -> None:
-    assert f"Error: {former} is called {now} now." in refused("evaluate", small_bundle.folder, former, "test")
-
-
-@pytest.mark.parametrize(("former", "now"), former_names.RECIPE.items())
-def test_a_former_value_of_a_recipe_answers_with_its_new_name(former: str, now: str) -> None:
-    assert f"--set {former}: this value is called {now} now" in refused("train", "--set", f"{former}=1")
 
 
 def test_a_split_scheme_is_no_split(small_bundle: Bundle) -> None:

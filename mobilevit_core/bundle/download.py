@@ -31,8 +31,8 @@ def find_bundle(bundle: str | os.PathLike[str]) -> Bundle:
     damaged = sorted(set(opened.present) - set(opened.intact))
     if damaged:
         raise UserError(
-            f"{bundle} is damaged: {', '.join(FORMATS[name].file for name in damaged)} does not have the "
-            "digest that its bundle.json states."
+            f"{bundle} is damaged: checksum mismatch in "
+            f"{', '.join(FORMATS[name].file for name in damaged)}. Download it again."
         )
     return opened
 

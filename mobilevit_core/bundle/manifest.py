@@ -1,8 +1,4 @@
-"""The manifest, bundle.json: what everyone needs to know who runs a bundle's weights.
-
-Version 2 added the digest of every weight file in `files`, version 3 has other names for some keys; older
-versions are still read (`former_names`).
-"""
+"""The manifest, bundle.json: what everyone needs to know who runs a bundle's weights."""
 
 import reprlib
 from dataclasses import asdict
@@ -11,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mobilevit_core.bundle.former_names import from_version_1, from_version_2
 from mobilevit_core.bundle.golden import Golden
 from mobilevit_core.bundle.manifest_fields import (
     AsItWas,
@@ -36,7 +31,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.files import read_json, write_json
 
 MANIFEST_VERSION = 3
-VERSION, VERSION_1 = "manifest_version", "contract_version"  # the key, and what version 1 called it
+VERSION = "manifest_version"
 LONGEST_PROBLEM = 300
 # What pydantic calls by Python's words.
 KINDS = {
@@ -135,10 +130,10 @@ class Manifest(BaseModel):
         """What other trainings went into the weights, one phrase each, the nearest first."""
         phrases, start = [], without_paths(self.start)
         while start:
-            phrases.append(f"started from a training on {_training_of(start)}")
+            phrases.append(f"were initialized from weights trained on {_training_of(start)}")
             start = start.get("start")
         for teacher in without_paths(self.teachers) or ():
-            phrases.append(f"learned from a model trained on {_training_of(teacher)}")
+            phrases.append(f"were distilled from a model trained on {_training_of(teacher)}")
         return list(dict.fromkeys(phrases))  # several trainings on the same data are told once
 
     def to_json(self) -> dict[str, Any]:
@@ -163,22 +158,17 @@ class Manifest(BaseModel):
 
     @classmethod
     def from_json(cls, value: Any) -> "Manifest":
-        """The reverse of `to_json`; reads older versions, too.
+        """The reverse of `to_json`.
 
         Raises:
-            NewerManifest: a newer version of this program made it.
+            OtherVersion: an older or newer version of this program made it.
             ValueError: what is wrong with which field, in at most `LONGEST_PROBLEM` characters.
         """
         if not isinstance(value, dict):
             raise ValueError("it must be a JSON object")
-        fields = {key: item for key, item in value.items() if key not in (VERSION, VERSION_1)}
-        version = _version(value)
-        if version == 1:
-            fields = from_version_1(fields)
-        if version <= 2:
-            fields = from_version_2(fields)
+        _check_version(value.get(VERSION))
         try:
-            manifest = cls.model_validate(fields)
+            manifest = cls.model_validate({key: item for key, item in value.items() if key != VERSION})
         except ValidationError as error:
             raise ValueError(_first_problem(error)) from None
         if not manifest.formats:
@@ -186,20 +176,20 @@ class Manifest(BaseModel):
         return manifest
 
 
-class NewerManifest(ValueError):
-    """A newer version of this program made the manifest."""
+class OtherVersion(ValueError):
+    """Another version of this program made the manifest."""
 
 
 def read_manifest(path: Path) -> Manifest:
     """Reads a `bundle.json`.
 
     Raises:
-        UserError: it is damaged, or newer than this program; the message names file, field and way out.
+        UserError: it is damaged, or of another version; the message names file, field and way out.
     """
     try:
         return Manifest.from_json(read_json(path))
-    except NewerManifest as error:
-        raise UserError(f"{path} {error} Update this program.") from None
+    except OtherVersion as error:
+        raise UserError(f"{path} {error}") from None
     except ValueError as error:
         raise UserError(f"{path} is damaged: {error}. Copy the whole bundle again.") from None
     except OSError as error:
@@ -217,17 +207,17 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     write_json(path, value)
 
 
-def _version(value: dict[str, Any]) -> int:
-    key = VERSION if VERSION in value else VERSION_1
-    version = value.get(key)
+def _check_version(version: Any) -> None:
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ValueError(f"{key} is {_short.repr(version)}; it must be a whole number over 0")
-    if version > MANIFEST_VERSION:
-        raise NewerManifest(
-            f"was made by a newer version of this program: its {key} is {_short.repr(version)}, and this "
-            f"program reads up to {MANIFEST_VERSION}."
+        raise ValueError(f"{VERSION} is {_short.repr(version)}; it must be a whole number over 0")
+    if version != MANIFEST_VERSION:
+        age, way_out = (
+            ("a newer", "Update") if version > MANIFEST_VERSION else ("an older", "Train again with")
         )
-    return version
+        raise OtherVersion(
+            f"was made by {age} version of this program: its {VERSION} is {_short.repr(version)}, and this "
+            f"program reads {MANIFEST_VERSION}. {way_out} this program."
+        )
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -100,13 +100,13 @@ class WeightFile:
 
     Attributes:
         file: its name in the bundle.
-        sha256: of its content, hexadecimal; None in bundles made before version 2 of the manifest.
-        bytes: its size; None as before.
+        sha256: of its content, hexadecimal.
+        bytes: its size.
     """
 
     file: Label
-    sha256: Digest | None
-    bytes: Count | None
+    sha256: Digest
+    bytes: Count
 
 
 def _weight_files(files: dict[str, WeightFile]) -> dict[str, WeightFile]:

@@ -4,6 +4,6 @@ Libraries are imported inside the commands, so that --help and a mistyped path a
 """
 
 from mobilevit_core.cli import evaluate, other, predict, publish, train  # noqa: F401 (they add themselves to the app)
-from mobilevit_core.cli.app import EXTRAS, FORMER_OPTIONS, app
+from mobilevit_core.cli.app import EXTRAS, app
 
-__all__ = ["EXTRAS", "FORMER_OPTIONS", "app"]
+__all__ = ["EXTRAS", "app"]

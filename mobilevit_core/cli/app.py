@@ -31,13 +31,6 @@ EXTRAS = (
     | dict.fromkeys(("pyarrow", "ray"), "bulk")
     | {"jax": "machines"}
 )
-# Options that have another name since version 3 of the manifest, for one release.
-FORMER_OPTIONS = {
-    "--part": "--split",
-    "--runtime": "--format",
-    "--all-variants": "--all-formats",
-    "--keras-only": "--trunk",
-}
 
 ORDER = (
     "train",
@@ -49,7 +42,6 @@ ORDER = (
     "verify",
     "benchmark",
     "unknown",
-    "weights",
     "examples",
 )
 
@@ -99,8 +91,7 @@ def _mistake(error: Exception, command: str | None) -> str | None:
         return f"{error.filename}: {error.strerror}"
     if reason := not_writable(error):
         return f"{command} could not write: {reason}."
-    former = getattr(error, "option_name", None)  # of an unknown option
-    return f"{former} is called {FORMER_OPTIONS[former]} now." if former in FORMER_OPTIONS else None
+    return None
 
 
 def _error_exit(message: str) -> typer.Exit:

@@ -80,12 +80,12 @@ def print_figures(figures: dict[str, Any]) -> None:
         low, high = row["interval_95"]
         result(
             f"{FORMATS[name].title}: accuracy {row['accuracy']:.2%} (95 % interval {low:.1%} to {high:.1%}) "
-            f"on the {row['photos']} photographs of {figures['data']}, {figures['split']} split, "
+            f"on the {row['photos']} photos of {figures['data']}, {figures['split']} split, "
             f"split scheme {figures['split_scheme']}"
         )
         if "other" in row:
             found, count = row["other"]["found"], row["other"]["photos"]
-            result(f"  {found:.1%} of {count} photographs of other things are rejected")
+            result(f"  {found:.1%} of {count} photos of anything else are rejected (OOD detection rate)")
     print_classes(next(iter(figures["formats"].values())))
 
 

@@ -1,6 +1,5 @@
-"""The commands export, verify, examples and weights check."""
+"""The commands export, verify and examples."""
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ import typer
 
 from mobilevit_core import messages
 from mobilevit_core.bundle.weight_formats import FORMATS
-from mobilevit_core.cli.app import app, console, result
+from mobilevit_core.cli.app import app, result
 from mobilevit_core.cli.options import BundleArgument, DataHelp, JsonOption
 from mobilevit_core.commands import export as commands
 from mobilevit_core.errors import UserError
@@ -43,7 +42,7 @@ def export(
         file = files[name]
         result(
             f"{exported.folder / file.file}: {file.bytes:,} bytes, "
-            f"{parity['same_top1']:.1%} of {parity['pictures']} pictures as Keras, largest difference "
+            f"{parity['same_top1']:.1%} of {parity['pictures']} images top-1 agreement, largest difference "
             f"{parity['largest_difference']:.2g}"
         )
     if "int8" not in manifest.parity and not exported.refused:
@@ -87,33 +86,3 @@ def write_example_photos(
 
     written = write_examples(to)
     result(f"{len(written)} photographs in {to} ({LICENCE}, photographers in {CREDITS})")
-
-
-weights_app = typer.Typer(no_args_is_help=True, help="Weights that others released.")
-app.add_typer(weights_app, name="weights")
-
-
-@weights_app.command()
-def check(
-    source: Annotated[str, typer.Argument(help="imagenet, hf://OWNER/NAME or a safetensors file.")],
-    picture: Annotated[Path, typer.Option(help="COCO's 000000039769.jpg.")],
-    variant: Annotated[str, typer.Option(help="xxs, xs or s.")] = "xxs",
-    as_json: JsonOption = False,
-) -> None:
-    """Compare released weights with the logits that were published for them.
-
-    The picture is http://images.cocodataset.org/val2017/000000039769.jpg, saved to a file.
-    """
-    from mobilevit_core.models.create import check_variant
-    from mobilevit_core.models.published_logits import check_published
-
-    check_variant("paper", variant)
-    outcome = check_published(source, variant, picture)
-    if as_json:
-        print(json.dumps({**dataclasses.asdict(outcome), "passed": outcome.passed}))
-    else:
-        for title, values in (("published", outcome.expected), ("measured", outcome.measured)):
-            console.print(f"{title:9} {' '.join(f'{value:8.4f}' for value in values)}")
-        console.print(f"largest difference {outcome.difference:.1e}")
-    if not outcome.passed:
-        raise UserError(f"{source} does not give the published logits for {picture}.")

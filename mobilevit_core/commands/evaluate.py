@@ -235,7 +235,7 @@ def warn_of_provenance(figures: Mapping[str, Any]) -> None:
         if row["trained_on"]:
             messages.warn(
                 f"{source}: {row['trained_on']} of {row['pictures']} photographs were trained on, as "
-                "whatever class, so the share found may look better than it is."
+                "whatever class, so the detection rate may look better than it is."
             )
 
 

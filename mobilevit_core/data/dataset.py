@@ -182,13 +182,13 @@ class PhotoDataset:
 
     @property
     def smallest_class(self) -> tuple[str, int]:
-        """The class with the fewest training photographs, and how many, other things left aside."""
+        """The class with the fewest training photographs, and how many; not "none of these"."""
         name, splits = min(self._wanted_counts().items(), key=lambda item: item[1]["train"])
         return name, splits["train"]
 
     @property
     def unevenness(self) -> float:
-        """Training photographs of the largest class over those of the smallest, other things left aside."""
+        """Training photographs of the largest class over those of the smallest; not of "none of these"."""
         counts = [splits["train"] for splits in self._wanted_counts().values()]
         return max(counts) / max(min(counts), 1)
 

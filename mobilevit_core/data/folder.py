@@ -46,7 +46,7 @@ def read_folder(folder: Path, labelled: bool = True) -> Gathered:
 
     Args:
         folder: class folders, or folders such as train and val with class folders inside.
-        labelled: False for photographs of other things: one class is enough, and so are photographs without
+        labelled: False for photos of anything else: one class is enough, and so are photographs without
             a class folder.
 
     Raises:

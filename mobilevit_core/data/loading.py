@@ -138,7 +138,7 @@ def load_described(
     there = tuple(name for name in (*choice.other, *choice.train_only) if _is_here(name))
     photographs = read_photographs(choice.only(there))
     if missing := [name for name in choice.other if name not in there]:
-        note = f"photographs of other things are missing here, and not measured: {', '.join(missing)}"
+        note = f"photos of anything else are missing here, and not measured: {', '.join(missing)}"
         photographs = replace(photographs, notes=(note,))
     return photographs.divided(split_scheme, seed, keep_suspects)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 
 FILE = "provenance.txt"
-FORMER_FILE = "seen_photographs.txt"  # what bundles and runs made before call it
 DIGITS = 16  # of the SHA-256, hexadecimal: enough to tell any two photographs apart
 RECORDED_SPLITS = ("train", "validation")
 
@@ -48,9 +47,8 @@ class Provenance:
     @classmethod
     def read(cls, bundle_folder: Path) -> "Provenance | None":
         """A bundle's; None where it has no such file."""
-        paths = [bundle_folder / name for name in (FILE, FORMER_FILE)]
-        path = next((path for path in paths if path.is_file()), None)
-        if path is None:
+        path = bundle_folder / FILE
+        if not path.is_file():
             return None
         pairs = [line.split() for line in path.read_text(encoding="ascii", errors="replace").splitlines()]
         return cls(

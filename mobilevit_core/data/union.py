@@ -143,7 +143,7 @@ def with_training_split(
 
 
 def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Sequence[str]) -> PhotoDataset:
-    """Adds photographs of other things as the last class, "none of these".
+    """Adds photos of anything else as the last class, "none of these".
 
     Left out are classes with the name of a wanted class, those that the person names, and photographs that
     look like one of a wanted class. Outside of training there are at most as many as wanted ones, the same
@@ -151,7 +151,7 @@ def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Se
 
     Args:
         dataset: the wanted classes, perhaps with a "none of these" of its own.
-        others: photographs of other things.
+        others: photos of anything else.
         without: names of classes of these that stay out.
 
     Raises:
@@ -258,14 +258,14 @@ def _check_names(without: Sequence[str], others: Sequence[PhotoDataset]) -> None
     missing = [name for name in without if _singular(name) not in keys]
     if missing:
         has = f"They have: {', '.join(known)}." if known else "There are none; name some with --other."
-        raise UserError(f"The photographs of other things have no class {missing[0]!r}. {has}")
+        raise UserError(f"The photos of anything else have no class {missing[0]!r}. {has}")
 
 
 def _check_left(dataset: PhotoDataset) -> None:
     for split in ("train", "validation"):
         if not any(photo.label == dataset.other for photo in dataset.splits.get(split, ())):
             raise UserError(
-                f"No photographs of other things are left in split {split!r}: they are too few, or all look "
+                f"No photos of anything else are left in split {split!r}: they are too few, or all look "
                 "like photographs of the classes or have their names."
             )
 

@@ -51,7 +51,7 @@ def markdown(figures: Mapping[str, Any]) -> str:
     """The table of an evaluation's figures with `comparison`, as Markdown."""
     comparison = figures["comparison"]
     threads = comparison["threads"]
-    head = ["format", "accuracy (95 % interval)", "as Keras", "largest / mean difference", "size"]
+    head = ["format", "accuracy (95 % interval)", "top-1 agreement", "largest / mean difference", "size"]
     head += [f"p50 / p95 ms, {number} thread{'s' if number > 1 else ''}" for number in threads]
     lines = [head + ["load", "peak memory"], ["---"] * (len(head) + 2)]
     for name, row in comparison["rows"].items():

@@ -28,7 +28,7 @@ class Evaluation:
         probabilities: float (photos, classes).
         other: index of the class "none of these", None without one. Accuracy and the figures per class are
             about the photographs of the other classes: one of those that is rejected is a mistake, and
-            photographs of other things count for themselves (`found`).
+            photos of anything else count for themselves (`found`, the OOD detection rate).
     """
 
     class_names: tuple[str, ...]
@@ -98,7 +98,7 @@ class Evaluation:
         }
 
     def _other_figures(self) -> dict[str, Any]:
-        """How many photographs of other things are rejected, where there are any."""
+        """The OOD detection rate, where there are photos of anything else."""
         others = self.answers[~self.wanted]
         if not len(others):
             return {}
@@ -172,13 +172,14 @@ def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> d
     Args:
         rule: the bundle's.
         known: probabilities for pictures of the classes, (photos, classes).
-        unknown: probabilities for pictures of something else, (pictures, classes).
+        unknown: probabilities for photos of anything else, (pictures, classes).
 
     Returns:
-        auroc: probability that a known picture scores over an unknown one, 0.5 for no separation;
-        found: share of the unknown pictures that the rule rejects; false_alarms: share of the known ones;
-        found_at_5_percent: share under the score that 5 % of the known pictures are under, whatever the
-        rule's threshold; pictures: number of unknown ones.
+        auroc: probability that a known photo scores over an unknown one, 0.5 for no separation;
+        found: the OOD detection rate, the share of unknown photos that the rule rejects; false_alarms: the
+        false rejection rate, the same of known ones; found_at_5_percent: TPR at 5 % FPR, the share under
+        the score that 5 % of the known are under, whatever the rule's threshold; pictures: number of
+        unknown ones.
     """
     others = np.sort(rule.score(unknown))
     under = [np.searchsorted(others, rule.score(known), side) for side in ("left", "right")]
@@ -236,7 +237,7 @@ def figures_of(
 ) -> dict[str, Any]:
     """What `bundle.json` records of an evaluation.
 
-    With it goes how many of the photographs the bundle had seen; photographs of other things are counted
+    With it goes how many of the photographs the bundle had seen; photos of anything else are counted
     apart, because weights that the training started from may have learned them as classes of their own.
     """
     classes = [photo for photo in dataset.split(split) if photo.label != dataset.other]

@@ -1,4 +1,4 @@
-"""Rejection measured on photographs of other things: out-of-distribution (OOD) sources that people name."""
+"""Rejection of photos of anything else, measured: out-of-distribution (OOD) sources that people name."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,7 +64,7 @@ def _probabilities(classifier: Classifier, photos: Sequence[LabelledPhoto], sour
 
 def table(rows: Mapping[str, Mapping[str, float | None]]) -> list[tuple[str, ...]]:
     """Header and one row per source, as text."""
-    header = ("source", "photographs", "trained on", "AUROC", "found", "found at 5 % false alarms")
+    header = ("source", "photos", "trained on", "AUROC", "OOD detection rate", "TPR at 5 % FPR")
     lines = [
         (
             source,

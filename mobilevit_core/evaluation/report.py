@@ -101,7 +101,7 @@ def robustness_split(dataset: PhotoDataset, provenance: Provenance | None) -> st
     """The split to distort: the first of `ROBUSTNESS_SPLITS` with no photograph of the classes trained on.
 
     Args:
-        dataset: its photographs of other things are not distorted, so they do not matter here.
+        dataset: its photos of anything else are not distorted, so they do not matter here.
         provenance: what the weights have seen, if that is known.
     """
     for split in ROBUSTNESS_SPLITS:

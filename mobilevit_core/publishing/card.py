@@ -171,9 +171,9 @@ def _classes(bundle: Bundle, _: str) -> Iterator[str]:
 
 def _rejection(bundle: Bundle, _: str) -> Iterator[str]:
     manifest = bundle.manifest
-    yield "## Photographs of something else"
+    yield "## Photos of anything else"
     if manifest.rejection is None:
-        yield "Every photograph gets one of the classes, also one that shows something else."
+        yield "Every photo gets one of the classes, also one of anything else."
         return
     rule = manifest.rejection
     learned = f" or its class {plain(manifest.other_class)} is the highest" if manifest.other_class else ""
@@ -188,7 +188,7 @@ def _rejection(bundle: Bundle, _: str) -> Iterator[str]:
     )
     rows = next((m["rejection"] for m in manifest.metrics.values() if m.get("rejection")), {})
     if rows:
-        lines = ["| photographs of other things | rejected | AUROC |", "| --- | --- | --- |"]
+        lines = ["| photos of anything else | OOD detection rate | AUROC |", "| --- | --- | --- |"]
         lines += [
             f"| {plain(name)} | {row['found']:.1%} | {row['auroc']:.3f} |" for name, row in rows.items()
         ]

@@ -12,7 +12,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mobilevit_core.bundle.former_names import origin_with_new_names
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import FILE as PROVENANCE
 from mobilevit_core.data.provenance import Provenance
@@ -191,7 +190,7 @@ class RunFolder:
             raise UserError(
                 f"{self.config} is damaged or of an older version. Restore it from a backup, or {NEW_RUN}."
             ) from None
-        return origin_with_new_names(value)
+        return value
 
     def recorded_photographs(self) -> list[dict[str, str]]:
         """The photographs of the run, one row each; `file` is empty where it has none."""

@@ -1,4 +1,4 @@
-"""How often each photograph is drawn: weights of sources, balance of classes, share of other things."""
+"""How often each photograph is drawn: weights of sources, balance of classes, share of "none of these"."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -24,7 +24,6 @@ from mobilevit_core.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = json.loads((ROOT / "demo" / "weights" / "bundle.json").read_text())
-VERSION_2 = json.loads(Path(__file__).with_name("manifest_version_2.json").read_text())
 LONGEST_MESSAGE = 600
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -39,7 +38,7 @@ WHOLE_FILES = {
     "deep lists": (b"[" * 100_000, "too many levels"),
     "deep objects": (b'{"recipe":' * 100_000, "too many levels"),
     "deep and whole": (b'{"recipe":' * 100 + b"1" + b"}" * 100, "too many levels"),
-    "a key twice": (b'{"manifest_version": 2, "variant": "s", "variant": "xs"}', "the key 'variant' twice"),
+    "a key twice": (b'{"manifest_version": 3, "variant": "s", "variant": "xs"}', "the key 'variant' twice"),
     "zeros": (bytes(100_000), "not JSON"),
     "too large": (b" " * (64 * 2**20 + 1), "larger than 64 MB"),
     "a long number": (b'{"manifest_version": ' + b"1" * 5000 + b"}", "a number of 5000 digits"),
@@ -48,7 +47,7 @@ WHOLE_FILES = {
         json.dumps({**SHIPPED, "versions": {"x" * 233_752: "\n" * 233_752}}).encode(),
         "it must have at most 10000 characters",
     ),
-    "no version": (b"{}", "contract_version is None"),
+    "no version": (b"{}", "manifest_version is None"),
 }
 
 # Where in the manifest, the value that is put there, what the message says.
@@ -96,13 +95,14 @@ FIELDS: list[tuple[str, Any, str]] = [
     ("files", {}, "files names no weight format that this program knows"),
     (
         "files",
-        {"onnx": {"file": "model.onnx", "sha256": None, "bytes": None}},
+        {"onnx": {"file": "model.onnx", "sha256": "0" * 64, "bytes": 1}},
         "files names no weight format",
     ),
     ("files.int8", "model_int8.tflite", "files.int8 is 'model_int8.tflite'; it must be an object"),
     ("files.int8.file", "../../etc/passwd", "the file of int8 must be model_int8.tflite"),
     ("files.int8.sha256", "0" * 63, "files.int8.sha256 is '000"),
     ("files.int8.sha256", 0, "files.int8.sha256 is 0"),
+    ("files.int8.sha256", None, "files.int8.sha256 is None"),
     ("files.int8.bytes", -1, "files.int8.bytes is -1"),
     ("files.int8.bytes", 1.5, "files.int8.bytes is 1.5"),
     ("recipe", None, "recipe is None; it must be an object"),
@@ -220,14 +220,14 @@ def test_the_app_says_the_same_sentence(
     assert capsys.readouterr().err == f"Error: {message}\n"
 
 
-@pytest.mark.parametrize("key", ["manifest_version", "contract_version"])
-def test_a_newer_manifest_is_called_that(key: str, folder: Path) -> None:
+@pytest.mark.parametrize(("version", "said"), [(2, "an older"), (4, "a newer")])
+def test_another_version_is_called_that(version: int, said: str, folder: Path) -> None:
     path = folder / "bundle.json"
-    path.write_text(json.dumps({key: 4, "whatever": "it holds"}))
+    path.write_text(json.dumps({"manifest_version": version, "whatever": "it holds"}))
     message = message_of(lambda: open_bundle(folder))
     assert message == (
-        f"{path} was made by a newer version of this program: its {key} is 4, and this program reads up to "
-        "3. Update this program."
+        f"{path} was made by {said} version of this program: its manifest_version is {version}, and this "
+        f"program reads 3. {'Update' if version > 3 else 'Train again with'} this program."
     )
 
 
@@ -240,60 +240,6 @@ def test_what_is_not_a_file_is_not_read(folder: Path) -> None:
     assert "it has no bundle.json" in message_of(lambda: open_bundle(folder))
 
 
-def version_1() -> dict[str, Any]:
-    """`VERSION_2` as version 1 had it."""
-    value = json.loads(json.dumps(VERSION_2))
-    del value["manifest_version"]
-    files, rejection = value.pop("files"), value.pop("rejection")
-    formats = {name: entry["file"] for name, entry in files.items()}
-    return {"contract_version": 1, **value, "formats": formats, "unknown": rejection}
-
-
-def test_version_2_is_read_with_the_names_of_today(folder: Path) -> None:
-    path = folder / "bundle.json"
-    path.write_text(json.dumps(VERSION_2))
-    manifest = open_bundle(folder).manifest
-    assert manifest.recipe["split_scheme"] == "default" and manifest.recipe["ema_decay"] == 0.998
-    assert manifest.recipe["distillation_weight"] == 0.5 and manifest.data["split_scheme"] == "default"
-    assert manifest.start["start"]["recipe"]["split_scheme"] == "whole"
-    test = manifest.metrics["test"]
-    assert test["split"] == "test" and test["split_scheme"] == "default"
-    assert test["provenance"] == {"trained_on": 0, "chosen_by": 0}
-    assert test["formats"] == VERSION_2["metrics"]["test"]["runtimes"]
-    assert test["comparison"]["rows"]["int8"]["parity"]["same_top1"] > 0.9
-    assert manifest.parity == VERSION_2["agreement"]
-    write_manifest(path, manifest)
-    written = path.read_text()
-    assert json.loads(written)["manifest_version"] == 3
-    for former in ("agreement", "runtimes", "part", "teaching", "average_decay", "seen", "variants"):
-        assert f'"{former}":' not in written
-    assert open_bundle(folder).manifest == manifest
-
-
-def test_version_1_is_read_without_digests(folder: Path) -> None:
-    path = folder / "bundle.json"
-    path.write_text(json.dumps(version_1()))
-    bundle = open_bundle(folder)
-    assert bundle.expected == tuple(FORMATS) and bundle.intact == bundle.present == ("int8",)
-    version_2 = Manifest.from_json(VERSION_2)
-    assert bundle.manifest.rejection == version_2.rejection
-    assert bundle.manifest.origins() == version_2.origins()
-    files = {name: entry.file for name, entry in bundle.manifest.files.items()}
-    assert bundle.manifest.model_copy(update={"files": version_2.files}) == version_2
-    bundle.record_metrics("test", bundle.manifest.metrics["test"])
-    written = json.loads(path.read_text())
-    assert written["manifest_version"] == 3 and "contract_version" not in written and "unknown" not in written
-    assert {name: entry["file"] for name, entry in written["files"].items()} == files
-    assert all(entry["sha256"] is None for entry in written["files"].values())
-    assert open_bundle(folder).manifest == bundle.manifest
-
-
-@pytest.mark.parametrize("formats", [None, 3, [], {}, {"int8": 3}, {"int8": "model.keras"}])
-def test_version_1_is_checked_too(formats: Any, folder: Path) -> None:
-    (folder / "bundle.json").write_text(json.dumps({**version_1(), "formats": formats}))
-    assert "bundle.json is damaged: f" in message_of(lambda: open_bundle(folder))
-
-
 def test_keys_that_nobody_knows_are_kept(folder: Path) -> None:
     path = folder / "bundle.json"
     value = json.loads(json.dumps(SHIPPED))
@@ -301,7 +247,7 @@ def test_keys_that_nobody_knows_are_kept(folder: Path) -> None:
     value["to_json"] = "no method"
     value["recipe"]["another"] = [1, 2]
     value["metrics"]["test"]["weather"] = "dry"
-    value["files"]["onnx"] = {"file": "model.onnx", "sha256": None, "bytes": None}
+    value["files"]["onnx"] = {"file": "model.onnx", "sha256": "0" * 64, "bytes": 1}
     path.write_text(json.dumps(value))
     write_manifest(path, read_manifest(path))
     assert json.loads(path.read_text()) == value
@@ -375,4 +321,4 @@ def test_any_json_at_all_is_no_traceback(value: Any) -> None:
     try:
         Manifest.from_json(value)
     except ValueError as error:
-        assert type(error) is ValueError or "newer version" in str(error)
+        assert type(error) is ValueError or "version of this program" in str(error)

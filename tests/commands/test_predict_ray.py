@@ -26,7 +26,6 @@ from mobilevit_core.inference.classifier import Classifier, load_classifier
 from tests.drawing import COLORS, draw_photo
 
 ROOT = Path(__file__).parents[2]
-GET_RAY = "pip install -r requirements-bulk.txt"
 
 
 def run(*arguments: object) -> Result:
@@ -189,7 +188,6 @@ def test_options_that_contradict(small_bundle: Bundle, photos: Path) -> None:
 def test_ray_answers_as_predict_does_and_goes_on(
     small_bundle: Bundle, photo_folder: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("ray", reason=f"Ray is not installed. To get it: {GET_RAY}")
     folder, table = tmp_path / "answers", tmp_path / "answers.csv"
     places = [shutil.copytree(photo_folder, tmp_path / "photos")]
     (places[0] / "bad.jpg").write_text("no photograph")

@@ -103,7 +103,7 @@ def test_a_bundle_is_measured_on_its_classes_where_its_other_things_are_not_here
     shutil.rmtree(other)
     again = load_described(recorded, "default", 0)
     assert again.class_names == ("blue", "red") and again.other is None
-    assert again.notes[-1] == f"photographs of other things are missing here, and not measured: {other}"
+    assert again.notes[-1] == f"photos of anything else are missing here, and not measured: {other}"
     assert [photo.sha256 for photo in again.split("test")] == [
         photo.sha256 for photo in dataset.split("test") if photo.label != dataset.other
     ]

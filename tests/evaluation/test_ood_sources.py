@@ -38,11 +38,11 @@ def test_the_command_prints_and_records_it(small_bundle: Bundle, tmp_path: Path)
     command = ["evaluate", str(folder), "--split", "validation", "--format", "float32", "--record"]
     result = CliRunner().invoke(app, [*command, "--ood", things])
     assert result.exit_code == 0, result.output
-    assert "found at 5 %" in result.stdout and "things" in result.stdout
+    assert "TPR at 5 %" in result.stdout and "things" in result.stdout
     recorded = open_bundle(folder).manifest.metrics["validation"]["rejection"]
     assert recorded["things"]["pictures"] == 4
     page = (folder / "report" / "index.html").read_text()
-    assert "<td>things</td>" in page and str(tmp_path) not in page.split("By colour")[1]
-    assert "of 4 pictures of something else" in " ".join(page.split())
+    assert "<td>things</td>" in page and str(tmp_path) not in page.split('id="robustness"')[1]
+    assert "of 4 photos of anything else" in " ".join(page.split())
     again = CliRunner().invoke(app, command)  # the page shows what was recorded before, too
     assert again.exit_code == 0 and "<td>things</td>" in (folder / "report" / "index.html").read_text()

@@ -9,11 +9,10 @@ import pytest
 from PIL import Image
 
 from mobilevit_core.errors import UserError
-from mobilevit_core.models import published_logits
 from mobilevit_core.models.create import create_mobilevit, logits_model
 from mobilevit_core.models.mobilevit import VARIANTS
-from mobilevit_core.models.published_logits import check_published
 from mobilevit_core.models.released_weights import IMAGENET_CLASSES, TIMM, open_weights
+from tests.models.published_logits import first_logits, published_input
 from tests.models.seeded_weights import (
     CLASSES,
     NAMING,
@@ -190,27 +189,18 @@ def test_a_downloaded_file_tells_repository_commit_and_licence(
     assert asked[-1][2]["revision"] == "v1"
 
 
-def test_the_published_check_can_pass_and_fail(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, drawn: dict[str, np.ndarray]
-) -> None:
+def test_the_published_logits_are_read_in_their_order(tmp_path: Path, drawn: dict[str, np.ndarray]) -> None:
     wide = {
         **drawn,
         "head.fc.weight": np.zeros((IMAGENET_CLASSES, 320), np.float32),
         "head.fc.bias": np.arange(IMAGENET_CLASSES, dtype=np.float32),
     }
     file = write(tmp_path / "model.safetensors", wide)
-    picture = tmp_path / "cats.png"
-    Image.new("RGB", (640, 480)).save(picture)
-    result = check_published(str(file), "xxs", picture)
-    assert result.measured == (0, 1, 2) and not result.passed
-    monkeypatch.setitem(published_logits.PUBLISHED, "xxs", (0.0, 1.0, 2.0))
-    assert check_published(str(file), "xxs", picture).passed
-    Image.new("RGB", (480, 640)).save(picture)
-    with pytest.raises(UserError, match="480 x 640"):
-        check_published(str(file), "xxs", picture)
+    Image.new("RGB", (640, 480)).save(tmp_path / "cats.png")
+    assert first_logits(str(file), "xxs", tmp_path / "cats.png").tolist() == [0, 1, 2]
 
 
 def test_the_published_picture_is_scaled_to_288_and_cropped_to_256() -> None:
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8))
     expected = photo.resize((384, 288), Image.Resampling.BILINEAR).crop((64, 16, 320, 272))
-    assert np.array_equal(published_logits.published_input(np.asarray(photo)), np.asarray(expected))
+    assert np.array_equal(published_input(np.asarray(photo)), np.asarray(expected))

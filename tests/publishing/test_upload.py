@@ -174,7 +174,7 @@ def test_weights_with_another_digest_are_refused(
     hub.repositories["models", "flora/flowers"] = Repository(commits=[files])
     photo = next(photo_folder.rglob("*.jpg"))
     said = refused(run(hub, tmp_path, "predict", "hf://flora/flowers", photo))
-    assert "hf://flora/flowers is damaged: model_float32.tflite does not have the digest" in said
+    assert "hf://flora/flowers is damaged: checksum mismatch in model_float32.tflite" in said
 
 
 def test_the_page_takes_such_an_address_too(hub: FakeHub, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -32,11 +31,6 @@ model, images, answers = sys.argv[1:]
 np.save(answers, logits_model(keras.saving.load_model(model)).predict(np.load(images), verbose=0))
 """
 
-needs_jax = pytest.mark.skipif(
-    find_spec("jax") is None,
-    reason="jax is not installed. To get it: pip install -r requirements-machines.txt",
-)
-
 
 def started(photos: Path, run: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
     """One process of a training on JAX."""
@@ -61,7 +55,6 @@ def free_address() -> str:
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-@needs_jax
 def test_two_machines_give_the_loss_and_weights_of_one(
     tmp_path: Path, one_format: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,7 +84,6 @@ def test_two_machines_give_the_loss_and_weights_of_one(
     assert bundle.manifest.recipe["devices"] == "machines"
 
 
-@needs_jax
 def test_the_network_has_the_same_logits_on_jax(shipped: Bundle, tmp_path: Path) -> None:
     side = shipped.manifest.rule.image_size
     images = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype(np.float32)

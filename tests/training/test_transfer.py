@@ -97,7 +97,8 @@ def test_the_new_bundle_says_what_its_weights_have_seen(
     assert bundle.manifest.start["data"] == small_bundle.manifest.data
     assert bundle.manifest.start["start"] is None
     assert bundle.manifest.origins() == [
-        f"started from a training on 24 photographs of {small_bundle.manifest.data['name']} (3 classes)"
+        "were initialized from weights trained on 24 photographs of "
+        f"{small_bundle.manifest.data['name']} (3 classes)"
     ]
     theirs = load_dataset(str(photo_folder))
     for photos in (dataset.split("train"), theirs.split("train")):
