@@ -225,12 +225,13 @@ def from_cell(text: str) -> str:
     return text[1:] if text.startswith("'") and cell(text[1:]) == text else text
 
 
-def csv_bytes(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
-    """A CSV file's content for people and spreadsheets.
+def csv_bytes(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], for_people: bool = True) -> bytes:
+    """A CSV file's content.
 
     Args:
         rows: column -> value.
         columns: in order.
+        for_people: who open it with a spreadsheet, so that every value is a `cell`.
 
     Returns:
         UTF-8 with a header; file names that are not UTF-8 keep their bytes.
@@ -238,7 +239,9 @@ def csv_bytes(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> byte
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=columns)
     writer.writeheader()
-    writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
+    writer.writerows(
+        {key: cell(value) if for_people else value for key, value in row.items()} for row in rows
+    )
     return text.getvalue().encode(errors="surrogateescape")
 
 

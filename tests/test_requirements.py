@@ -37,6 +37,12 @@ def test_ray_is_an_extra_alone() -> None:
         assert "ray" not in requirements(name)
 
 
+@pytest.mark.parametrize("extra", ["bulk", "machines", "onnx"])
+def test_what_the_readme_offers_is_installed_for_the_tests(extra: str) -> None:
+    lines = (ROOT / "requirements-dev.txt").read_text().splitlines()
+    assert f"-r requirements-{extra}.txt" in [line.partition("#")[0].strip() for line in lines]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in is a script with a first line for Unix")
 @pytest.mark.parametrize(
     ("printed", "code", "said"),

@@ -28,9 +28,9 @@ from mobilevit_core.bundle.files import (
 from mobilevit_core.bundle.manifest import Manifest, read_manifest, write_manifest
 from mobilevit_core.bundle.manifest_fields import WeightFile
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
-from mobilevit_core.data.provenance import FORMER_FILE, Provenance
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
-from mobilevit_core.files import replacing
+from mobilevit_core.files import file_sha256, replacing
 
 FILES = (
     MANIFEST,
@@ -161,12 +161,7 @@ class Bundle:
         if recorded is None:
             return True  # put beside the bundle's own files: what loads is checked by its shapes alone
         path = self._path(name)
-        return path.stat().st_size == recorded.bytes and _sha256(path) == recorded.sha256
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return path.stat().st_size == recorded.bytes and file_sha256(path) == recorded.sha256
 
 
 def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
@@ -197,7 +192,7 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
 
 def _check_links(folder: Path) -> None:
     """Refuses a bundle whose files are elsewhere: it would show, or publish, what else is on this machine."""
-    for name in (*FILES, FORMER_FILE, REPORT, f"{REPORT}/{REPORT_PHOTOGRAPHS}"):
+    for name in (*FILES, REPORT, f"{REPORT}/{REPORT_PHOTOGRAPHS}"):
         if not _is_own(folder / name, folder):
             raise UserError(
                 f"The bundle {folder} is not opened: its {name} is a link that leads out of it. If you trust "
@@ -262,7 +257,7 @@ def trunk_files(folder: Path) -> dict[str, WeightFile]:
 
 def _with_digests(folder: Path, files: Mapping[str, str]) -> dict[str, WeightFile]:
     return {
-        name: WeightFile(file, _sha256(folder / file), (folder / file).stat().st_size)
+        name: WeightFile(file, file_sha256(folder / file), (folder / file).stat().st_size)
         for name, file in files.items()
         if (folder / file).is_file()
     }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-KEPT_BYTES = 3 * 2**29  # of all that is kept; what no longer fits is decoded again
+KEPT_BYTES = 3 * 2**29  # of all that is kept, and at most an eighth of the memory; else decoded again
 
 PhotoSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
@@ -41,18 +41,26 @@ _memory: Memory | None = None
 
 
 @contextmanager
-def remembering(budget: int = KEPT_BYTES) -> Iterator[None]:
+def remembering(budget: int | None = None) -> Iterator[None]:
     """Photographs that are read inside are decoded once, as far as memory allows.
 
     Args:
-        budget: bytes of pixels.
+        budget: bytes of pixels; default: see `KEPT_BYTES`.
     """
     global _memory
-    before, _memory = _memory, Memory(budget)
+    before, _memory = _memory, Memory(min(KEPT_BYTES, _installed() // 8) if budget is None else budget)
     try:
         yield
     finally:
         _memory = before
+
+
+def _installed() -> int:
+    """Bytes of memory; 8 GiB where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 8 * 2**30
 
 
 def remembered(

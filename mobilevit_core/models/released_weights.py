@@ -9,7 +9,6 @@ Both take pixels divided by 255 without mean and deviation, which is what our ne
 turned into RGB once, by reversing the input channels of the first convolution.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy as np
 
 from mobilevit_core import hub
 from mobilevit_core.errors import UserError, reason
+from mobilevit_core.files import file_sha256
 from mobilevit_core.images.preprocessing import ResizeRule
 from mobilevit_core.models.variants import DEPTHS, VARIANTS
 
@@ -259,7 +259,7 @@ class ReleasedWeights:
         released = bool(self.repository and RELEASED.fullmatch(self.repository))
         data = {"name": IMAGENET_DATA, "photos": {"train": 1_281_167}} if released else {"name": self.source}
         return {
-            "weights_sha256": hashlib.sha256(self.path.read_bytes()).hexdigest(),
+            "weights_sha256": file_sha256(self.path),
             "source": self.repository or self.path.name,
             "revision": self.revision,
             "naming": self.naming.title,

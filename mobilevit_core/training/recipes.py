@@ -14,7 +14,7 @@ finetune        from such weights to the classes wanted. 88.8 %, 92.4 %, 15 minu
 reject          adds "none of these" to finished weights. 87.2 %, 90.5 %, 60 minutes.
                 train tf_flowers --recipe reject --weights BUNDLE --teacher BUNDLE --other PHOTOS
 distill         starting weights from a teacher network, on photos without labels.
-                train --recipe distill --teacher NETWORK PHOTOS
+                train PHOTOS --teacher efficientnet_lite0
 keras-example   the keras.io example as published: 86.1 % at the best epoch, picked on the reported photos;
                 77.7 % at the last. Measured: 82.6 % and 71.9 %, 73 minutes.
                 train tf_flowers --recipe keras-example

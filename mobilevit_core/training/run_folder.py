@@ -1,7 +1,6 @@
 """The files of one training run, and the promise that a folder holds one run, trained by one process."""
 
 import csv
-import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import FILE as PROVENANCE
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
-from mobilevit_core.files import write_bytes, write_json
+from mobilevit_core.files import csv_bytes, write_bytes, write_json
 from mobilevit_core.training.checkpoints import Checkpoint, finished_epochs, newest
 from mobilevit_core.training.recipes import Recipe
 
@@ -163,7 +162,7 @@ class RunFolder:
         }
         rows = _photograph_rows(dataset)
         if not self.config.exists():
-            write_bytes(self.photographs, _csv(rows, PHOTOGRAPH_COLUMNS))
+            write_bytes(self.photographs, csv_bytes(rows, PHOTOGRAPH_COLUMNS, for_people=False))
             provenance.write(self.path)
             write_json(self.config, config)  # the last: with it, the folder is a run
             return
@@ -203,7 +202,7 @@ class RunFolder:
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes the history anew."""
         if rows:
-            write_bytes(self.history, _csv(rows, list(rows[0])))
+            write_bytes(self.history, csv_bytes(rows, list(rows[0]), for_people=False))
 
     def newest_checkpoint(self) -> Checkpoint | None:
         """The newest intact checkpoint; None before the end of the first epoch.
@@ -233,14 +232,6 @@ class RunFolder:
             return []
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return list(csv.DictReader(file))
-
-
-def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=columns)
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode(errors="surrogateescape")
 
 
 def _with_full_name(data: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def small_network(variant: str, classes: int, image_size: int, architecture: str
     """Everything that has a state of its own: kernels, moving statistics, dropout's random numbers."""
     image = layers.Input((image_size, image_size, 3), name="image")
     x = layers.Conv2D(4, 3, 4, use_bias=False, name="conv")(layers.Rescaling(1 / 255)(image))
-    x = layers.Activation("silu")(layers.BatchNormalization(momentum=0.9)(x))
+    x = layers.Activation("silu")(layers.BatchNormalization(momentum=0.9, name="bn")(x))
     x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
     return keras.Model(image, layers.Softmax()(layers.Dense(classes, name="logits")(x)))
 
