@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CACHE = "MOBILEVIT_CACHE"
+UNFINISHED = ".part-"  # how the name begins of what is not complete
 MOST_JSON_BYTES = 64 * 2**20  # a manifest with the confusion matrices of a thousand classes stays under it
 MOST_JSON_PARTS = 1_000_000  # lists, objects and keys; each takes about 100 bytes of memory
 MOST_JSON_LEVELS = 64
@@ -42,7 +43,7 @@ def replacing(path: Path, over_folder: bool = False) -> Iterator[Path]:
         FileExistsError: another program has made a folder of this name meanwhile; it stays as it is.
     """
     # The process's number: two programs that write the same file at once must not share it.
-    beside = path.with_name(f".part-{os.getpid()}-{path.name}")
+    beside = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
     _remove(beside)
     try:
         yield beside

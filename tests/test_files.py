@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.files import not_writable, read_json, replacing, write_bytes, write_json
+from mobilevit_core.files import UNFINISHED, not_writable, read_json, replacing, write_bytes, write_json
 
 
 def test_a_file_is_replaced_when_it_is_complete(tmp_path: Path) -> None:
@@ -21,6 +21,7 @@ def test_a_file_is_replaced_when_it_is_complete(tmp_path: Path) -> None:
     write_bytes(path, b"old")
     with replacing(path) as beside:
         assert beside.parent == tmp_path and beside.suffix == ".h5" and not beside.exists()
+        assert beside.name.startswith(UNFINISHED)
         beside.write_bytes(b"new")
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]

@@ -242,7 +242,7 @@ def write_bundle(folder: Path, fill: Callable[[Path], Manifest]) -> Bundle:
         files = {"files": weight_files(beside), "trunk": trunk_files(beside)}
         manifest = manifest.model_copy(update=files)
         write_manifest(beside / MANIFEST, manifest)
-    return Bundle(folder, manifest)
+    return Bundle(folder, read_manifest(folder / MANIFEST))  # as it is written: without private paths
 
 
 def weight_files(folder: Path) -> dict[str, WeightFile]:

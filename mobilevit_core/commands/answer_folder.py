@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from mobilevit_core import messages
 from mobilevit_core.errors import UserError
-from mobilevit_core.files import read_json, replacing, write_json
+from mobilevit_core.files import UNFINISHED, read_json, replacing, write_json
 from mobilevit_core.inference.classifier import Classifier
 
 RECORD, LOCK = "_answers.json", ".lock"
@@ -95,7 +95,7 @@ class AnswerFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.path / LOCK, timeout=0):
-                for leftover in self.path.glob(".part-*"):
+                for leftover in self.path.glob(f"{UNFINISHED}*"):
                     leftover.unlink()
                 self._check_record(classifier)
                 yield

@@ -15,7 +15,7 @@ from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import FILE as PROVENANCE
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
-from mobilevit_core.files import csv_bytes, write_bytes, write_json
+from mobilevit_core.files import UNFINISHED, csv_bytes, write_bytes, write_json
 from mobilevit_core.training.checkpoints import Checkpoint, finished_epochs, newest
 from mobilevit_core.training.recipes import Recipe
 
@@ -126,12 +126,12 @@ class RunFolder:
         """Whether a new run may begin here: the folder is empty, or has what a killed `claim` left."""
         if not self.path.is_dir():
             return not self.path.exists()
-        names = {path.name for path in self.path.iterdir() if not path.name.startswith(".part")}
+        names = {path.name for path in self.path.iterdir() if not path.name.startswith(UNFINISHED)}
         return not names or (LOCK in names and names <= {LOCK, self.photographs.name, PROVENANCE})
 
     def _remove_leftovers(self) -> None:
         """Removes what a killed process had half written; nobody else writes while the lock is held."""
-        for path in [*self.path.glob(".part-*"), *self.checkpoints.glob(".part-*")]:
+        for path in [*self.path.glob(f"{UNFINISHED}*"), *self.checkpoints.glob(f"{UNFINISHED}*")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def claim(

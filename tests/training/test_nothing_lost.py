@@ -19,7 +19,7 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.conversion import packing
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import Stopped, UserError
-from mobilevit_core.files import replacing
+from mobilevit_core.files import UNFINISHED
 from mobilevit_core.training import checkpoints, finish, state, trainer
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
@@ -64,10 +64,8 @@ def test_killed_at_any_moment_a_run_ends_as_if_nothing_had_happened(tmp_path: Pa
 
 
 def _leftovers(run: RunFolder) -> list[Path]:
-    """What is still named as `replacing` names what is not finished."""
-    with replacing(run.path / "sample") as beside:
-        mark = beside.name.partition(str(os.getpid()))[0]
-    return [path for path in run.path.rglob("*") if path.name.startswith(mark)]
+    """What `replacing` has begun and neither finished nor removed."""
+    return list(run.path.rglob(f"{UNFINISHED}*"))
 
 
 def _tensors(path: Path) -> list[bytes]:
