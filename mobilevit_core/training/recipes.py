@@ -70,6 +70,7 @@ class Recipe:
     crop_scale: float = 0.3  # smallest share of the area in a random_resized crop
     whole_share: float = 0  # share of training images that show the whole photograph: half of them squashed,
     # half between black bars
+    flip: float = 0.5  # chance that a training image is mirrored; 0 where left and right tell classes apart
     color: float = 0.3  # strength of brightness, contrast and saturation jitter, 0 for none
     degrade: float = 0  # chance of each of: out of focus, too dark or bright, tinted, grey
     mix: float = 0.3  # share of the batches that MixUp or CutMix blends
