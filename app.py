@@ -2,7 +2,7 @@
 
 import sys
 
-from demo.serving import main
+from demo.server import main
 
 if __name__ == "__main__":
     sys.exit(main())

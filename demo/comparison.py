@@ -29,7 +29,6 @@ from mobilevit_core.inference.latency import (
 )
 from mobilevit_core.inference.runtimes import load_runtime
 
-AT_ONCE = 8  # requests in work: photographs are read side by side, networks run one by one
 # Processors with one of these multiply bytes faster than float32 numbers. On others, dynamic int8 takes
 # longer than float32 (tests/benchmarks/README.md, "Operators"); the small file that does not is int8 weights.
 BYTE_PRODUCTS = {"avx_vnni", "avx512_vnni", "asimddp", "i8mm"}

@@ -1,4 +1,4 @@
-"""The row of photographs to try the page with, and the way to get more.
+"""The row of photographs to try the page with.
 
 The page's script takes a chosen picture from its route and sends it like any visitor's photograph, so it does
 not matter where on this machine the file lies.
@@ -9,11 +9,10 @@ import json
 import logging
 import shutil
 import threading
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import gradio as gr
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
@@ -21,10 +20,8 @@ from starlette.routing import BaseRoute, Route
 
 from demo import words
 from demo.comparison import Comparison
-from demo.guard import is_loopback
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.data.tf_flowers.examples import (
-    DOWNLOAD_MB,
     LICENCE,
     examples,
     is_prepared,
@@ -41,7 +38,6 @@ PACKAGED = {  # file -> what it shows, who took it, where it was published
     "china.jpg": ("a palace", "danielbuechele", f"{FLICKR}/danielbuechele/6061409035"),
     "flower.jpg": ("a dahlia", "vultilion", f"{FLICKR}/vultilion/6056698931"),
 }
-OFFER = f"Fetch ten real test photos ({DOWNLOAD_MB} MB download, {LICENCE})"
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +52,7 @@ class Picture:
         what: it shows.
         credit: who took it, and under which licence.
         url: where it was published.
+        label: the class that it shows; None for none of them.
     """
 
     path: Path
@@ -63,8 +60,9 @@ class Picture:
     what: str
     credit: str
     url: str = ""
+    label: str | None = None
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str | None]:
         """As the page's script gets it: the file by its name alone."""
         return {"file": self.path.name} | {k: v for k, v in asdict(self).items() if k != "path"}
 
@@ -98,7 +96,7 @@ def pictures(manifest: Manifest) -> list[Picture]:
             example = table[path.name]
             name = words.display(example.label, manifest)
             credit = f"{example.photographer}, {LICENCE}"
-            flowers.append(Picture(path, name, name, credit, example.url))
+            flowers.append(Picture(path, name, name, credit, example.url, example.label))
     # One of each first: `flowers` has two of a class side by side.
     return [*flowers[::2], *_packaged(manifest)[:1], *flowers[1::2], *_packaged(manifest)[1:]]
 
@@ -113,7 +111,7 @@ def bring_along(manifest: Manifest, folder: Path) -> None:
     (folder / LIST).write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def _picture_of(row: dict[str, str]) -> Picture:
+def _picture_of(row: dict[str, Any]) -> Picture:
     return Picture(FOLDER / Path(row["file"]).name, **{key: row[key] for key in row if key != "file"})
 
 
@@ -143,31 +141,3 @@ def _fill(comparison: Comparison) -> None:
         write_examples(FOLDER)
     except (UserError, OSError) as error:
         log.warning("The example photographs could not be written: %s", error)
-
-
-def build(manifest: Manifest, local: bool) -> None:
-    """Offers to fetch the photographs, on a page for the person at this machine alone."""
-    if not local or not words.is_flowers(manifest) or is_prepared() or present_examples(FOLDER):
-        return
-    offer = gr.Button(OFFER, size="sm", elem_classes="offer")
-    done = gr.Markdown("", elem_classes="offer")
-    offer.click(_fetch_handler(), None, [offer, done], api_visibility="private", concurrency_limit=1).then(
-        None, js="() => window.showExamples?.()", api_visibility="private"
-    )
-
-
-def _fetch_handler() -> Callable[..., tuple[gr.Button, str]]:
-    def fetch(
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way)
-    ) -> tuple[gr.Button, str]:
-        if not is_loopback(request.client.host):
-            raise UserError("Only the person at this machine can fetch photographs.")
-        progress(0, desc="tensorflow-datasets fetches and prepares tf_flowers; this takes minutes")
-        try:
-            write_examples(FOLDER)
-        except UserError as error:
-            return gr.Button(OFFER), f"They could not be fetched: {error} Try again later."
-        return gr.Button(visible=False), ""
-
-    return fetch

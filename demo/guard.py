@@ -1,62 +1,75 @@
-"""What stands before Gradio: which hosts, routes and sizes are let in, and the headers of every answer."""
+"""What stands before Gradio: which hosts, routes and sizes are let in, and the headers of every answer.
+
+Every limit on what a visitor may send is here; `demo.uploads` has the folder that it comes to.
+"""
 
 import ipaddress
+import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo import uploads
 
 API = "/gradio_api/"
-# What the page, gradio_client and MCP use. Gradio has more: a proxy for web addresses, recordings, links that
-# store the page's state, a history, monitoring. What nobody needs is not there.
-PLACES = set("assets static svelte device bundle report examples taught config theme.css favicon.ico".split())
-PLACES |= {"manifest.json", "pwa_icon", "robots.txt"}
-CALLS = set("app_id call cancel heartbeat info login_check mcp openapi.json queue reset run api".split())
-CALLS |= {"startup-events", "theme.css", "token", "upload", "upload_progress", "user"}
+# What the page, gradio_client and MCP use. Gradio has more: its own front end, a proxy for web addresses,
+# recordings, links that store the page's state, a history, monitoring. What nobody needs is not there.
+PLACES = set(
+    "page device bundle report examples taught config favicon.ico robots.txt sw.js index.html".split()
+)
+CALLS = set("app_id call cancel heartbeat info login_check mcp openapi.json queue reset".split())
+CALLS |= {"startup-events", "token", "upload", "upload_progress", "user"}
+WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 MEASURE_SECONDS = 1.0  # between two looks at how full the upload folder is
 SMALL_BODY_BYTES = 64 * 2**10
 MAX_BODY_BYTES = 32 * 2**20  # of anything but an upload
+MAX_VALUES = 20_000  # of a call's body; a lesson with 500 photographs has 4,000
+BODY_SECONDS = 120  # for all of a call's body
 
 UNKNOWN_HOST = "This page is not served under that host name. Its owner can allow it: --allow-host NAME."
 FOREIGN = "A request from another web site is not accepted."
 NOT_THERE = "There is nothing here."
 TOO_LARGE = f"The request is larger than {MAX_BODY_BYTES // 2**20} MiB. Upload the photograph instead."
 NO_LENGTH = "The request does not state its length (Content-Length)."
+TOO_MANY = f"The request holds more than {MAX_VALUES} values."
+NO_JSON = "The request is not JSON."
 STALLED = f"The upload was ended: nothing came for {uploads.STALLED_SECONDS} seconds. Try again."
+SLOW = f"The request took longer than {BODY_SECONDS} seconds."
 FULL = (
     "There is no room for more uploads right now: older ones are deleted within {minutes} minutes. Try later."
 )
 
-# Gradio's front end needs inline scripts and eval (for the page's own JavaScript functions and its plots).
 EMBEDDERS = "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
-SHARED = f"object-src 'none'; base-uri 'self'; form-action 'self'; {EMBEDDERS}"
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
-    "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; frame-src 'self'; "
-    + SHARED
-)
-CDN = "https://cdn.jsdelivr.net"  # where the panel takes LiteRT.js from if it was not installed
-DEVICE_POLICY = (
-    f"default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob: {CDN}; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; "
-    f"connect-src 'self' data: blob: {CDN}; worker-src 'self' blob:; " + SHARED
-)
 # A bundle's report and a visitor's file are foreign: they are shown, and run nothing.
 FOREIGN_POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; base-uri 'none'; "
     f"form-action 'none'; sandbox; {EMBEDDERS}"
 )
-POLICIES = {"/device/": DEVICE_POLICY, "/report/": FOREIGN_POLICY, uploads.ROUTE: FOREIGN_POLICY}
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What the guard knows of the API.
+
+    Attributes:
+        parameters: function -> how many values it takes.
+        is_full: whether the next call of a function has to come again later.
+        full: what it is told then.
+    """
+
+    parameters: Mapping[str, int]
+    is_full: Callable[[str], bool]
+    full: str
 
 
 class Guard:
@@ -66,10 +79,15 @@ class Guard:
         app: what is guarded.
         hosts: names in the Host header that are let in, `*` for any part; None for all.
         limits: of the uploads.
+        calls: what the API takes.
+        policy: Content-Security-Policy of the page.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str] | None, limits: uploads.Limits) -> None:
-        self.app, self.hosts, self.limits = app, hosts, limits
+    def __init__(
+        self, app: ASGIApp, hosts: Sequence[str] | None, limits: uploads.Limits, calls: Calls, policy: str
+    ) -> None:
+        self.app, self.hosts, self.limits, self.calls = app, hosts, limits, calls
+        self._policy = f"{policy}; {EMBEDDERS}"
         self.receiving: dict[object, float] = {}  # those that are being received, and when each began
         self._entrance = anyio.Lock()  # held while what was broken off is deleted
         self._broken_off = False
@@ -81,12 +99,15 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = _with_headers(scope["path"], send)
+        foreign = scope["path"].startswith(("/report/", uploads.ROUTE))
+        send = _with_headers(FOREIGN_POLICY if foreign else self._policy, send)
         refusal = await self._refusal(scope)
         if refusal:
             await refusal(scope, receive, send)
         elif _is_upload(scope):
             await self._upload(scope, receive, send)
+        elif scope["method"] in WITH_BODY:
+            await self._call(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -111,7 +132,7 @@ class Guard:
         return any(fnmatchcase(name, allowed.lower().strip("[]")) for allowed in self.hosts or ())
 
     async def _size_refusal(self, scope: Scope, headers: Headers) -> PlainTextResponse | None:
-        if scope["method"] not in ("POST", "PUT", "PATCH"):
+        if scope["method"] not in WITH_BODY:
             return None
         text = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
         if not text.isdecimal():
@@ -128,6 +149,57 @@ class Guard:
             minutes = -(-self.limits.lifetime_seconds // 60)
             return PlainTextResponse(FULL.format(minutes=minutes), 507)
         return None
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Receives the body of a call, and hands it on as `_plain` makes it."""
+        parts: list[bytes] = []
+        left = int(Headers(scope=scope).get("content-length", 0))
+        with anyio.move_on_after(BODY_SECONDS):
+            while left:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return
+                parts.append(message.get("body", b""))
+                left = left if message.get("more_body") else 0
+        if left:
+            await PlainTextResponse(SLOW, 408)(scope, receive, send)
+            return
+        body, refusal = b"".join(parts), None
+        if sum(body.count(mark) for mark in (b",", b"[", b"{", b":")) > MAX_VALUES:
+            refusal = PlainTextResponse(TOO_MANY, 413)
+        elif (name := _called(scope["path"])) is not None:
+            if self.calls.is_full(name):
+                refusal = JSONResponse({"detail": self.calls.full}, 503)
+            else:
+                body, refusal = await anyio.to_thread.run_sync(self._plain, name, body)
+        if refusal:
+            await refusal(scope, receive, send)
+            return
+        headers = [(key, value) for key, value in scope["headers"] if key != b"content-length"]
+        scope = {**scope, "headers": [*headers, (b"content-length", b"%d" % len(body))]}
+        await self.app(scope, _Replay(body, receive).receive, send)
+
+    def _plain(self, name: str, body: bytes) -> tuple[bytes, Response | None]:
+        """A call's body without the marks by which Gradio would open or fetch what a reference names.
+
+        The API itself looks at the references. Values at the end may be missing.
+
+        Args:
+            name: of the function; "" where the body names it.
+            body: as it came in.
+        """
+        try:
+            value = _unmarked(json.loads(body))
+            count = self.calls.parameters.get(name, 0)
+            if isinstance(value, dict) and isinstance(value.get("data"), list):
+                sent = value["data"]
+                if len(sent) > count and count:
+                    told = f"{name} takes at most {count} values; these are {len(sent)}."
+                    return body, JSONResponse({"detail": told}, 422)
+                sent += [None] * (count - len(sent))
+            return json.dumps(value).encode(), None
+        except (ValueError, RecursionError):
+            return body, PlainTextResponse(NO_JSON, 422)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Receives an upload; what is left of one that was broken off is deleted."""
@@ -177,6 +249,34 @@ def _is_upload(scope: Scope) -> bool:
     return scope["method"] == "POST" and scope["path"].rstrip("/") == f"{API}upload"
 
 
+def _called(path: str) -> str | None:
+    """The function that a request calls; "" where its body tells, None where it calls none."""
+    parts = path.removeprefix(API).strip("/").split("/") if path.startswith(API) else []
+    if parts[:1] == ["call"] and len(parts) in (2, 3):
+        return "" if parts[1] == "v2" else parts[1]
+    return "" if parts[:1] == ["queue"] else None
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unmarked(item) for key, item in value.items() if key != "meta"}
+    return [_unmarked(item) for item in value] if isinstance(value, list) else value
+
+
+class _Replay:
+    """A body that has come already; then whatever the connection brings."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def receive(self) -> Message:
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
 def _is_served(path: str) -> bool:
     if path.startswith(uploads.ROUTE):
         return not path.removeprefix(uploads.ROUTE).lstrip("/").startswith(("http:", "https:"))
@@ -203,9 +303,7 @@ class _Impatient:
             await self._send(message)
 
 
-def _with_headers(path: str, send: Send) -> Send:
-    policy = next((policy for start, policy in POLICIES.items() if path.startswith(start)), POLICY)
-
+def _with_headers(policy: str, send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)

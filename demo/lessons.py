@@ -41,6 +41,12 @@ FEWEST, MOST = 5, 50  # photographs of a class
 MOST_BYTES = 256 * 2**20  # of all photographs of a lesson
 MOST_LESSONS = 8  # on the server at a time
 IDLE_SECONDS = 1800  # without a look at it, a lesson is removed
+LIMITS = {  # as the page needs to know them
+    "fewest": FEWEST,
+    "most": MOST,
+    "most_classes": MOST_CLASSES,
+    "minutes": IDLE_SECONDS // 60,
+}
 PREFIX = f"{uploads.PREFIX}lessons-"  # so that what a killed server left is cleaned up with its uploads
 NEEDS = ("keras", "sklearn", "tensorflow", "ai_edge_quantizer")
 ARCHIVE = "taught.zip"

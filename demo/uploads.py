@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from gradio.utils import get_upload_folder
-
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import MAX_FILE_BYTES
 
@@ -48,13 +46,20 @@ class Limits:
     total_bytes: int = 2 * 2**30
 
 
+def folder() -> Path:
+    """Where everything lies that visitors send, and what is made of it."""
+    return Path(os.environ["GRADIO_TEMP_DIR"])
+
+
 def use_own_folder() -> Path:
     """Gives this process an upload folder that no other program shares; removed when the process ends.
+
+    Call it before Gradio is imported, which then reads where MCP's photographs go.
 
     Returns:
         The folder. A second call returns the same one.
     """
-    current = Path(get_upload_folder())
+    current = Path(os.environ.get("GRADIO_TEMP_DIR") or "none")
     if current.name.startswith(f"{PREFIX}{os.getpid()}-"):
         return current
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
@@ -95,10 +100,9 @@ def admit(reference: Any) -> Path:
         raise UserError(REFUSED)
     if _is_address(path) and ROUTE in path:
         path = unquote(path.split(ROUTE, 1)[1].partition("?")[0])
-    folder = Path(get_upload_folder())
     inside = Path(os.path.abspath(path))
     try:
-        if not inside.is_relative_to(folder) or inside.resolve(strict=True) != inside:
+        if not inside.is_relative_to(folder()) or inside.resolve(strict=True) != inside:
             raise UserError(REFUSED)
         if not stat.S_ISREG(inside.lstat().st_mode):
             raise UserError(REFUSED)
@@ -129,7 +133,17 @@ def _store(data_url: str) -> Path:
         content = base64.b64decode(encoded, validate=True)
     except ValueError:
         raise UserError(REFUSED) from None
-    path = Path(get_upload_folder()) / hashlib.sha256(content).hexdigest() / "photograph"
+    return keep(content, "photograph")
+
+
+def keep(content: bytes, name: str) -> Path:
+    """Writes a file into the folder, to be deleted with the uploads.
+
+    Args:
+        content: of the file.
+        name: it is found by its content and this.
+    """
+    path = folder() / hashlib.sha256(content).hexdigest() / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     return path
@@ -145,13 +159,8 @@ def without_path(error: Exception) -> str:
         The message, an upload being called by its name alone.
     """
     separator = re.escape(os.sep)
-    folder = re.escape(get_upload_folder()) + separator
-    return re.sub(rf"{folder}([^\s{separator}]+{separator})?", "", str(error))
-
-
-def exists(path: str) -> bool:
-    """Whether a file of the upload folder is still there."""
-    return os.path.lexists(path)
+    place = re.escape(str(folder())) + separator
+    return re.sub(rf"{place}([^\s{separator}]+{separator})?", "", str(error))
 
 
 def total_bytes() -> int:
@@ -165,29 +174,26 @@ def drop_unfinished() -> None:
     Call it only while no upload is being received. Times can't tell an older file from one that is being
     received: a file system's clock may be several milliseconds behind the system's.
     """
-    with os.scandir(get_upload_folder()) as entries:
+    with os.scandir(folder()) as entries:
         for entry in entries:
             if entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
 
 
-def sweep(
-    lifetime_seconds: float, keep: Collection[str] = (), receiving_since: float | None = None
-) -> list[Path]:
+def sweep(lifetime_seconds: float, receiving_since: float | None = None) -> list[Path]:
     """Deletes what is too old, and what was broken off.
 
     Args:
         lifetime_seconds: how long a file stays.
-        keep: paths that stay for good.
         receiving_since: when the oldest upload began that is still being received, in seconds since the
             epoch; its first file may be finished for long, and is needed until the last one is.
 
     Returns:
         Folders that have been empty for a while, for `drop_empty`.
     """
-    folder, now = Path(get_upload_folder()), time.time()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # something else may clean up, too
+    now = time.time()
+    folder().mkdir(mode=0o700, parents=True, exist_ok=True)  # something else may clean up, too
     given_up = min(now, receiving_since or now) - STALLED_SECONDS
     empty, entries = [], _entries()
     filled = {path.parent for path, _ in entries}
@@ -196,11 +202,11 @@ def sweep(
             if path not in filled and now - info.st_mtime > STALLED_SECONDS:
                 empty.append(path)
             continue
-        oldest = given_up if path.parent == folder else now - lifetime_seconds
-        if str(path) not in keep and max(info.st_ctime, info.st_mtime) < oldest:
+        oldest = given_up if path.parent == folder() else now - lifetime_seconds
+        if max(info.st_ctime, info.st_mtime) < oldest:
             with contextlib.suppress(OSError):
                 path.unlink()
-    os.utime(folder)
+    os.utime(folder())
     return empty
 
 
@@ -217,7 +223,7 @@ def drop_empty(folders: Collection[Path]) -> None:
 
 def _entries() -> list[tuple[Path, os.stat_result]]:
     found = []
-    for path in Path(get_upload_folder()).rglob("*"):
+    for path in folder().rglob("*"):
         try:
             found.append((path, path.lstat()))
         except OSError:  # deleted meanwhile

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.bundle.files import REPORT, REPORT_FIGURES
+from mobilevit_core.bundle.files import REPORT, REPORT_FIGURES, REPORT_PAGE
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import CROSS_VALIDATION
@@ -132,8 +132,15 @@ def on_device(bundle: Bundle) -> list[str]:
 
 def _facts(bundle: Bundle, names: Sequence[str]) -> dict[str, Any]:
     """What holds for the bundle wherever it runs; `names` are the formats that the page compares."""
-    manifest, quiet = bundle.manifest, _quiet(bundle)
+    manifest = bundle.manifest
     return {
+        "title": title(manifest),
+        "subtitle": subtitle(manifest, bundle),
+        "tiles": tiles(bundle),
+        "measured": manifest.measured is not None,
+        "crossed": bool(manifest.measured and manifest.measured["split"] == CROSS_VALIDATION),
+        "origins": manifest.origins(),
+        "report": (bundle.folder / REPORT / REPORT_PAGE).is_file(),
         "class_names": list(manifest.class_names),
         "display": {name: display(name, manifest) for name in manifest.class_names},
         "phrase": {name: _phrase(name, manifest) for name in manifest.class_names},
@@ -150,12 +157,59 @@ def _facts(bundle: Bundle, names: Sequence[str]) -> dict[str, Any]:
                 "title": FORMATS[name].title,
                 "engine": FORMATS[name].engine,
                 "size_bytes": bundle.size_bytes(name),
-                "quiet_ms": quiet.get(name),
             }
             for name in names
         ],
         "device": on_device(bundle),
     }
+
+
+def tiles(bundle: Bundle) -> list[dict[str, str]]:
+    """The figures that matter most: title, value, and one sentence of explanation each."""
+    manifest, measured = bundle.manifest, bundle.manifest.measured
+    rows = _accuracy_tiles(measured, manifest) if measured else []
+    sizes = [bundle.size_bytes(name) / 1e6 for name in bundle.present]
+    rows.append(
+        {
+            "title": "Size",
+            "value": f"{min(sizes):.1f} to {max(sizes):.1f} MB",
+            "text": f"MobileViT-{manifest.variant.upper()}, {manifest.rule.image_size} px; by format.",
+        }
+    )
+    return rows
+
+
+def _accuracy_tiles(measured: dict[str, Any], manifest: Manifest) -> list[dict[str, str]]:
+    name, result = next(iter(measured["formats"].items()))
+    shown = FORMATS[name].title if name in FORMATS else name
+    low, high = result["interval_95"]
+    crossed = measured["split"] == CROSS_VALIDATION
+    of = (
+        f"{measured['data']} by cross-validation"
+        if crossed
+        else f"{measured['data']}, {measured['split']} split"
+    )
+    rows = [
+        {
+            "title": "Right",
+            "value": f"{result['accuracy'] * 100:.1f} %",
+            "text": f"of the {result['photos']} photos of {of}, with {shown}; "
+            f"95 % interval {low * 100:.1f} to {high * 100:.1f} %.",
+        }
+    ]
+    recalls = {label: row["recall"] for label, row in (result.get("per_class") or {}).items()}
+    if recalls:
+        weakest = min(recalls, key=lambda label: recalls[label])
+        text = f"of its photos are found; the weakest class is {display(weakest, manifest)}."
+        rows.append({"title": "Weak at", "value": f"{recalls[weakest] * 100:.0f} %", "text": text})
+    if rule := manifest.rejection:
+        text = (
+            "of the photos that do show one of its classes are called \u201cnone of these\u201d by mistake."
+        )
+        rows.append(
+            {"title": "Rejected by mistake", "value": f"{rule.false_alarms * 100:.1f} %", "text": text}
+        )
+    return rows
 
 
 def _phrase(name: str, manifest: Manifest) -> str:
@@ -184,17 +238,17 @@ def _listed(names: Sequence[str], word: str) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {word} {words[-1]}"
 
 
-def _quiet(bundle: Bundle) -> dict[str, float]:
-    """Median latencies in milliseconds from the bundle's report, which was measured on a quiet machine."""
-    _, fastest = _reported(bundle)
-    return {name: p50 for name, (p50, _) in fastest.items()}
-
-
 def _recorded(bundle: Bundle) -> dict[str, Any] | None:
     """What the report measured, and where, for a page that has no server; None without a report."""
     where, fastest = _reported(bundle)
     rows = [
-        {"title": FORMATS[name].title, "p50": p50, "p95": p95, "size_bytes": bundle.size_bytes(name)}
+        {
+            "name": name,
+            "title": FORMATS[name].title,
+            "p50": p50,
+            "p95": p95,
+            "size_bytes": bundle.size_bytes(name),
+        }
         for name, (p50, p95) in fastest.items()
         if name in bundle.present
     ]

@@ -4,7 +4,7 @@
 // the columns, rounded to whole numbers after each.
 
 /** The region of a photograph that becomes the network's square: [left, top, width, height] in pixels. */
-function cropBox(rule, width, height) {
+export function cropBox(rule, width, height) {
   if (rule.mode === "center_crop") {
     const side = Math.min(width, height) * rule.crop_fraction;
     return [(width - side) / 2, (height - side) / 2, side, side];
@@ -36,7 +36,7 @@ function triangleWeights(inputSize, start, extent, outputSize) {
  * @param {{image_size: number, mode: string, crop_fraction: number}} rule `input` of bundle.json.
  * @returns {Float32Array} RGB 0..255, image_size * image_size * 3.
  */
-function photoToTensor(photo, rule) {
+export function photoToTensor(photo, rule) {
   const { width, height, data } = photo;
   const size = rule.image_size;
   const [left, top, boxWidth, boxHeight] = cropBox(rule, width, height);

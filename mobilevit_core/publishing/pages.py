@@ -1,11 +1,11 @@
-"""A bundle's page, written by the demo into a folder.
+"""A bundle's page, written by the project into a folder.
 
-The page is not part of this package: it is beside it in the project's folder,
-and runs in a process of its own.
+The page is not part of this package. The pyproject.toml beside the package names the module that writes it.
 """
 
-import subprocess
+import importlib
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,6 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.errors import UserError
 
 PROJECT = Path(mobilevit_core.__file__).parents[1]
-WRITER = "demo.spaces"  # a module of the project
-REFUSED = 2  # its exit code where the input must be corrected
 
 
 @dataclass(frozen=True)
@@ -47,19 +45,25 @@ def write_page(kind: str, bundle: Bundle, folder: Path, options: PageOptions) ->
     Raises:
         UserError: the page is not here, or it can't be written of this bundle.
     """
-    if not (PROJECT / "demo" / "spaces.py").is_file():
+    name = _writer()
+    if name is None:
         raise UserError(
-            f"The page that {kind} publishes is in the project's folder demo/, which this installation "
-            "lacks. Run the command in the project's folder, or publish the weights alone: --what model."
+            f"The page that {kind} publishes is in the project's folder, which this installation lacks. Run "
+            "the command in the project's folder, or publish the weights alone: --what model."
         )
-    words = [kind, str(bundle.folder.resolve()), str(folder.resolve()), "--repository", options.repository]
-    words += [word for name in options.models for word in ("--model", name)]
-    words += ["--license", options.license] if options.license else []
-    words += ["--with-keras"] if options.with_keras else []
-    done = subprocess.run(
-        [sys.executable, "-m", WRITER, *words], cwd=PROJECT, stderr=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode == REFUSED:
-        raise UserError(done.stderr.rpartition("Error: ")[2].strip())
-    if done.returncode:
-        raise RuntimeError(f"{WRITER} failed:\n{done.stderr}")
+    sys.path.insert(0, str(PROJECT))
+    try:
+        getattr(importlib.import_module(name), f"write_{kind}")(bundle, folder, options)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"The page needs {error.name}, which is not installed: pip install -r requirements.txt"
+        ) from error
+    finally:
+        sys.path.remove(str(PROJECT))
+
+
+def _writer() -> str | None:
+    """The module that writes pages, None where the package is installed without the project."""
+    path = PROJECT / "pyproject.toml"
+    tools = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}) if path.is_file() else {}
+    return tools.get("mobilevit_core", {}).get("pages")

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from demo.comparison import Comparison  # noqa: F401 (this and some others are for `SIDE`)
-from demo.interface import LAUNCH, build  # noqa: F401
+from demo.server import build  # noqa: F401
 from mobilevit_core.bundle.bundle import open_bundle  # noqa: F401
 from mobilevit_core.images.reading import read_photo
 from mobilevit_core.inference.latency import processor
@@ -49,8 +49,7 @@ from tests.benchmarks import request_overhead as side
 for engine in side.ENGINES.values():
     engine.probabilities = side.counted(engine.probabilities)
 page = side.build(side.Comparison(side.open_bundle(Path(sys.argv[1]))))
-_, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **side.LAUNCH)
-print(url, flush=True)
+print(page.start(block=False), flush=True)
 for _ in sys.stdin:
     print(side.spent, flush=True)
     side.spent = 0.0

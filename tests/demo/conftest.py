@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo.comparison import Comparison
-from demo.interface import LAUNCH, build
+from demo.server import build
 from demo.uploads import Limits
 from mobilevit_core.bundle.bundle import Bundle
 from tests.demo.visitor import Visitor
@@ -38,8 +38,7 @@ def serve(comparison: Comparison) -> Iterator[Callable[..., str]]:
     ) -> str:
         page = build(shown or comparison, limits, teach=teach)
         pages.append(page)
-        _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH, **options)
-        return url
+        return page.start(block=False, **options)
 
     yield start
     for page in pages:
@@ -49,8 +48,7 @@ def serve(comparison: Comparison) -> Iterator[Callable[..., str]]:
 @pytest.fixture(scope="session")
 def served(comparison: Comparison) -> Iterator[str]:
     page = build(comparison)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, mcp_server=True, **LAUNCH)
-    yield url
+    yield page.start(block=False, mcp=True)
     page.close()
 
 

@@ -1,6 +1,7 @@
 """Photographs in the visitor's own browser: with LiteRT.js, and with a faked one where it has to fail."""
 
 import base64
+import gzip
 import json
 from collections.abc import Callable
 from functools import partial
@@ -22,16 +23,16 @@ from tests.demo.looking import (
     COMPARED,
     HELD_BODIES,
     HELD_CAMERA,
-    NO_ANSWER,
     PATIENCE,
     PHOTO,
     closed,
     give,
     opened,
+    timed_rows,
 )
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Frame, Page, Route
+    from playwright.sync_api import Browser, Page, Route
 
 PANEL = Path(__file__).parents[2] / "demo" / "device"
 NEEDS_LITERT = pytest.mark.skipif(
@@ -49,6 +50,7 @@ FAKE = """
 const plan = %s;
 let gpuRuns = 0;
 export async function loadLiteRt() {}
+export const supportsFeature = async () => true;
 export class Tensor {
   constructor(values) { this.values = values; }
   async moveTo() { return this; }
@@ -84,10 +86,11 @@ def faked(
     plan = json.dumps({"right": right, "wasm": wasm, "webgpu": webgpu, "classes": classes})
     with_golden(page, lambda golden: None)  # the real weights' answers are not the faked ones
     page.route(
-        "**/@litertjs/core/dist/index.js",
+        "**/litert/core/dist/index.js",
         lambda route: route.fulfill(body=FAKE % plan, content_type="text/javascript"),
     )
-    page.route("**/@litertjs/core/package.json", lambda route: route.fulfill(body="{}"))
+    empty = gzip.compress(b"")
+    page.route("**/*.wasm.gz*", lambda route: route.fulfill(body=empty, content_type="application/gzip"))
     if vendor is not None:
         page.context.add_init_script(ADAPTER % json.dumps(vendor))
 
@@ -104,29 +107,22 @@ def with_golden(page: "Page", change: Callable[[Any], Any]) -> None:
 
 
 def run_here(page: "Page") -> str:
-    """Presses the button in the table's last row; what stands under the table then."""
-    page.get_by_role("button", name="Run it here, privately").click()
+    """Presses the button under the table; what stands under the table then."""
+    page.get_by_role("button", name="Run it on this device").click()
     page.wait_for_function(HERE)
     return page.inner_text("#here-note")
 
 
-def change_format(page: "Page", name: str) -> str:
-    """Chooses another format after a run, which starts the next; what stands under the table then."""
-    page.locator("#here-format").select_option(name)
-    page.wait_for_function(HERE)
-    return page.inner_text("#here-note")
+def said_here(page: "Page") -> str:
+    """The answer in the row of the format that this device runs first."""
+    return page.inner_text("tr[data-format=dynamic_int8] td.said")
 
 
-def engine_of(page: "Page") -> "Frame":
-    return next(frame for frame in page.frames if "/device/" in frame.url)
-
-
-ASK = """async (encoded) => {
+ENGINE = "await withEngine(format, async (engine) => %s)"
+ASK = f"""async ([format, encoded]) => {{
   const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
-  const device = await engine();
-  await device.load("float32");
-  return device.probabilities(new Blob([bytes]));
-}"""
+  return {ENGINE % "[...(await engine.values(new Blob([bytes])))]"};
+}}"""
 
 
 @NEEDS_LITERT
@@ -138,7 +134,9 @@ def test_this_device_answers_as_the_server(
     photos = tf_flowers.split("test")[:60]
     classifier = load_classifier(shipped.folder, "float32")
     expected = np.array([classifier.probabilities(photo.source) for photo in photos])
-    answers = np.array([page.evaluate(ASK, base64.b64encode(photo.source).decode()) for photo in photos])
+    answers = np.array(
+        [page.evaluate(ASK, ["float32", base64.b64encode(photo.source).decode()]) for photo in photos]
+    )
     assert (answers.argmax(axis=1) == expected.argmax(axis=1)).sum() >= 59  # of 60, 98 %
     assert np.abs(answers - expected).mean(axis=1).max() < 0.02
     closed(page)
@@ -150,13 +148,12 @@ def test_webassembly_is_checked_against_the_golden_answers(
 ) -> None:
     page = opened(browser, serve(shown=Comparison(small_bundle)))
     give(page, photo_folder / "red" / "00.jpg")
-    first, *others = tflite_formats()
-    page.locator("#here-format").select_option(first)
-    for note in (run_here(page), *(change_format(page, name) for name in others)):
-        assert "WebAssembly, checked with the file's test pictures" in note
-    drawing = "(seed) => [...drawn(seed)]"
+    for name in tflite_formats():
+        said = page.evaluate(f"async (format) => {ENGINE % 'engine.engine'}", name)
+        assert "WebAssembly, checked with the file's test pictures" in said
+    drawing = f"async ([format, seed]) => {ENGINE % '[...engine.drawn(seed)]'}"
     for seed in (0, 7, 65535):
-        assert engine_of(page).evaluate(drawing, seed) == drawn(seed, 64).ravel().tolist()
+        assert page.evaluate(drawing, ["float32", seed]) == drawn(seed, 64).ravel().tolist()
     closed(page)
 
 
@@ -174,39 +171,22 @@ def test_webassembly_that_is_off_is_told_and_not_used(
     note = run_here(page)
     assert "its WebAssembly gives wrong answers to the file's test pictures, off by 0.03" in note
     assert note.endswith("The server's answers do not depend on this.")
-    assert page.locator("tr[data-format=here] td.number").first.inner_text() == ""
-    note = change_format(page, "float32")  # whose golden answers are right
-    assert "checked with the file's test pictures" in note
-    closed(page)
-
-
-@NEEDS_LITERT
-def test_the_browser_is_a_row_of_the_table(browser: "Browser", served: str, photo_folder: Path) -> None:
-    page = opened(browser, served)
-    give(page, photo_folder / "red" / "00.jpg")
-    assert "WebAssembly" in run_here(page)
-    row = page.locator("tr[data-format=here]")
-    answer = page.locator("tr[data-format=dynamic_int8] td.said").inner_text()
-    assert answer in row.inner_text() and "Run again" in row.inner_text()
-    page.wait_for_function("rows.get('here').p50 > 0")
-    # The next photograph gets its answer there, too.
-    page.set_input_files(PHOTO, photo_folder / "green" / "00.jpg")
-    page.wait_for_function(f"{COMPARED} && {HERE} && photo.blob.name === '00.jpg'")
+    assert timed_rows(page, 3) == []
+    said = page.evaluate(f"async (format) => {ENGINE % 'engine.engine'}", "float32")
+    assert "checked with the file's test pictures" in said  # whose golden answers are right
     closed(page)
 
 
 def test_the_browser_rejects_as_the_rule_does(browser: "Browser", served: str) -> None:
     page = opened(browser, served, prepare=partial(faked, vendor=None))
     run_here(page)
-    frame, random = engine_of(page), np.random.default_rng(0)
+    random = np.random.default_rng(0)
     for other in (None, 0, 4):
         rule = RejectionRule(0.4, 0.05, 100, other)
         vectors = random.dirichlet(np.full(5, 0.7), 40).astype(np.float32)
-        script = """([rule, vectors]) => {
-          manifest.rejection = rule;
-          return vectors.map((values) => rejects(Float32Array.from(values)));
-        }"""
-        theirs = frame.evaluate(script, [rule.to_json(), vectors.tolist()])
+        asked = "vectors.map((values) => engine.rejects(Float32Array.from(values), rule))"
+        script = f"async ([format, rule, vectors]) => {ENGINE % asked}"
+        theirs = page.evaluate(script, ["dynamic_int8", rule.to_json(), vectors.tolist()])
         assert theirs == rule.rejects(vectors).tolist() and 0 < sum(theirs) < 40
     closed(page)
 
@@ -235,7 +215,7 @@ def test_webgpu_is_used_only_where_it_agrees(
     give(page, photo_folder / "red" / "00.jpg")
     assert said in run_here(page)
     # Whoever answered: it is the answer for a red picture.
-    assert page.locator("tr[data-format=here] td.said").inner_text().startswith("Dandelion")
+    assert "Dandelion" in said_here(page)
     closed(page)
 
 
@@ -252,7 +232,10 @@ def test_an_own_photo_stays_on_the_device_and_is_shown(
     assert page.inner_text("#name") == "Daisy" and not sent
     assert page.locator("#shown").is_visible()
     assert page.eval_on_selector("#shown", "image => image.naturalWidth") > 0
-    assert page.locator("#compare").is_disabled() and page.locator("#look").is_disabled()
+    assert page.locator("#look").is_disabled()
+    page.reload()
+    page.wait_for_function(HERE)  # ticked for the next visit, too
+    assert page.get_by_label("Keep photos on this device").is_checked() and not sent
     closed(page)
 
 
@@ -262,13 +245,13 @@ def test_a_photo_that_comes_during_a_run_gets_its_own_answer(
     page = opened(browser, served, prepare=partial(faked, vendor=None))
     page.get_by_label("Keep photos on this device").check()
     page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
-    page.wait_for_function("document.querySelector('#status').innerText.includes('Measuring on this device')")
+    page.wait_for_function("document.querySelector('#status').innerText.includes('Measuring on this')")
     page.set_input_files(PHOTO, photo_folder / "blue" / "00.jpg")
     page.wait_for_function(HERE)
     assert page.inner_text("#name") == "Tulip"  # class 2: blue
     page.wait_for_timeout(1500)  # the first photograph's run ends: nothing of it appears
     assert page.inner_text("#name") == "Tulip"
-    assert page.locator("tr[data-format=here] td.said").inner_text().startswith("Tulip")
+    assert said_here(page) == "Tulip"
     closed(page)
 
 
@@ -289,7 +272,7 @@ def test_the_camera_stops_when_another_tab_is_shown(browser: "Browser", served: 
     page = opened(browser, served)
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function(RATE)
-    page.evaluate("window.tracks = camera.getTracks()")
+    page.evaluate("window.tracks = document.querySelector('#video').srcObject.getTracks()")
     page.get_by_role("tab", name="Many photos").click()
     page.wait_for_function("tracks.every((track) => track.readyState === 'ended')")
     page.get_by_role("tab", name="One photo").click()
@@ -309,19 +292,6 @@ def test_a_camera_that_is_allowed_after_the_tab_was_left_does_not_stay_on(
     page.evaluate("cameras[0].allow()")
     page.wait_for_function("cameras[0].tracks.length > 0 && cameras[0].tracks[0].readyState === 'ended'")
     assert page.get_by_role("button", name="Live camera", include_hidden=True).is_enabled()
-    closed(page)
-
-
-def test_other_weights_do_not_stop_the_camera(browser: "Browser", served: str) -> None:
-    page = opened(browser, served, prepare=partial(faked, vendor=None))
-    page.get_by_role("button", name="Live camera").click()
-    page.wait_for_function(RATE)
-    page.locator("#here-format").select_option("int8")
-    page.wait_for_function("document.querySelector('iframe.engine').contentWindow.device.format === 'int8'")
-    count = "frames_seen = 0; const draw = showRate; showRate = (...a) => { frames_seen++; draw(...a); }"
-    page.evaluate(f"() => {{ window.{count} }}")
-    page.wait_for_function("window.frames_seen > 5")
-    assert page.locator("#video").is_visible()
     closed(page)
 
 
@@ -350,7 +320,7 @@ def test_an_example_that_arrives_late_does_not_end_the_camera(browser: "Browser"
     page.wait_for_function(RATE)
     page.evaluate("arrive()")
     page.wait_for_timeout(300)
-    assert page.locator("#video").is_visible() and page.evaluate("camera !== null")
+    assert page.locator("#video").is_visible()
     closed(page)
 
 
@@ -358,40 +328,56 @@ def test_the_first_example_does_not_end_a_camera_that_waits_for_permission(
     browser: "Browser", served: str
 ) -> None:
     held: list[Route] = []
-    page = browser.new_page()
+    page = browser.new_page(bypass_csp=True, service_workers="block")
     page.set_default_timeout(PATIENCE)
     faked(page, vendor=None)
     page.route("**/examples/index.json", lambda route: held.append(route))
     page.add_init_script(HELD_CAMERA)
     page.goto(served)
-    page.locator("#formats tr[data-format=here]").wait_for()
+    page.locator("#formats tbody tr").first.wait_for()
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function("window.cameras.length === 1")
     held[0].continue_()
     page.locator("#examples button").first.wait_for()
     page.evaluate("cameras[0].allow()")
     page.wait_for_function(RATE)
-    assert page.evaluate("photo") is None
+    assert page.locator("#video").is_visible() and page.locator("#shown").is_hidden()
     page.close()
 
 
-def test_a_photo_that_comes_while_the_cameras_network_loads_keeps_its_place(
+def test_the_camera_can_be_stopped_while_its_network_loads(
     browser: "Browser", served: str, photo_folder: Path
 ) -> None:
     page = opened(browser, served, prepare=partial(faked, vendor=None))
-    page.evaluate("""async () => {
-      const device = await engine(), load = device.load;
-      device.load = (format) => new Promise((loaded) => { window.arrive = () => loaded(load(format)); });
-    }""")
+    held: list[Route] = []
+    page.route("**/*.wasm.gz*", lambda route: held.append(route))
     page.get_by_role("button", name="Live camera").click()
-    page.wait_for_function("window.arrive !== undefined")
+    while not held:
+        page.wait_for_timeout(100)
+    page.get_by_role("button", name="Stop camera").click()
+    page.wait_for_function(COMPARED)  # of the example again
+    assert page.locator("#video").is_hidden() and page.locator("#shown").is_visible()
     give(page, photo_folder / "red" / "00.jpg")
-    page.evaluate("say('Measuring ...')")  # as if the server were still at it
-    page.evaluate("arrive()")
-    page.wait_for_function("!byId('live').disabled")
-    assert page.get_attribute("#said", "aria-live") == "polite"  # its answer is read out
-    assert page.inner_text("#status") == "Measuring ..."
-    assert page.locator("#shown").is_visible()
+    before = page.inner_text("#said")
+    held[0].fulfill(body=gzip.compress(b""), content_type="application/gzip")
+    page.wait_for_timeout(500)
+    assert page.inner_text("#said") == before and page.get_attribute("#said", "aria-live") == "polite"
+    closed(page)
+
+
+def test_the_headline_is_one_and_steady(browser: "Browser", served: str) -> None:
+    """The overlay names what the camera shows; the card beside it has no headline of its own meanwhile."""
+    page = opened(browser, served, prepare=partial(faked, vendor=None))
+    page.get_by_role("button", name="Live camera").click()
+    page.wait_for_function(RATE)
+    assert page.locator("#overlay strong").is_visible() and page.locator("#name").is_hidden()
+    script = """async () => {
+      const seen = [], headline = document.querySelector("#overlay strong");
+      new MutationObserver(() => seen.push(headline.innerText)).observe(headline, { childList: true });
+      await new Promise((wake) => setTimeout(wake, 3000));
+      return seen.filter((name, place) => place && name !== seen[place - 1]).length;
+    }"""
+    assert page.evaluate(script) <= 6  # half a second each at least
     closed(page)
 
 
@@ -408,15 +394,15 @@ CAMERA_ERRORS = {
 }
 
 
-def test_a_camera_that_is_not_there_is_told(browser: "Browser", served: str, photo_folder: Path) -> None:
+def test_a_camera_that_is_not_there_is_told_and_the_answer_stays(browser: "Browser", served: str) -> None:
     page = opened(browser, served)
+    before = page.inner_text("#answer")
     for name, sentence in CAMERA_ERRORS.items():
         page.evaluate(NO_CAMERA % name)
         page.get_by_role("button", name="Live camera").click()
-        page.wait_for_function(NO_ANSWER)
-        assert sentence in page.inner_text("#answer")
+        page.locator("#problem", has_text=sentence).wait_for()
+        assert page.inner_text("#answer") == before
         assert page.get_by_role("button", name="Live camera").is_enabled()
-        give(page, photo_folder / "red" / "00.jpg")  # the page goes on
     closed(page)
 
 
@@ -424,8 +410,7 @@ def test_without_the_devices_files_it_says_so_and_the_rest_works(
     browser: "Browser", served: str, photo_folder: Path
 ) -> None:
     page = opened(browser, served)
-    page.route("**/node_modules/**", lambda route: route.fulfill(status=404))
-    page.route("https://**", lambda route: route.abort())
+    page.route("**/litert/**", lambda route: route.fulfill(status=404))
     assert "can't be reached" in run_here(page)
     give(page, photo_folder / "red" / "00.jpg")
     assert "%" in page.inner_text("#bars")
@@ -442,9 +427,7 @@ def test_offline_photos_are_still_named_on_the_device(
     page.wait_for_function(HERE)
     page.context.set_offline(True)
     page.set_input_files(PHOTO, photo_folder / "green" / "00.jpg")
-    page.wait_for_function(
-        f"{HERE} && photo.blob.size === {(photo_folder / 'green' / '00.jpg').stat().st_size}"
-    )
+    page.wait_for_function(HERE)
     assert "%" in page.inner_text("#bars")
     page.context.set_offline(False)
     closed(page)

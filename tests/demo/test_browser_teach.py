@@ -1,6 +1,5 @@
 """Teaching in a real browser: photographs in, new classes on the page and in the camera."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ import pytest
 
 from demo.comparison import Comparison
 from mobilevit_core.bundle.bundle import Bundle
-from tests.demo.looking import HELD_CAMERA, closed, opened
+from tests.demo.looking import closed, opened
 from tests.demo.test_browser_accessible import violations
 from tests.demo.test_browser_device import NEEDS_LITERT
 
@@ -22,22 +21,6 @@ pytestmark = pytest.mark.browser
 STATUS = "document.querySelector('#teach-status').innerText"
 COLOURS = ("red", "blue")
 TABS = ("One photo", "Many photos", "Teach it", "How good is it?")
-
-
-# What the server says of a training that is over.
-READY = {
-    "stage": "ready",
-    "token": "name",
-    "archive": "taught.zip",
-    "archive_bytes": 1,
-    "accuracy": 0.9,
-    "interval_95": [0.8, 0.95],
-    "photos": 14,
-    "unreadable": [],
-    "formats": ["float32"],
-    "class_names": COLOURS,
-}
-ALL_ENDED = "cameras.every(({ tracks }) => tracks.every(({ readyState }) => readyState === 'ended'))"
 
 
 def fill(page: "Page", photo_folder: Path) -> None:
@@ -115,99 +98,6 @@ def test_a_lesson_is_made_with_names_photos_and_camera(
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_role("tab", name="One photo").click()  # the camera stops with its tab
     page.wait_for_function("document.querySelector('#lens').hidden")
-    closed(page)
-
-
-def test_the_camera_is_asked_for_once_and_does_not_stay_on(
-    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle
-) -> None:
-    url = serve(shown=Comparison(small_bundle), teach=True)
-    page = opened(browser, url, prepare=lambda page: page.add_init_script(HELD_CAMERA))
-    page.get_by_role("tab", name="Teach it").click()
-    page.evaluate(f"showTaught({json.dumps(READY)})")
-    for button in ("#shooting", "#taught-live", "#shooting"):
-        page.locator(button).click()
-    page.wait_for_timeout(300)
-    assert page.evaluate("cameras.length") == 1
-    page.evaluate("cameras[0].allow()")
-    page.wait_for_function("document.querySelector('#lens video').videoWidth > 0")
-    page.get_by_role("button", name="Stop camera").click()
-    assert page.evaluate(ALL_ENDED)
-    page.locator("#shooting").click()
-    page.wait_for_function("cameras.length === 2")
-    page.get_by_role("tab", name="One photo").click()  # while the browser still asks
-    page.wait_for_function("asked === null")
-    page.evaluate("cameras[1].allow()")
-    page.wait_for_function("cameras[1].tracks.length > 0")
-    page.wait_for_timeout(300)
-    assert page.evaluate(ALL_ENDED) and page.locator("#lens").is_hidden()
-    closed(page)
-
-
-def test_a_live_camera_that_was_stopped_while_it_loaded_does_not_come_back(
-    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle
-) -> None:
-    page = opened(browser, serve(shown=Comparison(small_bundle), teach=True))
-    page.get_by_role("tab", name="Teach it").click()
-    page.evaluate("""() => {
-      const load = () => new Promise((loaded) => { window.arrive = loaded; });
-      const frame = async () => ({ label: "red", score: 0.9, unknown: false });
-      openEngine = async () => ({ load, frame });
-    }""")
-    page.evaluate(f"showTaught({json.dumps(READY)})")
-    page.locator("#taught-live").click()
-    page.wait_for_function(f"{STATUS}.startsWith('Loading what it learned')")
-    page.locator("#taught-live").click()
-    page.wait_for_function(f"{STATUS} === ''")
-    page.locator("#shooting").click()
-    page.wait_for_function("document.querySelector('#lens video').videoWidth > 0")
-    page.evaluate("arrive()")
-    page.wait_for_timeout(300)
-    assert page.locator("#lens-said").is_hidden()  # this camera only takes photos
-    closed(page)
-
-
-def test_an_older_photos_answer_does_not_stand_under_a_newer_one(
-    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, photo_folder: Path
-) -> None:
-    page = opened(browser, serve(shown=Comparison(small_bundle), teach=True))
-    page.get_by_role("tab", name="Teach it").click()
-    page.evaluate("""() => {
-      window.answer = {};
-      upload = async (file) => file.name;
-      call = (name, [token, photo]) => new Promise((told) => {
-        answer[photo] = (label) => told([{ label, score: 0.9, unknown: false, predictions: [] }]);
-      });
-    }""")
-    page.evaluate(f"showTaught({json.dumps(READY)})")
-    for name in ("00.jpg", "01.jpg"):
-        page.set_input_files("#taught-photo", photo_folder / "red" / name)
-        page.wait_for_function(f"answer['{name}'] !== undefined")
-    page.evaluate("answer['00.jpg']('blue')")
-    page.wait_for_timeout(300)
-    assert page.inner_text("#taught-name") == "" and page.inner_text("#teach-status") == "Naming it ..."
-    page.evaluate("answer['01.jpg']('red')")
-    page.wait_for_function("document.querySelector('#taught-name').innerText === 'red'")
-    assert page.inner_text("#teach-status") == ""
-    closed(page)
-
-
-def test_an_edit_during_a_training_starts_no_second_one(
-    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, photo_folder: Path
-) -> None:
-    page = opened(browser, serve(shown=Comparison(small_bundle), teach=True))
-    page.get_by_role("tab", name="Teach it").click()
-    page.evaluate("() => { follow = () => new Promise((end, fail) => { window.fail = fail; }); }")
-    fill(page, photo_folder)
-    page.locator("#train").click()
-    page.wait_for_function("window.fail !== undefined")
-    name = page.locator("#lesson input[type=text]").first
-    name.fill("crimson")
-    page.get_by_role("button", name="Remove photo 1").first.click()
-    assert page.locator("#train").is_disabled()
-    page.evaluate("fail(new Told('It ended.'))")
-    page.wait_for_function(f"{STATUS} === 'It ended.'")
-    assert page.locator("#train").is_enabled()
     closed(page)
 
 

@@ -15,10 +15,9 @@ from gradio_client.exceptions import AppError
 from httpx import HTTPTransport
 from PIL import Image
 
-from demo import evidence, words
+from demo import words
 from demo.comparison import Comparison, compared_first
-from demo.interface import LAUNCH, build
-from demo.serving import options
+from demo.server import build, options
 from demo.uploads import PREFIX
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
@@ -32,8 +31,7 @@ APP = Path(__file__).parents[2] / "app.py"
 @pytest.fixture(scope="module")
 def client(comparison: Comparison) -> Iterator[Client]:
     page = build(comparison)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
-    client = Client(url, verbose=False)
+    client = Client(page.start(block=False), verbose=False)
     yield client
     client.close()
     page.close()
@@ -138,7 +136,7 @@ def test_a_bundle_with_one_kind_of_weights_works(
     comparison = Comparison(open_bundle(folder))
     result = comparison.run(photo_folder / "red" / "00.jpg", 2)
     assert [FORMATS[name].file for name in result] == [kept]
-    assert build(comparison).fns
+    assert set(build(comparison).api_of_page.parameters) == {"classify", "compare", "explain", "benchmark"}
 
 
 def test_damaged_weights_do_not_take_the_others_down(
@@ -157,7 +155,7 @@ import sys
 for name in ("tensorflow", "keras", "tensorflow_datasets"):
     sys.modules[name] = None  # as if it were not installed
 from demo.comparison import Comparison
-from demo.interface import build
+from demo.server import build
 from mobilevit_core.bundle.bundle import open_bundle
 comparison = Comparison(open_bundle(sys.argv[1]))
 build(comparison)
@@ -238,9 +236,9 @@ def test_the_figures_come_from_the_best_split(shipped: Bundle, measured: tuple[s
     metrics = {split: {**figures, "split": split} for split in measured}
     bundle = Bundle(shipped.folder, shipped.manifest.model_copy(update={"metrics": metrics}))
     crossed = shown == CROSS_VALIDATION
-    right = evidence.headline(bundle)[0]
-    assert right.startswith(f"<b>Right:</b> {figures['formats']['keras']['accuracy'] * 100:.1f} %")
-    assert (" by cross-validation, with" if crossed else f"'s {shown} split, with") in right
+    right = words.tiles(bundle)[0]
+    assert right["value"] == f"{figures['formats']['keras']['accuracy'] * 100:.1f} %"
+    assert (" by cross-validation, with" if crossed else f", {shown} split, with") in right["text"]
     text = words.subtitle(bundle.manifest, bundle)
     assert text.endswith("of 100 photos by cross-validation." if crossed else f"of 100 {shown} photos.")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,9 +14,11 @@ import httpx
 import pytest
 from huggingface_hub import SpaceCard
 
-from demo import spaces
+from demo import publishing
+from demo.site import LITERT
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.inference.classifier import load_classifier
+from mobilevit_core.publishing.pages import PageOptions
 from tests.demo.visitor import Visitor
 
 REPOSITORY = "flora/flowers"
@@ -36,7 +39,7 @@ START = (
 PATIENCE = 240  # seconds
 
 pytestmark = pytest.mark.skipif(
-    not (spaces.DEMO / "device" / "node_modules").exists(),
+    not LITERT.exists(),
     reason="no LiteRT.js. To get it: npm ci --prefix demo/device",
 )
 
@@ -44,14 +47,13 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def folder(shipped: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gradio")
-    words = ["gradio", str(shipped.folder), str(folder), "--repository", REPOSITORY, "--license", "mit"]
-    assert spaces.main(words) == 0
+    publishing.write_gradio(shipped, folder, PageOptions(REPOSITORY, license="mit"))
     return folder
 
 
 def test_versions_are_the_projects(folder: Path) -> None:
     data = SpaceCard.load(folder / "README.md").data
-    (pin,) = spaces.requirements(("demo",), spaces.re.compile("gradio"))
+    (pin,) = publishing.requirements(("demo",), re.compile("gradio"))
     assert pin.endswith(f"=={data.sdk_version}") and data.python_version in ("3.11", "3.12", "3.13")
     assert (data.sdk, data.app_file, data.license) == ("gradio", "app.py", "mit")
     assert data.to_dict()["startup_duration_timeout"] == "10m" and data.models is None
@@ -60,8 +62,7 @@ def test_versions_are_the_projects(folder: Path) -> None:
 
 
 def test_with_keras_it_gets_the_weights_and_tensorflow(shipped: Bundle, tmp_path: Path) -> None:
-    words = ["gradio", str(shipped.folder), str(tmp_path), "--repository", REPOSITORY, "--with-keras"]
-    assert spaces.main(words) == 0
+    publishing.write_gradio(shipped, tmp_path, PageOptions(REPOSITORY, with_keras=True))
     lines = (tmp_path / "requirements.txt").read_text().splitlines()
     assert {line.partition(">")[0] for line in lines} >= {"tensorflow", "keras"}
     assert open_bundle(tmp_path / "demo" / "weights").intact == shipped.present
@@ -136,12 +137,12 @@ def test_it_answers_without_tensorflow(
         listed = visitor.get("examples/index.json").json()
         written = json.loads((folder / "demo" / "examples" / "index.json").read_text(encoding="utf-8"))
         assert listed == written and visitor.get(f"examples/{listed[0]['file']}").status_code == 200
-        assert visitor.get("device/node_modules/@litertjs/core/package.json").status_code == 200
+        assert visitor.get("device/litert/core/wasm/litert_wasm_internal.wasm.gz").status_code == 200
         assert "needs the Keras weights" in str(visitor.call("explain", visitor.upload(photo)))
 
 
 def test_the_containers_health_check_is_answered(running: str) -> None:
-    text = (spaces.PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    text = (publishing.PROJECT / "Dockerfile").read_text(encoding="utf-8")
     command = json.loads(text.partition("HEALTHCHECK")[2].partition("CMD ")[2].splitlines()[0])
     assert command[:2] == ["python", "-c"] and "7860" in command[2]
     port = running.rstrip("/").rpartition(":")[2]

@@ -12,16 +12,15 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from gradio.utils import get_upload_folder
 
-from demo import gallery, guard, page, uploads
-from demo.comparison import AT_ONCE, Comparison
-from demo.interface import LAUNCH, build
+from demo import api, guard, server, uploads
+from demo.comparison import Comparison
+from demo.server import build
 from demo.uploads import Limits
 from mobilevit_core.escaping import plain
 from tests.demo.visitor import Visitor
 
-PLACES = ["", "config", "report/index.html", "device/index.html", "bundle/bundle.json", "bundle/page.json"]
+PLACES = ["", "config", "report/index.html", "device/engine.js", "bundle/bundle.json", "bundle/page.json"]
 PLACES += ["examples/index.json", "gradio_api/info"]
 
 
@@ -74,15 +73,15 @@ def test_a_proxys_name_can_be_allowed(serve: Callable[..., str]) -> None:
 def test_a_page_for_others_is_reached_by_any_name(
     serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert page.is_local() and page.is_local("::1") and not page.is_local("0.0.0.0")
-    url = serve(server_name="0.0.0.0")
+    assert server.is_local() and server.is_local("::1") and not server.is_local("0.0.0.0")
+    url = serve(host="0.0.0.0")
     assert httpx.get(url, headers={"Host": "demo.example.org"}).status_code == 200
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
-    assert not page.is_local()
+    assert not server.is_local()
     monkeypatch.setenv("GRADIO_SERVER_NAME", "127.0.0.1")
     monkeypatch.setenv("SYSTEM", "spaces")
     monkeypatch.setenv("SPACE_ID", "someone/demo")
-    assert not page.is_local()
+    assert not server.is_local()
 
 
 UNUSED = [
@@ -93,6 +92,9 @@ UNUSED = [
     "gradio_api/proxy=https://example.org/a.jpg",
     "gradio_api/deep_link?session_hash=a",
     "gradio_api/runs",
+    "gradio_api/run/classify",
+    "assets/index.js",
+    "theme.css",
     "gradio_api/vibe-code",
     "monitoring/summary",
     "login",
@@ -106,27 +108,11 @@ def test_what_nobody_needs_is_not_there(visitor: Visitor, place: str) -> None:
 
 
 def test_the_frames_serve_their_files_alone(visitor: Visitor) -> None:
-    for place in ("bundle/history.csv", "bundle/model.keras", "bundle/..%2fpage.py", "examples/none.jpg"):
+    for place in ("bundle/history.csv", "bundle/model.keras", "bundle/..%2fserver.py", "examples/none.jpg"):
         assert visitor.get(place).status_code == 404, place
-    for place in ("device/..%2fpage.py", "report/..%2fbundle.json", "gradio_api/file=/etc/hostname"):
+    for place in ("device/..%2fserver.py", "report/..%2fbundle.json", "gradio_api/file=/etc/hostname"):
         assert visitor.get(place).status_code in (403, 404), place
     assert visitor.get("examples/flower.jpg").headers["content-type"] == "image/jpeg"
-
-
-def test_photographs_are_fetched_only_on_ones_own_machine(
-    comparison: Comparison, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def offers(local: bool) -> list[object]:
-        blocks = build(comparison, local=local)
-        return [fn for fn in blocks.fns.values() if fn.name == "fetch"]
-
-    for prepared, there in ((False, False), (False, True), (True, False)):
-        monkeypatch.setattr(gallery, "is_prepared", lambda prepared=prepared: prepared)
-        monkeypatch.setattr(gallery, "present_examples", lambda _, there=there: [Path("a")] * there)
-        monkeypatch.setattr(gallery, "fill", lambda _: None)
-        monkeypatch.setattr(gallery, "pictures", lambda _: [])
-        assert not offers(local=False)
-        assert len(offers(local=True)) == (0 if prepared or there else 1)
 
 
 @contextmanager
@@ -143,7 +129,7 @@ def half_sent(url: str, size: int = 2**20) -> Iterator[socket.socket]:
 
 
 def unfinished() -> list[Path]:
-    return [path for path in Path(get_upload_folder()).iterdir() if path.is_file()]
+    return [path for path in Path(uploads.folder()).iterdir() if path.is_file()]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
@@ -235,29 +221,29 @@ def test_bodies_have_a_limit_and_a_length(visitor: Visitor) -> None:
 
 def test_the_folder_is_this_programs_own() -> None:
     folder = uploads.use_own_folder()
-    assert folder == Path(get_upload_folder()) and folder.name.startswith(uploads.PREFIX)
+    assert folder == uploads.folder() and folder.name.startswith(uploads.PREFIX)
     assert folder.stat().st_mode & 0o077 == 0
 
 
 def test_sessions_and_places_are_bounded(serve: Callable[..., str], comparison: Comparison) -> None:
-    blocks = build(comparison)
-    _, url, _ = blocks.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    page = build(comparison)
+    url = page.start(block=False)
     try:
         with Visitor(base_url=url, timeout=60) as visitor:
-            for _ in range(page.MAX_SESSIONS + 20):
+            for _ in range(server.MAX_SESSIONS + 20):
                 assert visitor.call("classify") != []
-            assert len(blocks.app.state_holder.session_data) <= page.MAX_SESSIONS
+            assert len(page.state_holder.session_data) <= server.MAX_SESSIONS
             with comparison._measuring:  # a measurement that takes its time
                 answers = [
                     visitor.post("gradio_api/call/benchmark", json={"data": [1]})
-                    for _ in range(AT_ONCE + page.MAX_WAITING + 3)
+                    for _ in range(api.AT_ONCE + api.MAX_WAITING + 3)
                 ]
                 full = [answer for answer in answers if answer.status_code == 503]
-                assert full and all(page.FULL in answer.text for answer in full)
+                assert full and all(api.FULL in answer.text for answer in full)
                 # Another kind of call has places of its own.
                 assert "no photograph yet" in visitor.call("explain")
     finally:
-        blocks.close()
+        page.close()
 
 
 def test_markup_is_shown_letter_by_letter() -> None:

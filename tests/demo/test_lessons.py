@@ -13,11 +13,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from demo import lessons, serving, teaching, uploads
+from demo import lessons, server, uploads, words
 from demo.comparison import Comparison
-from demo.evidence import headline
-from demo.interface import LAUNCH, build
 from demo.lessons import FEWEST, MOST, Lessons, admitted
+from demo.server import build
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.commands.verify import verify
 from mobilevit_core.errors import UserError
@@ -55,9 +54,9 @@ def taught(small_bundle: Bundle, photo_folder: Path) -> Iterator[Class]:
     """One training that the tests of this file look at."""
     made: list[Lessons] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("demo.interface.Lessons", lambda bundle: made.append(Lessons(bundle)) or made[0])
+        patch.setattr("demo.server.Lessons", lambda bundle: made.append(Lessons(bundle)) or made[0])
         page = build(Comparison(small_bundle), teach=True)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, mcp_server=True, **LAUNCH)
+    url = page.start(block=False, mcp=True)
     with Visitor(base_url=url, timeout=600) as visitor:
         classes = sent(visitor, photo_folder)
         bad = photo_folder.parent / "holiday.jpg"
@@ -100,7 +99,7 @@ def test_the_zip_is_a_bundle_whose_files_agree(taught: Class, tmp_path: Path) ->
     assert bundle.manifest.class_names == COLOURS
     assert set(taught.told["formats"]) == set(bundle.present) - {"keras"}
     assert all(one.agrees for one in verify(bundle.folder))
-    assert " by cross-validation, with" in headline(bundle)[0]
+    assert " by cross-validation, with" in words.tiles(bundle)[0]["text"]
     assert "/" not in str(bundle.manifest.data["notes"])  # no path of the server
 
 
@@ -217,7 +216,7 @@ def test_an_idle_lesson_is_removed_with_its_files(own: Lessons, monkeypatch: pyt
 
 def test_whoever_leaves_takes_the_lesson_along(own: Lessons) -> None:
     folder = own.find("name").folder
-    with TestClient(Starlette(routes=teaching.routes(own))) as visitor:
+    with TestClient(Starlette(routes=server._lesson_routes(own))) as visitor:
         assert visitor.post("/taught/another/forget").status_code == 204 and folder.exists()
         assert visitor.post("/taught/name/forget").status_code == 204 and not folder.exists()
         assert visitor.get("/taught/name/bundle.json").status_code == 404
@@ -227,12 +226,16 @@ def test_who_leaves_during_the_export_leaves_no_lesson(
     own: Lessons, small_bundle: Bundle, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through Gradio, which closes a training's iterator when its visitor is gone."""
-    monkeypatch.setattr("demo.interface.Lessons", lambda _: own)
+    monkeypatch.setattr("demo.server.Lessons", lambda _: own)
     page = build(Comparison(small_bundle), teach=True)
     kept: list[Path] = []
 
     def keep(_: Any) -> dict[str, Any]:
-        wait_until(lambda: not any(event.alive for job in page._queue.active_jobs for event in job or ()))
+        wait_until(
+            lambda: (
+                not any(event.alive for job in page.get_blocks()._queue.active_jobs for event in job or ())
+            )
+        )
         kept.append(Path(own._root.name) / "late")
         kept[0].mkdir()
         own._lessons["late"] = lessons.Lesson(kept[0], own.find("name").classifier, time.monotonic())
@@ -243,7 +246,7 @@ def test_who_leaves_during_the_export_leaves_no_lesson(
     monkeypatch.setattr(own, "_keep", keep)
     monkeypatch.setattr(lessons, "_figures", lambda _: {})
     monkeypatch.setattr("mobilevit_core.training.head.fit_head", lambda *_: None)
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
+    url = page.start(block=False)
     with Visitor(base_url=url, timeout=60) as visitor:
         lesson = sent(visitor, photo_folder, FEWEST)
         begun = visitor.post("gradio_api/call/teach", json={"data": [lesson]}).json()
@@ -294,15 +297,15 @@ def test_a_hosted_page_offers_it_only_where_allowed(
         told.append(teach)
         raise UserError("enough")
 
-    monkeypatch.setattr(serving, "Comparison", lambda *_: None)
-    monkeypatch.setattr(serving, "build", stop)
+    monkeypatch.setattr(server, "Comparison", lambda *_: None)
+    monkeypatch.setattr(server, "build", stop)
     monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
-    assert serving.main(arguments) == 2 and told == [offered]
+    assert server.main(arguments) == 2 and told == [offered]
 
 
 def test_without_it_there_is_no_tab_and_no_function(
     serve: Callable[..., str], comparison: Comparison
 ) -> None:
     with Visitor(base_url=serve()) as visitor:
-        assert visitor.call("teach", []).startswith("404")
+        assert "no such function" in visitor.call("teach", [])
         assert visitor.post("taught/name/forget").status_code == 404

@@ -15,7 +15,7 @@ from mobilevit_core.bundle.weight_formats import tflite_formats
 ROOT = Path(__file__).parents[2]
 START = """
 import sys
-import demo.interface
+import demo.server
 import gradio.component_meta as writer
 print(writer.create_or_modify_pyi.__module__, "tensorflow" in sys.modules, "keras" in sys.modules)
 print([type(hook).__name__ for hook in sys.meta_path if type(hook).__name__ == "_WithoutStubs"])

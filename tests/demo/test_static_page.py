@@ -2,7 +2,9 @@
 
 import base64
 import functools
+import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,22 +15,25 @@ import numpy as np
 import pytest
 from huggingface_hub import SpaceCard
 
-from demo import spaces, static_page, words
+from demo import publishing, words
+from demo import site as site_files
+from demo.site import LITERT, index, policy
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.classifier import load_classifier
-from tests.demo.looking import COMPARED, NO_ANSWER, PATIENCE, closed, give, opened, timed_rows
+from mobilevit_core.publishing.pages import PageOptions
+from tests.demo.looking import NO_ANSWER, PATIENCE, SAID, closed, give, opened, timed_rows
 from tests.demo.test_browser_accessible import AXE, violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 REPOSITORY = "flora/flowers"
-MOST_BYTES = 16_000_000  # before the first answer
-PLAIN = {"bypass_csp": True}  # Playwright's own waiting needs eval; one test looks at the page's policy
+OPTIONS = PageOptions(REPOSITORY, (REPOSITORY,))
+MOST_BYTES = 7_000_000  # before the first answer
 needs_litert = pytest.mark.skipif(
-    not (spaces.DEMO / "device" / "node_modules").exists(),
+    not LITERT.exists(),
     reason="no LiteRT.js. To get it: npm ci --prefix demo/device",
 )
 pytestmark = needs_litert
@@ -41,15 +46,12 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-def written(folder: Path, bundle: Path, *more: str) -> Path:
-    folder.mkdir()
-    assert spaces.main(["static", str(bundle), str(folder), "--repository", REPOSITORY, *more]) == 0
-    return folder
-
-
 @pytest.fixture(scope="module")
 def site(shipped: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("static") / "site", shipped.folder, "--model", REPOSITORY)
+    folder = tmp_path_factory.mktemp("static") / "site"
+    folder.mkdir()
+    publishing.write_static(shipped, folder, OPTIONS)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def test_the_front_matter_is_a_static_spaces(site: Path, shipped: Bundle) -> Non
     data = SpaceCard.load(site / "README.md").data
     assert (data.sdk, data.app_file, data.models) == ("static", "index.html", [REPOSITORY])
     assert data.title == words.title(shipped.manifest) and data.license == "apache-2.0"
-    assert len(data.to_dict()["short_description"]) <= spaces.LONGEST
+    assert len(data.to_dict()["short_description"]) <= publishing.LONGEST
     assert data.to_dict()["thumbnail"].endswith("/flora/flowers/resolve/main/thumbnail.png")
     assert (site / "thumbnail.png").stat().st_size < 100_000
 
@@ -83,25 +85,38 @@ def test_names_of_classes_are_text(shipped: Bundle, tmp_path: Path) -> None:
     names = ['<img src=x onerror="alert(1)">', *value["class_names"][1:]]
     changes = {"class_names": names, "golden": None}  # whose scores are by the names
     other = Bundle(shipped.folder, type(shipped.manifest).from_json(value | changes))
-    assert "<img src=x" not in static_page.page(other, REPOSITORY)
+    assert "<img src=x" not in index(other)
 
 
 def test_what_can_not_be_shown_is_refused(
-    shipped: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shipped: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("bundle.json", "model.keras"):
         (tmp_path / name).write_bytes((shipped.folder / name).read_bytes())
     out = tmp_path / "out"
     out.mkdir()
-    arguments = [str(tmp_path), str(out), "--repository", REPOSITORY]
-    assert spaces.main(["static", *arguments]) == 2
-    assert "Browsers run .tflite files, and this bundle has none." in capsys.readouterr().err
-    assert spaces.main(["gradio", *arguments]) == 2
-    assert "Add --with-keras" in capsys.readouterr().err
-    monkeypatch.setattr(spaces, "DEMO", tmp_path)
+    with pytest.raises(UserError, match="Browsers run .tflite files, and this bundle has none."):
+        publishing.write_static(open_bundle(tmp_path), out, OPTIONS)
+    with pytest.raises(UserError, match="Add --with-keras"):
+        publishing.write_gradio(open_bundle(tmp_path), out, OPTIONS)
+    monkeypatch.setattr(site_files, "LITERT", tmp_path)
     with pytest.raises(UserError, match="npm ci --prefix demo/device"):
-        spaces.copy_engine(out)
+        publishing.write_static(shipped, out, OPTIONS)
     assert not list(out.iterdir())
+
+
+def test_the_policy_allows_the_one_script_inside_of_the_page_and_no_eval() -> None:
+    inside = re.findall(
+        r"<script type=\"importmap\">(.*?)</script>", (site_files.PAGE / "index.html").read_text()
+    )
+    digest = base64.b64encode(hashlib.sha256(inside[0].encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in policy() and "'unsafe-" not in policy()
+    assert "http" not in policy().replace("https://huggingface.co", "")
+
+
+def test_the_engines_version_is_the_installed_one() -> None:
+    wanted = json.loads((site_files.ENGINE / "package.json").read_text())["dependencies"]["@litertjs/core"]
+    assert f'const LITERT = "{wanted}"' in (site_files.ENGINE / "engine.js").read_text()
 
 
 @pytest.mark.browser
@@ -121,9 +136,9 @@ def test_the_page_answers_by_itself_and_asks_its_own_server_alone(
     assert all(line.startswith(f"GET {url}") for line in first) and not problems
     sizes = {line: (site / line.removeprefix(f"GET {url}").split("?")[0]) for line in set(first)}
     total = sum((path / "index.html" if path.is_dir() else path).stat().st_size for path in sizes.values())
-    assert 10_000_000 < total < MOST_BYTES
-    files = {Path(line).name for line in first}
-    assert {"litert_wasm_internal.wasm", "model_dynamic_int8.tflite"} <= files
+    assert 3_000_000 < total < MOST_BYTES
+    files = {Path(line).name.split("?")[0] for line in first}
+    assert {"litert_wasm_internal.wasm.gz", "model_dynamic_int8.tflite"} <= files
     assert "model_float32.tflite" not in files  # only when it is asked for
     picture = json.loads((site / "examples" / "index.json").read_text(encoding="utf-8"))[0]["file"]
     answer = load_classifier(site / "bundle", "dynamic_int8").predict(site / "examples" / picture)
@@ -134,28 +149,27 @@ def test_the_page_answers_by_itself_and_asks_its_own_server_alone(
 
 @pytest.mark.browser
 def test_formats_side_by_side(browser: "Browser", url: str, shipped: Bundle, photo_folder: Path) -> None:
-    page = opened(browser, url, **PLAIN)
+    page = opened(browser, url)
     photo = photo_folder / "red" / "00.jpg"
     give(page, photo)
-    assert timed_rows(page) == ["dynamic_int8"]
-    page.get_by_role("button", name="Compare formats and speed").click()
-    page.wait_for_function(f"{COMPARED} && document.querySelector('#speed').innerText.includes('than')")
-    assert timed_rows(page) == words.on_device(shipped)
+    assert timed_rows(page, 3) == ["dynamic_int8"]
+    page.get_by_role("button", name="Measure all formats").click()
+    page.wait_for_selector("#measure:not([disabled])")
+    assert timed_rows(page, 3) == words.on_device(shipped)
     for name in words.on_device(shipped):
         answer = load_classifier(shipped.folder, name).predict(photo)
         said = "None of these" if answer.unknown else words.display(answer.label, shipped.manifest)
         assert page.inner_text(f"tr[data-format={name}] td.said") == said
-    recorded = page.inner_text("#recorded")
-    assert "Recorded on a server" in recorded and "not on this device" in recorded and "Keras" in recorded
-    assert "this server" not in page.inner_text("#speed") and "stay on this device" in page.inner_text("#one")
-    assert page.locator("#look").is_hidden() and not page.locator("#private").count()
+    assert timed_rows(page)[0] == "keras" and "recorded" in page.inner_text("#there").lower()
+    assert "not on this device" in page.inner_text("#speed")
+    assert page.locator("#look").is_hidden() and page.locator("#private").is_hidden()
+    assert "Photos stay on this device" in page.inner_text("#title")
     closed(page)
 
 
 ASK = """async ([format, encoded]) => {
   const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
-  const [answer] = await call("classify", [new Blob([bytes]), format]);
-  return facts.class_names.map((name) => answer.scores[name]);
+  return withEngine(format, async (engine) => [...(await engine.values(new Blob([bytes])))]);
 }"""
 
 
@@ -164,7 +178,7 @@ ASK = """async ([format, encoded]) => {
 def test_it_answers_as_the_bundle(
     browser: "Browser", url: str, tf_flowers: PhotoDataset, shipped: Bundle
 ) -> None:
-    page = opened(browser, url, **PLAIN)
+    page = opened(browser, url)
     photos = tf_flowers.split("test")
     classifier = load_classifier(shipped.folder, "dynamic_int8")
     expected = np.array([classifier.probabilities(photo.source) for photo in photos])
@@ -179,7 +193,7 @@ def test_it_answers_as_the_bundle(
 def test_many_photos_camera_and_report(
     browser: "Browser", url: str, photo_folder: Path, tmp_path: Path
 ) -> None:
-    page = opened(browser, url, **PLAIN)
+    page = opened(browser, url)
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function("document.querySelector('#overlay').innerText.includes('pictures a second')")
     bad = tmp_path / "bad.jpg"
@@ -188,11 +202,11 @@ def test_many_photos_camera_and_report(
     page.set_input_files("#photos", [*sorted((photo_folder / "red").iterdir())[:3], bad])
     page.wait_for_function("document.querySelector('#many-status').innerText.startsWith('4 photos:')")
     assert "1 unreadable" in page.inner_text("#many-status")
-    assert "This browser can't read the photo" in page.inner_text("#groups .unreadable")
+    assert "This photo can't be read here. Save it as JPEG" in page.inner_text("#groups .unreadable")
     assert page.locator("#groups img").count() == 3
-    assert page.locator("#video").is_hidden() and page.evaluate("camera") is None  # it gave way
+    assert page.evaluate("document.querySelector('#video').srcObject") is None  # it gave way
     page.get_by_role("tab", name="How good is it?").click()
-    assert "95 % interval" in page.inner_text("#headline")
+    assert "95 % interval" in page.inner_text("#tiles")
     report = page.frame_locator("#evidence iframe")
     report.get_by_role("heading").first.wait_for()
     assert page.locator("#one").is_hidden()
@@ -201,7 +215,7 @@ def test_many_photos_camera_and_report(
 
 @pytest.mark.browser
 def test_on_a_phone_in_the_dark(browser: "Browser", url: str, photo_folder: Path) -> None:
-    page = opened(browser, url, width=390, color_scheme="dark", **PLAIN)
+    page = opened(browser, url, width=390, color_scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 18, 16)"
     answer = page.locator("#name").bounding_box()
@@ -210,14 +224,18 @@ def test_on_a_phone_in_the_dark(browser: "Browser", url: str, photo_folder: Path
 
 
 @pytest.mark.browser
-def test_a_device_that_can_not_run_it_says_so(browser: "Browser", url: str, photo_folder: Path) -> None:
-    page = browser.new_page(**PLAIN)
+def test_a_load_that_fails_is_told_and_can_be_repeated(
+    browser: "Browser", url: str, photo_folder: Path
+) -> None:
+    page = browser.new_page(bypass_csp=True, service_workers="block")
     page.set_default_timeout(PATIENCE)
-    page.route("**/*.wasm", lambda route: route.fulfill(status=404))
+    page.route("**/*.wasm.gz*", lambda route: route.fulfill(status=404))
     page.goto(url)
     page.wait_for_function(NO_ANSWER)
     said = page.inner_text("#sure")
     assert "can't" in said and "server" not in said
+    page.unroute("**/*.wasm.gz*")
+    assert "%" in give(page, photo_folder / "red" / "00.jpg", SAID)
     page.close()
 
 
@@ -225,7 +243,7 @@ def test_a_device_that_can_not_run_it_says_so(browser: "Browser", url: str, phot
 @pytest.mark.skipif(not AXE.exists(), reason="no axe-core. To get it: npm ci --prefix tests/demo")
 @pytest.mark.parametrize(("width", "scheme"), [(1366, "light"), (390, "dark")])
 def test_axe_finds_nothing(browser: "Browser", url: str, width: int, scheme: str) -> None:
-    page = opened(browser, url, width, color_scheme=scheme, **PLAIN)
+    page = opened(browser, url, width, color_scheme=scheme)
     for tab in page.get_by_role("tab").all():
         tab.click()
         assert violations(page) == []

@@ -27,7 +27,8 @@ class Visitor(httpx.Client):
         headers = {"content-type": "application/json"}
         answer = self.post(f"gradio_api/call/{function}", content=content, headers=headers)
         if answer.status_code != 200:
-            return f"{answer.status_code} {answer.text}"
+            told = answer.json()
+            return told.get("detail") or told["error"]
         return _result(self.get(f"gradio_api/call/{function}/{answer.json()['event_id']}").text)
 
 

@@ -1,16 +1,16 @@
-// The page asks its own API, as any program would: one way to an answer. `static.js` has the same two functions for
-// a page without a server.
+// The page asks its own API, as any program would.
+
+import { here, reach, sleep, Told } from "./base.js";
 
 const PATIENCE = 150; // tries while every place is taken
-const idle = async () => {}; // the server has its own queue
 
 /** Sends a file; returns the reference for calls. */
-async function upload(file) {
+export async function upload(file) {
   const form = new FormData();
   form.append("files", file, file.name || "photo.jpg");
   const response = await reach("gradio_api/upload", { method: "POST", body: form });
   if (!response.ok) throw new Told(await reason(response));
-  return { path: (await response.json())[0], orig_name: file.name || "photo.jpg", meta: { _type: "gradio.FileData" } };
+  return { path: (await response.json())[0], orig_name: file.name || "photo.jpg" };
 }
 
 async function reason(response) {
@@ -27,9 +27,8 @@ async function reason(response) {
 async function begin(name, data, waiting = () => {}) {
   let joined;
   for (let attempt = 0; ; attempt++) {
-    const body = JSON.stringify({ data });
     joined = await reach(`gradio_api/call/${name}`, {
-      method: "POST", headers: { "content-type": "application/json" }, body,
+      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ data }),
     });
     if (joined.status !== 503 || attempt === PATIENCE) break;
     waiting(true);
@@ -50,13 +49,13 @@ function resultOf(event) {
 }
 
 /** One call of the API: its list of results. */
-async function call(name, data, waiting) {
+export async function call(name, data, waiting) {
   const response = await begin(name, data, waiting);
   return resultOf((await response.text()).trim().split("\n\n").at(-1));
 }
 
 /** A call that tells how far it is: `tell` gets every list of results, the last one is returned. */
-async function follow(name, data, tell, waiting) {
+export async function follow(name, data, tell, waiting) {
   const reader = (await begin(name, data, waiting)).body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "", last = null;
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
@@ -70,3 +69,6 @@ async function follow(name, data, tell, waiting) {
   }
   return last ?? resultOf("");
 }
+
+/** Where the server keeps a file that a call returned. */
+export const addressOf = ({ path }) => here(`gradio_api/file=${path}`);

@@ -1,4 +1,40 @@
-// "Teach it": classes by name and photos, a head in seconds, then tried at once.
+// "Teach it": classes by name and photos, a head in seconds, then tried at once. A page that offers it imports this.
+
+import { Engine } from "../device/engine.js";
+import { byId, create, facts, here, percent, Told } from "./base.js";
+import { bar } from "./answer.js";
+import { deviceProblem, openCamera, stopStream } from "./device.js";
+import { call, follow, upload } from "./server.js";
+
+const content = ({ most_classes, fewest, most, minutes }) => `
+  <p class="lead">Name 2 to ${most_classes} things, add ${fewest} to ${most} photos of each, and press Train.
+  Call one “none of these” and fill it with anything else, and it learns to say so.</p>
+  <ol id="lesson" aria-label="Things to learn"></ol>
+  <div class="tools">
+    <button id="add-class" type="button">Add a class</button>
+    <button id="shooting" type="button">Use the camera</button>
+    <button id="train" class="big primary" type="button" disabled>Train</button>
+  </div>
+  <p id="teach-status" role="status"></p>
+  <div id="lens" hidden><video muted playsinline aria-label="What your camera sees"></video>
+    <p id="lens-said" hidden><strong></strong><span></span></p></div>
+  <section id="taught" class="card" aria-labelledby="taught-title" hidden>
+    <h2 id="taught-title"></h2>
+    <p id="taught-how"></p>
+    <ul id="untaught" class="unreadable"></ul>
+    <div class="tools">
+      <label class="big primary">Try a photo<input id="taught-photo" type="file" accept="image/*"></label>
+      <button id="taught-live" class="big" type="button">Live camera</button>
+      <a id="taught-zip" class="big" download>Download</a>
+    </div>
+    <div class="tried"><img id="taught-shown" alt="The photo that is being named" hidden>
+      <div aria-live="polite"><p id="taught-name"></p><p id="taught-sure"></p>
+        <ol class="bars"></ol></div></div>
+  </section>
+  <p class="soft">Photos are sent to the machine that serves this page and deleted there once they are
+  learned. What it learned is deleted when you leave the page or don't use it for ${minutes}
+  minutes.</p>
+`;
 
 const STAGES = {
   sending: "Sending the photos ...", reading: "Reading the photos ...", learning: "Looking at them and learning ...",
@@ -9,11 +45,11 @@ let lesson = []; // [{ name, photos: [{ blob, url }] }]
 let training = false;
 let taught = null; // what the server says of the last training
 let tries = 0; // photos that were tried; an answer to an older one is not shown
-let taughtEngine = null; // { frame, device: promise }
+let taughtEngine = null; // names the camera's pictures
 let lens = null; // the camera's stream in this tab
 let asked = null; // the request for the camera that waits; a stream that comes for another one is stopped
 
-const limitsOf = () => ({ fewest: +byId("teach").dataset.fewest, most: +byId("teach").dataset.most, classes: +byId("teach").dataset.classes });
+const limitsOf = () => ({ ...facts.lessons, classes: facts.lessons.most_classes });
 const tell = (text) => { byId("teach-status").textContent = text; };
 const untell = (text) => { if (byId("teach-status").textContent === text) tell(""); };
 const inSentence = (error) => (error instanceof Told ? error.message : deviceProblem(error));
@@ -119,17 +155,10 @@ function showTaught(told) {
 function forgetTaught() {
   if (taught?.token) navigator.sendBeacon(here(`taught/${taught.token}/forget`));
   taught = null;
-  dropTaughtEngine(taughtEngine);
+  taughtEngine = null;
   stopLens();
   endTry();
   byId("taught").hidden = true;
-}
-
-/** Removes an engine, unless another one has taken its place. */
-function dropTaughtEngine(engine) {
-  if (!engine || engine !== taughtEngine) return;
-  engine.frame.remove();
-  taughtEngine = null;
 }
 
 function showTaughtAnswer(answer, place = document.querySelector("#taught .bars")) {
@@ -167,7 +196,6 @@ async function tryTaught(file) {
 
 /** The camera's stream once it is shown; null where it was stopped before that. */
 async function openLens() {
-  if (camera) stopLive();
   const mine = asked = Symbol("a request for the camera");
   try {
     const stream = await openCamera();
@@ -226,36 +254,29 @@ async function liveTaught() {
   if (lens) return stopLens();
   if (asked) return; // the browser asks for permission already
   endTry();
-  let stream = null, engine = null;
+  let stream = null;
   try {
     stream = await openLens();
     if (!stream) return;
     byId("taught-live").textContent = "Stop camera";
     tell(LOADING_TAUGHT);
-    engine = taughtEngine ??= openTaughtEngine();
-    const { formats } = taught, device = await engine.device;
+    const device = (taughtEngine ??= new Engine(here(`taught/${taught.token}/`)));
+    const { formats } = taught;
     await device.load(formats.includes("dynamic_int8") ? "dynamic_int8" : formats[0]);
     if (lens !== stream) return; // stopped meanwhile; another one may have been opened
     untell(LOADING_TAUGHT);
     byId("lens-said").hidden = false;
     while (lens === stream) await nameFrame(device, stream);
   } catch (error) {
-    dropTaughtEngine(engine);
     if (lens !== stream) return;
     stopLens();
     tell(inSentence(error));
   }
 }
 
-function openTaughtEngine() {
-  const address = `device/index.html?bundle=${encodeURIComponent(`../taught/${taught.token}/`)}`;
-  const frame = create("iframe");
-  return { frame, device: openEngine(address, frame) };
-}
-
 async function nameFrame(device, stream) {
   const video = document.querySelector("#lens video");
-  const answer = await device.frame(video, video.videoWidth, video.videoHeight);
+  const answer = device.answerOf(await device.frame(video));
   if (lens !== stream) return;
   const [name, note] = byId("lens-said").children;
   name.textContent = answer.unknown ? "Probably none of these" : answer.label;
@@ -263,8 +284,9 @@ async function nameFrame(device, stream) {
   await new Promise(requestAnimationFrame);
 }
 
-async function startTeach() {
-  facts ??= await (await reach("bundle/page.json")).json();
+/** Fills the tab. */
+export function startTeach(place) {
+  place.innerHTML = content(facts.lessons); // numbers alone are filled in
   lesson = [{ name: "", photos: [] }, { name: "", photos: [] }];
   drawLesson();
   byId("add-class").addEventListener("click", () => {
@@ -279,7 +301,6 @@ async function startTeach() {
     if (target.files[0]) tryTaught(target.files[0]);
     target.value = "";
   });
-  // The camera stops when another tab is shown, and what was taught goes when the page is left.
-  new IntersectionObserver(([{ target }]) => { if (!target.offsetParent) stopLens(); }).observe(byId("teach"));
-  addEventListener("pagehide", forgetTaught);
+  place.addEventListener("left", stopLens); // the camera stops when another tab is shown
+  addEventListener("pagehide", forgetTaught); // what was taught goes when the page is left
 }

@@ -1,12 +1,22 @@
 // Many photos: named as they come, grouped by answer, the least sure first.
 
+import { byId, create, facts, isPrivate, percent, save, sentence } from "./base.js";
+import { bestKnown } from "./answer.js";
+import { deviceProblem, withEngine } from "./device.js";
+import { shrunk, wayOut } from "./prepare.js";
+import { call, upload } from "./server.js";
+
 const MOST = 500, AT_ONCE = 4;
 const NONE_GROUP = "Unsure", COLUMNS = ["Photo", "Answer", "How sure", "Second", "Note"];
-let batch = { rows: [], number: 0, sort: null };
+let batch = { rows: [], files: [], sort: null };
 
-async function nameAll(files) {
+/** Whether photos were named that a reload would lose. */
+export const isBusy = () => batch.rows.length > 1;
+
+export async function nameAll(files) {
   const chosen = [...files].slice(0, MOST);
-  const mine = { rows: [], number: batch.number + 1, sort: null, format: byId("many-format").value };
+  const mine = { rows: [], files: chosen, sort: null, format: byId("many-format").value };
+  for (const { url } of batch.rows) URL.revokeObjectURL(url);
   batch = mine;
   draw(mine);
   const left = [...chosen];
@@ -30,9 +40,10 @@ async function nameAll(files) {
 async function nameOne(file, format) {
   const row = { file: file.name, url: URL.createObjectURL(file), answer: null, problem: "" };
   try {
-    [row.answer] = await call("classify", [await upload(file), format]);
+    if (isPrivate()) row.answer = await withEngine(facts.device.includes(format) ? format : facts.device_first, (engine) => engine.classify(file));
+    else [row.answer] = await call("classify", [await upload(await shrunk(file)), format]);
   } catch (error) {
-    row.problem = sentence(error);
+    row.problem = isPrivate() ? deviceProblem(error) : sentence(wayOut(error));
   }
   return row;
 }
@@ -103,7 +114,7 @@ function drawSheet(of) {
 }
 
 /** A cell that no spreadsheet takes for a formula. */
-function csvCell(value) {
+export function csvCell(value) {
   if (typeof value === "number") return String(value);
   const text = String(value ?? "");
   const safe = /^ *[=+\-@\t\r\n]/.test(text) ? `'${text}` : text;
@@ -126,24 +137,14 @@ function view(table) {
   byId("as-gallery").setAttribute("aria-pressed", String(!table));
 }
 
-async function startMany() {
-  facts ??= await (await reach("bundle/page.json")).json();
+export function startMany() {
+  byId("many-format").replaceChildren(...facts.formats.map(({ name, title }) => create("option", { value: name, selected: name === facts.answering }, title)));
+  byId("many-format").addEventListener("change", () => { if (batch.files.length) nameAll(batch.files); });
   byId("photos").addEventListener("change", ({ target }) => {
     if (target.files.length) nameAll(target.files);
-    target.value = ""; // so that the same photos can be chosen again, for another format
-  });
-  const place = byId("many");
-  place.addEventListener("dragover", (event) => event.preventDefault());
-  place.addEventListener("drop", (event) => {
-    event.preventDefault();
-    if (event.dataTransfer.files.length) nameAll(event.dataTransfer.files);
+    target.value = ""; // so that the same photos can be chosen again
   });
   byId("as-table").addEventListener("click", () => view(true));
   byId("as-gallery").addEventListener("click", () => view(false));
-  byId("csv").addEventListener("click", () => {
-    const url = URL.createObjectURL(new Blob(["\ufeff", csv(batch)], { type: "text/csv" }));
-    const link = create("a", { href: url, download: "answers.csv" });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(url), 1000);
-  });
+  byId("csv").addEventListener("click", () => save(new Blob(["\ufeff", csv(batch)], { type: "text/csv" }), "answers.csv"));
 }

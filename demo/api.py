@@ -1,0 +1,294 @@
+"""The API: `/classify`, `/compare`, `/explain` and `/benchmark`, for programs, for MCP and for the page.
+
+Gradio hands over what a visitor sent as it came. Here is the one place where values are checked, where one
+that is missing gets its default, and where every failure becomes a sentence.
+"""
+
+import functools
+import inspect
+import io
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import gradio as gr
+from PIL import Image
+from starlette.concurrency import iterate_in_threadpool
+
+from demo import lessons, uploads, words
+from demo.comparison import Comparison
+from mobilevit_core.errors import UserError
+
+AT_ONCE = 8  # calls of one function in work: photographs are read side by side, networks run one by one
+MAX_WAITING = 16  # others of that function; the next one is told to come again
+DEFAULT_RUNS, MAX_RUNS = 20, 100  # timed runs of each format
+MOST_NAMED = 20  # classes that a description lists
+LONGEST_TEXT = 64  # of a field; the only one takes a token
+PUBLIC = ("classify", "compare", "explain", "benchmark")
+FULL = f"{MAX_WAITING} others wait already. Try again in a few seconds."
+UNEXPECTED = "Something went wrong on the server; its log tells what. The next photo may work."
+
+Check = Callable[[Any], Any]
+log = logging.getLogger(__name__)
+
+
+class Api:
+    """The functions of one page, each with its limit of calls.
+
+    Args:
+        server: that offers them.
+    """
+
+    def __init__(self, server: gr.Server) -> None:
+        self._server = server
+        self._limiters: dict[str, anyio.CapacityLimiter] = {}
+        self.parameters: dict[str, int] = {}  # function -> how many values it takes
+
+    def is_full(self, name: str) -> bool:
+        """Whether the next call of a function has to come again later."""
+        limiter = self._limiters.get(name)
+        return limiter is not None and limiter.statistics().tasks_waiting >= MAX_WAITING
+
+    def add(self, function: Callable[..., Any], checks: Mapping[str, Check], at_once: int = AT_ONCE) -> None:
+        """Offers a function under its own name.
+
+        Args:
+            function: with type hints and a docstring; one that yields tells how far it is.
+            checks: parameter -> turns what a visitor sent into the value, or raises a UserError.
+            at_once: calls of it in work.
+        """
+        name = function.__name__
+        limiter = self._limiters[name] = anyio.CapacityLimiter(at_once)
+        parameters = inspect.signature(function).parameters
+        self.parameters[name] = len(parameters)
+
+        async def checked(sent: tuple[Any, ...]) -> list[Any]:
+            if self.is_full(name):
+                raise UserError(FULL)
+            return await anyio.to_thread.run_sync(_checked, parameters.values(), checks, sent)
+
+        @functools.wraps(function)
+        async def call(*sent: Any) -> Any:
+            try:
+                return await anyio.to_thread.run_sync(function, *await checked(sent), limiter=limiter)
+            except Exception as error:
+                raise _told(error) from error
+
+        @functools.wraps(function)
+        async def follow(*sent: Any) -> AsyncIterator[Any]:
+            place = object()  # each step may come in another task
+            try:
+                values = await checked(sent)
+                await limiter.acquire_on_behalf_of(place)
+                try:
+                    async for told in iterate_in_threadpool(function(*values)):
+                        yield told
+                finally:
+                    limiter.release_on_behalf_of(place)
+            except Exception as error:
+                raise _told(error) from error
+
+        self._server.api(
+            follow if inspect.isgeneratorfunction(function) else call,
+            name=name,
+            concurrency_limit=None,  # the limiters above count, so that nobody goes round them
+            api_visibility="public" if name in PUBLIC else "undocumented",
+        )
+
+
+def _checked(
+    parameters: Iterable[inspect.Parameter], checks: Mapping[str, Check], sent: Sequence[Any]
+) -> list[Any]:
+    """What a visitor sent as the function takes it; null is the parameter's default."""
+    return [
+        (None if parameter.default is parameter.empty else parameter.default)
+        if value is None
+        else checks[parameter.name](value)
+        for parameter, value in zip(parameters, sent, strict=True)
+    ]
+
+
+def _told(error: Exception) -> gr.Error:
+    """Any failure as a sentence, without a place on this machine."""
+    if isinstance(error, UserError):
+        return gr.Error(uploads.without_path(error), print_exception=False)
+    log.error("A call failed.", exc_info=error)
+    return gr.Error(UNEXPECTED, print_exception=False)
+
+
+def photo_field(value: Any) -> Path:
+    """The path of an uploaded photograph."""
+    return uploads.admit(value)
+
+
+def whole_number(label: str, low: int, high: int) -> Check:
+    """A field for a number."""
+
+    def check(value: Any) -> int:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not low <= value <= high or value != int(value):  # NaN is in no range
+            raise UserError(f"{label} must be a whole number from {low} to {high}.")
+        return int(value)
+
+    return check
+
+
+def one_of(label: str, known: list[str]) -> Check:
+    """A field for one name out of several."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise UserError(f"{label} must be chosen from: {', '.join(known)}.")
+        return value
+
+    return check
+
+
+def some_of(label: str, known: list[str]) -> Check:
+    """A field for a list of such names."""
+
+    def check(value: Any) -> list[str]:
+        if not isinstance(value, list):
+            raise UserError(f"{label} must be a list of names.")
+        return [one_of(label, known)(name) for name in value]
+
+    return check
+
+
+def text_field(label: str) -> Check:
+    """A field for a short text."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+            raise UserError(f"{label} must be text of at most {LONGEST_TEXT} characters.")
+        return value
+
+    return check
+
+
+def offer(api: Api, comparison: Comparison) -> None:
+    """Adds the four functions of a bundle."""
+    names = list(comparison.names)
+    runs = whole_number("runs", 1, MAX_RUNS)
+    checks = {
+        "photo": photo_field,
+        "runs": runs,
+        "format": one_of("format", names),
+        "formats": some_of("formats", names),
+    }
+    for function in (_classify, _compare, _explain, _benchmark):
+        made = function(comparison)
+        made.__doc__ = _about(made.__doc__ or "", comparison)
+        api.add(made, checks)
+
+
+def _about(description: str, comparison: Comparison) -> str:
+    """Completes a docstring, which is what the API's description and MCP clients read."""
+    known = words.known(comparison.bundle.manifest)
+    listed = ", ".join(known[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
+    return description.replace("CLASSES", f"{len(known)} classes ({listed})")
+
+
+def _classify(comparison: Comparison) -> Callable[..., dict[str, Any]]:
+    def classify(photo: gr.FileData, format: str | None = None) -> dict[str, Any]:
+        """Names what a photograph shows, out of CLASSES.
+
+        The model knows nothing else: whatever the photograph shows, one of them is the most probable. Where
+        "unknown" is true, it is probably none of them.
+
+        Args:
+            photo: the photograph's file: JPEG, PNG or WebP.
+            format: weight format that answers, such as "float32".
+
+        Returns:
+            {"label", "score", "unknown", "predictions": the best five as [{"label", "score"}, ...], "scores":
+            probability of every class, "format"}.
+        """
+        return comparison.classify(_require(photo), format).to_json()
+
+    return classify
+
+
+def _compare(comparison: Comparison) -> Callable[..., dict[str, Any]]:
+    def compare(
+        photo: gr.FileData, runs: int = DEFAULT_RUNS, formats: list[str] | None = None
+    ) -> dict[str, Any]:
+        """Classifies a photograph, one of CLASSES, with several weight formats, and times each here.
+
+        Args:
+            photo: the photograph's file: JPEG, PNG or WebP.
+            runs: timed runs of each format.
+            formats: their names, such as "float32"; none for all.
+
+        Returns:
+            Format -> the answer as `classify` returns it, "latency_ms": {"p50", "p95", "p50_range", "runs",
+            "threads"}, "size_bytes", "engine", "first_call_ms".
+        """
+        answers = comparison.run(_require(photo), runs, formats or None)
+        return {name: answer.to_json() | comparison.facts(name).to_json() for name, answer in answers.items()}
+
+    return compare
+
+
+def _explain(comparison: Comparison) -> Callable[..., tuple[gr.FileData, str]]:
+    def explain(photo: gr.FileData) -> tuple[gr.FileData, str]:
+        """Shows where in a photograph the model found its answer, one of CLASSES.
+
+        Args:
+            photo: the photograph's file: JPEG, PNG or WebP.
+
+        Returns:
+            The photograph with a map laid over it, and the class that the map speaks for.
+        """
+        picture, label = comparison.explain(_require(photo))
+        return _sent(picture), label
+
+    return explain
+
+
+def _benchmark(comparison: Comparison) -> Callable[..., dict[str, Any]]:
+    def benchmark(runs: int = DEFAULT_RUNS) -> dict[str, Any]:
+        """Measures every weight format of the bundle on this server, in turns, on a random picture.
+
+        Args:
+            runs: timed runs of each format.
+
+        Returns:
+            Format -> {"p50", "p95", "p50_range", "runs", "threads"}, milliseconds.
+        """
+        return {name: latency.to_json() for name, latency in comparison.benchmark(runs).items()}
+
+    return benchmark
+
+
+def _require(photo: Any) -> Path:
+    if photo is None:
+        raise UserError("There is no photograph yet: upload one first.")
+    return photo
+
+
+def _sent(picture: Image.Image) -> Any:
+    """A picture as Gradio sends it: a file among the uploads."""
+    content = io.BytesIO()
+    picture.save(content, "WEBP", quality=85)
+    path = uploads.keep(content.getvalue(), "map.webp")
+    return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
+
+
+def offer_lessons(api: Api, taught: lessons.Lessons) -> None:
+    """Adds the functions of "Teach it", which only the page's own script calls."""
+
+    def teach(classes: list[dict[str, Any]]) -> Any:
+        """Trains on uploaded photographs of each class, and tells how far it is."""
+        if classes is None:
+            raise UserError(lessons.FORM)
+        yield from taught.teach(classes)
+
+    def try_taught(token: str, photo: gr.FileData) -> dict[str, Any]:
+        """Names a photograph with what was taught."""
+        return taught.classify(token or "", _require(photo)).to_json()
+
+    api.add(teach, {"classes": lessons.admitted}, at_once=1)
+    api.add(try_taught, {"token": text_field("token"), "photo": photo_field}, at_once=2)

@@ -1,0 +1,109 @@
+// Starts the page: what it is about, its tabs, and what can be dropped or pasted anywhere on it.
+
+import { byId, connectPrivate, create, facts, here, loadFacts, sentence, tell } from "./base.js";
+import { startGood } from "./good.js";
+import { isBusy, nameAll, startMany } from "./many.js";
+import { fromVisitor, leaveOne, privacyChanged, startOne } from "./one.js";
+
+const tabs = [...document.querySelectorAll("[role=tab]")];
+const panelOf = (tab) => byId(tab.getAttribute("aria-controls"));
+const shownTabs = () => tabs.filter((tab) => !tab.hidden);
+
+/** Shows a tab; its name stands in the address, so that Back and Reload find it again. */
+export function choose(id, focus = false) {
+  const chosen = shownTabs().find((tab) => panelOf(tab).id === id) ?? tabs[0];
+  for (const tab of tabs) {
+    tab.setAttribute("aria-selected", String(tab === chosen));
+    tab.tabIndex = tab === chosen ? 0 : -1;
+    const left = tab !== chosen && !panelOf(tab).hidden;
+    panelOf(tab).hidden = tab !== chosen;
+    if (left) panelOf(tab).dispatchEvent(new Event("left"));
+  }
+  if (focus) chosen.focus();
+  const hash = `#${panelOf(chosen).id}`;
+  if (location.hash !== hash && (location.hash || chosen !== tabs[0])) history.pushState(null, "", hash);
+}
+
+function connectTabs() {
+  for (const tab of tabs) {
+    tab.addEventListener("click", () => choose(panelOf(tab).id));
+    tab.addEventListener("keydown", ({ key }) => {
+      const shown = shownTabs(), place = shown.indexOf(tab);
+      const to = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: shown.length - 1 }[key];
+      if (to !== undefined) choose(panelOf(shown[(to + shown.length) % shown.length]).id, true);
+    });
+  }
+  addEventListener("popstate", () => choose(location.hash.slice(1)));
+  byId("one").addEventListener("left", leaveOne);
+  addEventListener("beforeunload", (event) => { if (isBusy()) event.preventDefault(); });
+}
+
+/** One photo goes to One photo, several to Many photos. */
+export function give(files) {
+  if (!files.length) return;
+  const many = files.length > 1 || !byId("many").hidden;
+  choose(many ? "many" : "one");
+  if (many) nameAll(files);
+  else fromVisitor(files[0]);
+}
+
+function connectDrops() {
+  const body = document.body;
+  const lit = (on) => body.classList.toggle("dropping", on);
+  addEventListener("dragover", (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault();
+    lit(true);
+  });
+  addEventListener("dragleave", ({ relatedTarget }) => { if (!relatedTarget) lit(false); });
+  addEventListener("drop", (event) => {
+    lit(false);
+    if (event.defaultPrevented) return; // a place of its own took it
+    event.preventDefault();
+    give([...event.dataTransfer.files]);
+  });
+  addEventListener("paste", ({ clipboardData, target }) => {
+    if (!byId("teach").hidden || target.matches?.("input[type=text]")) return;
+    const files = [...(clipboardData?.files ?? [])].filter(({ type }) => type.startsWith("image/"));
+    const text = clipboardData?.getData("text") ?? "";
+    if (files.length) give(files);
+    else if (/^https?:/.test(text)) tell("This page fetches nothing from other sites. Copy the picture itself (right click, Copy image) and paste that.");
+  });
+}
+
+function showPrograms() {
+  if (!facts.server) return;
+  const address = here(".").href;
+  byId("snippet").textContent = [
+    "from gradio_client import Client, handle_file", "",
+    `client = Client("${address}")`, 'client.predict(handle_file("photo.jpg"), api_name="/classify")',
+  ].join("\n");
+  byId("mcp").textContent = `${address}gradio_api/mcp/`;
+  byId("programs").hidden = false;
+}
+
+async function start() {
+  byId("starting").remove();
+  byId("app").hidden = false;
+  await loadFacts();
+  connectPrivate(privacyChanged);
+  connectTabs();
+  connectDrops();
+  showPrograms();
+  startMany();
+  startGood();
+  if (facts.lessons) {
+    const { startTeach } = await import("./teach.js");
+    startTeach(byId("teach"));
+    byId("tab-teach").hidden = false;
+  }
+  if (location.hash) choose(location.hash.slice(1));
+  byId("photo").addEventListener("change", ({ target }) => {
+    give([...target.files]);
+    target.value = ""; // so that the same photo can be chosen again
+  });
+  navigator.serviceWorker?.register(here("sw.js")).catch(() => {}); // without it, nothing stays for the next visit
+  await startOne();
+}
+
+start().catch((error) => tell(sentence(error)));

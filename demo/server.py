@@ -1,0 +1,342 @@
+"""Starts the page: its options, the bundle, and Gradio's server behind one guard."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from demo import gallery, site, uploads, words
+from demo.comparison import Comparison
+from demo.guard import Calls, Guard, is_loopback
+from demo.lessons import ARCHIVE, LIMITS, Lessons, is_possible
+from mobilevit_core.bundle.download import find_bundle
+from mobilevit_core.bundle.files import MANIFEST, REPORT
+from mobilevit_core.errors import UserError
+from mobilevit_core.images.reading import MAX_FILE_BYTES
+
+uploads.use_own_folder()  # before Gradio is imported, which reads the place once
+# Nobody looks at statistics of the calls, and nothing is asked of another server.
+os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
+os.environ |= {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**62)}
+
+import gradio as gr  # noqa: E402
+from gradio.route_utils import FnIndexInferError  # noqa: E402
+from gradio.utils import get_space  # noqa: E402
+
+from demo import api  # noqa: E402
+
+WEIGHTS = Path(__file__).parent / "weights"
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+MAX_SESSIONS = 128  # Gradio keeps 0.1 MB for each; a call of the API is a session of its own
+MAX_CALLS = 128  # in Gradio's hands at a time; more than all functions together let in
+HOSTS = """\
+A page that listens on this machine alone (the default) answers only under the names localhost, 127.0.0.1
+and [::1], so that no other web site can reach it through a host name of its own. Behind a proxy that hands
+on the public name, allow that name: --allow-host demo.example.org. With --host 0.0.0.0 (or
+GRADIO_SERVER_NAME), and on Hugging Face Spaces, every name is let in unless some are named with
+--allow-host.
+"""
+
+
+class Page(gr.Server):
+    """Gradio's server with the page's own files, and a guard around all of it.
+
+    Args:
+        routes: of the page's files.
+        limits: of the uploads.
+    """
+
+    def __init__(self, routes: Sequence[BaseRoute], limits: uploads.Limits) -> None:
+        explained = {error: _explain for error in (TypeError, KeyError, FnIndexInferError)}
+        super().__init__(
+            routes=list(routes), exception_handlers=explained, docs_url=None, redoc_url=None, openapi_url=None
+        )
+        self.limits = limits
+        self.api_of_page = api.Api(self)
+        self.chores: list[Callable[[], None]] = []  # done from time to time, in a thread
+        self.hosts: Sequence[str] | None = None
+        self.guard: Guard | None = None
+
+    def build_middleware_stack(self) -> Guard:
+        """Everything behind the guard, so that no answer of any layer leaves without its headers."""
+        calls = Calls(self.api_of_page.parameters, self.api_of_page.is_full, api.FULL)
+        inner = super().build_middleware_stack()
+        self.guard = Guard(inner, self.hosts, self.limits, calls, site.policy())
+        return self.guard
+
+    def start(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        allow_hosts: Sequence[str] = (),
+        mcp: bool = False,
+        block: bool = True,
+    ) -> str:
+        """Starts the server.
+
+        Args:
+            host: address to listen on.
+            port: default: 7860 or the next free one.
+            allow_hosts: names under which the page is reached, besides this machine's own.
+            mcp: offer the functions as MCP tools.
+            block: wait until the server is stopped.
+
+        Returns:
+            The page's address.
+        """
+        if allow_hosts or is_local(host):
+            self.hosts = (*LOCAL_HOSTS, *allow_hosts)
+        _, url, _ = self.launch(
+            server_name=host,
+            server_port=port,
+            mcp_server=mcp,
+            prevent_thread_lock=not block,
+            quiet=not block,
+            max_threads=MAX_CALLS,
+            state_session_capacity=MAX_SESSIONS,
+            max_file_size=MAX_FILE_BYTES,
+            app_kwargs={"lifespan": self._lifespan},
+            enable_monitoring=False,
+            run_history=False,
+            ssr_mode=False,
+            pwa=False,
+        )
+        return url
+
+    def close(self) -> None:
+        """Stops the server."""
+        self.get_blocks().close()
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Any) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._clean)
+            yield
+            tasks.cancel_scope.cancel()
+
+    async def _clean(self) -> None:
+        """Deletes old uploads, in time and as long as the server runs; forgets what is gone."""
+        while True:
+            await anyio.sleep(min(uploads.STALLED_SECONDS, self.limits.lifetime_seconds / 4))
+            since = self.guard.receiving_since() if self.guard else None
+            empty = await anyio.to_thread.run_sync(uploads.sweep, self.limits.lifetime_seconds, since)
+            uploads.drop_empty(empty)
+            for chore in self.chores:
+                await anyio.to_thread.run_sync(chore)
+            for paths in self.get_blocks().temp_file_sets:
+                paths.intersection_update({path for path in list(paths) if os.path.lexists(path)})
+
+
+async def _explain(request: Request, error: Exception) -> Response:
+    """Answers a call whose form is wrong; Gradio's own answer would be a bare 500."""
+    called = request.url.path.startswith(("/gradio_api/call/", "/gradio_api/queue/join"))
+    if called and isinstance(error, KeyError | FnIndexInferError):
+        return JSONResponse({"error": "There is no such function. /gradio_api/info lists them."}, 404)
+    if called:
+        return JSONResponse({"error": "An argument is missing or unknown. /gradio_api/info lists them."}, 422)
+    raise error
+
+
+def is_local(address: str | None = None) -> bool:
+    """Whether the page is for this machine alone.
+
+    Args:
+        address: that the server listens on; default: as Gradio takes it from GRADIO_SERVER_NAME.
+    """
+    return get_space() is None and is_loopback(address)
+
+
+def build(
+    comparison: Comparison, limits: uploads.Limits | None = None, local: bool = False, teach: bool = False
+) -> Page:
+    """The page for one bundle.
+
+    Args:
+        comparison: its classifiers.
+        limits: of the uploads; default: two gibibytes, each deleted after an hour.
+        local: the page is for the person at this machine alone.
+        teach: visitors may teach it classes of their own, where this installation can train.
+
+    Returns:
+        The server; begin with `start()`.
+    """
+    bundle = comparison.bundle
+    lessons = Lessons(bundle) if teach and is_possible(bundle) else None
+    routes = [
+        *_page_routes(comparison, LIMITS if lessons else None),
+        *_engine_routes(),
+        *gallery.routes(bundle.manifest),
+    ]
+    if (bundle.folder / REPORT).is_dir():
+        routes.append(Mount("/report", StaticFiles(directory=(bundle.folder / REPORT).resolve())))
+    if lessons:
+        routes += _lesson_routes(lessons)
+    page = Page(routes, limits or uploads.Limits())
+    api.offer(page.api_of_page, comparison)
+    if lessons:
+        api.offer_lessons(page.api_of_page, lessons)
+        page.chores.append(lessons.sweep)
+    if local:
+        gallery.fill(comparison)
+    return page
+
+
+def _page_routes(comparison: Comparison, limits: dict[str, int] | None) -> list[BaseRoute]:
+    bundle = comparison.bundle
+
+    def page(_: Request) -> HTMLResponse:
+        return HTMLResponse(site.index(bundle))
+
+    def facts(_: Request) -> JSONResponse:
+        return JSONResponse(words.facts(comparison) | {"lessons": limits, "engine": site.is_installed()})
+
+    def worker(_: Request) -> FileResponse:
+        return FileResponse(site.PAGE / "sw.js")
+
+    return [
+        Route("/", page),
+        Route("/index.html", page),
+        Route("/sw.js", worker),
+        Mount("/page", StaticFiles(directory=site.PAGE)),
+        Route("/bundle/page.json", facts),
+        Route("/bundle/{name}", _sender(lambda: site.bundle_files(bundle))),
+    ]
+
+
+def _sender(files: Callable[[], dict[str, Path]]) -> Callable[[Request], FileResponse]:
+    """Sends the file of a name, and nothing else."""
+
+    def send(request: Request) -> FileResponse:
+        path = files().get(request.path_params["name"])
+        if path is None:
+            raise HTTPException(404)
+        return FileResponse(path)
+
+    return send
+
+
+def _engine_routes() -> list[BaseRoute]:
+    def send(request: Request) -> Response:
+        name, end = request.path_params["name"], ".wasm.gz"
+        runtime = name.removeprefix("litert/core/wasm/").removesuffix(end)
+        if name.endswith(end) and runtime in site.RUNTIMES and site.is_installed():
+            return Response(site.compressed(runtime), media_type="application/gzip")
+        files = site.engine_files() if site.is_installed() else {}
+        if f"device/{name}" not in files:
+            raise HTTPException(404)
+        return FileResponse(files[f"device/{name}"])
+
+    return [Route("/device/{name:path}", send)]
+
+
+def _lesson_routes(lessons: Lessons) -> list[BaseRoute]:
+    """A lesson's files, and the way to have it removed; whoever knows its name may do both."""
+
+    def send(request: Request) -> FileResponse:
+        try:
+            lesson = lessons.find(request.path_params["token"])
+        except UserError as error:
+            raise HTTPException(404, str(error)) from None
+        folder = lesson.bundle.folder
+        files = {entry.file: folder / entry.file for entry in lesson.bundle.manifest.files.values()}
+        files |= {MANIFEST: folder / MANIFEST, ARCHIVE: lesson.folder / ARCHIVE}
+        return _sender(lambda: files)(request)
+
+    def forget(request: Request) -> Response:
+        lessons.forget(request.path_params["token"])
+        return Response(status_code=204)
+
+    return [
+        Route("/taught/{token}/forget", forget, methods=["POST"]),
+        Route("/taught/{token}/{name}", send),
+    ]
+
+
+def options() -> argparse.ArgumentParser:
+    """The command line of app.py."""
+    parser = argparse.ArgumentParser(
+        description="MobileViT demo: top-5 and latencies, side by side.",
+        epilog=HOSTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--bundle",
+        default=str(WEIGHTS),
+        help="bundle folder, or hf://OWNER/NAME[@REVISION] of one on the Hugging Face Hub",
+    )
+    parser.add_argument("--host", help="address to listen on; default: this machine alone (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="default: 7860 or the next free one")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="see below; can be repeated"
+    )
+    parser.add_argument("--no-mcp", action="store_true", help="do not offer the functions as MCP tools")
+    parser.add_argument(
+        "--teach",
+        action="store_true",
+        help='offer the tab "Teach it" on a hosted page, too; one for this machine alone has it anyway',
+    )
+    parser.add_argument("--threads", type=int, help="of each runtime; default: processors, at most 4")
+    parser.add_argument(
+        "--keep-uploads",
+        type=_positive,
+        default=uploads.Limits.lifetime_seconds,
+        metavar="SECONDS",
+        help="how long an uploaded photograph stays (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--uploads-mb",
+        type=_positive,
+        default=uploads.Limits.total_bytes // 2**20,
+        metavar="MIB",
+        help="room for all uploads together (default: %(default)s)",
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Opens the bundle and serves the page until it is stopped.
+
+    Args:
+        arguments: of `options()`.
+
+    Returns:
+        Exit code: 2 for a wrong bundle, address or port.
+    """
+    limits = uploads.Limits(arguments.keep_uploads, arguments.uploads_mb * 2**20)
+    local = is_local(arguments.host) and not arguments.allow_host
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the uploads are deleted
+    try:
+        comparison = Comparison(find_bundle(arguments.bundle), arguments.threads)
+        page = build(comparison, limits, local, teach=local or arguments.teach)
+        page.start(arguments.host, arguments.port, allow_hosts=arguments.allow_host, mcp=not arguments.no_mcp)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    except (OSError, OverflowError, ValueError) as error:  # the last: Gradio can't reach its own server
+        print(f"Error: the address or the port can't be used: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs app.py's command line."""
+    return serve(options().parse_args(arguments))

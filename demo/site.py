@@ -1,0 +1,81 @@
+"""The page's files: the same ones are sent by the server and copied into a folder by `publish`."""
+
+import functools
+import gzip
+import os
+import re
+from html import escape
+from pathlib import Path
+
+from demo import words
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.files import MANIFEST
+from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.errors import UserError
+
+DEMO = Path(__file__).parent
+PAGE = DEMO / "page"  # HTML, scripts, style
+ENGINE = DEMO / "device"  # what runs in the browser
+LITERT = ENGINE / "node_modules" / "@litertjs"
+# Of LiteRT.js only what the engine loads: with and without WebAssembly's relaxed SIMD, on one thread each.
+# Threads would need the headers COOP and COEP, which most web servers don't send.
+RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")
+SCRIPTS = ("core/dist/index.js", "wasm-utils/dist/index.js", *(f"core/wasm/{name}.js" for name in RUNTIMES))
+
+
+def index(bundle: Bundle, picture: str | None = None) -> str:
+    """The page's HTML, with the bundle's title.
+
+    Args:
+        bundle: an opened bundle.
+        picture: address of what other sites show of a link; default: the server's own, complete where the
+            server knows its name (on Hugging Face Spaces).
+    """
+    host = os.environ.get("SPACE_HOST")
+    own = f"https://{host}/examples/preview.png" if host else "/examples/preview.png"
+    manifest = bundle.manifest
+    values = {
+        "title": words.title(manifest),
+        "subtitle": words.subtitle(manifest, bundle),
+        "picture": picture or own,
+    }
+    text = (PAGE / "index.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: escape(values[found[1]]), text)
+
+
+def policy() -> str:
+    """The page's Content-Security-Policy; it stands in the page itself, for servers that send no headers."""
+    text = (PAGE / "index.html").read_text(encoding="utf-8")
+    return re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)[0]
+
+
+def bundle_files(bundle: Bundle) -> dict[str, Path]:
+    """What the engine reads of a bundle, by name."""
+    names = [name for name in bundle.intact if FORMATS[name].engine == "litert"]
+    files = {FORMATS[name].file: bundle.weights(name) for name in names}
+    return {MANIFEST: bundle.folder / MANIFEST, **files}
+
+
+def engine_files() -> dict[str, Path]:
+    """What runs in the browser, without the WebAssembly, which is sent compressed: address -> file.
+
+    Raises:
+        UserError: LiteRT.js is not installed.
+    """
+    files = {f"device/{name}": ENGINE / name for name in ("engine.js", "resize.js")}
+    files |= {f"device/litert/{name}": LITERT / name for name in SCRIPTS}
+    missing = [name for name, path in files.items() if not path.is_file()]
+    if missing:
+        raise UserError(f"LiteRT.js is not here ({missing[0]}). To get it: npm ci --prefix demo/device")
+    return files
+
+
+@functools.cache
+def compressed(name: str) -> bytes:
+    """One of `RUNTIMES` as gzip: 2.9 MB in place of 9.4, on any web server; takes a second."""
+    return gzip.compress((LITERT / "core" / "wasm" / f"{name}.wasm").read_bytes(), 9, mtime=0)
+
+
+def is_installed() -> bool:
+    """Whether LiteRT.js is here, so that a visitor's browser can run the network."""
+    return LITERT.is_dir()
