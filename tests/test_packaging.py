@@ -15,7 +15,7 @@ from mobilevit_core.inference.classifier import load_classifier
 
 ROOT = Path(__file__).parents[1]
 # As if they were not installed, and neither was what these bring along.
-MODULES = sorted((*EXTRAS, "matplotlib", "scipy", "sklearn"))
+MODULES = sorted((*EXTRAS, "matplotlib", "scipy"))
 WITHOUT = (
     f"import sys; sys.modules.update(dict.fromkeys({MODULES!r})); from mobilevit_core.__main__ import main; "
 )

@@ -23,6 +23,7 @@ EXTRAS = (
             "huggingface_hub",
             "keras",
             "safetensors",
+            "sklearn",
             "tensorflow",
             "tensorflow_datasets",
         ),

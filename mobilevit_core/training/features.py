@@ -20,14 +20,13 @@ from mobilevit_core.bundle.weight_formats import tflite_formats
 from mobilevit_core.conversion.graft import cut
 from mobilevit_core.conversion.packing import CALIBRATION_PHOTOS
 from mobilevit_core.data.provenance import Provenance
+from mobilevit_core.files import cache_folder
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.inference.runtimes import LiteRTRuntime
 from mobilevit_core.messages import say
 from mobilevit_core.models.released_weights import ReleasedWeights, is_released, open_weights
 from mobilevit_core.training.transfer import ReleasedStart, StartingWeights, packaged
-
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilevit" / "trunks"
 
 Read = Callable[[PhotoSource, ResizeRule, str | None], np.ndarray]
 
@@ -135,7 +134,7 @@ def _converted_once(
     The scales inside an int8 trunk are those of the first photographs that it was made with.
     """
     key = json.dumps([origin["weights_sha256"], rule.to_json(), bool(photos)], sort_keys=True)
-    folder = CACHE / hashlib.sha256(key.encode()).hexdigest()[:32]
+    folder = cache_folder() / "trunks" / hashlib.sha256(key.encode()).hexdigest()[:32]
     if not folder.is_dir():
         say(f"These weights are converted once, which takes about a minute, and kept in {folder} ...")
         folder.parent.mkdir(parents=True, exist_ok=True)

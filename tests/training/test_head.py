@@ -23,7 +23,7 @@ from mobilevit_core.evaluation.metrics import evaluate
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.classifier import load_classifier
 from mobilevit_core.models.create import create_mobilevit
-from mobilevit_core.training import features, head, linear_probe
+from mobilevit_core.training import head, linear_probe
 from mobilevit_core.training.features import Trunk, open_trunk
 from mobilevit_core.training.first_classifier import WithClassifier
 from mobilevit_core.training.head import FittedHead, fit_head
@@ -212,7 +212,7 @@ def test_weights_without_files_are_converted_once(
     small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Keras weights alone, and released ones, come out of the cache the second time."""
-    monkeypatch.setattr(features, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("MOBILEVIT_CACHE", str(tmp_path / "cache"))
     alone = shutil.copytree(small_bundle.folder, tmp_path / "alone")
     for path in alone.glob("*.tflite"):
         path.unlink()
