@@ -36,7 +36,9 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self._since, self._answered = self.loop.time(), self.cycle
         self._timer = self.loop.call_later(HEAD_SECONDS, self._look)
-        others: list[Connection] = [each for each in self.connections if each is not self]
+        others: list[Connection] = [
+            each for each in self.connections if each is not self and not each.transport.is_closing()
+        ]
         address = self.client[0] if self.client else None
         if is_public(address):
             same = [each for each in others if each.client and each.client[0] == address]
@@ -102,7 +104,7 @@ def use(http_server: Any) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
     Connection.most = max(16, min(MOST_CONNECTIONS, soft - SPARE_FILES))
-    options = {"http": Connection, "server_header": False, "timeout_keep_alive": 10}
+    options = {"http": Connection, "ws": "none"}  # the page has no WebSockets
     http_server.uvicorn = SimpleNamespace(Config=functools.partial(uvicorn.Config, **options))
     for name in ("asyncio", "uvicorn.error"):
         logger = logging.getLogger(name)

@@ -6,8 +6,10 @@ Every limit on what a visitor may send is here; `demo.uploads` has the folder th
 import ipaddress
 import json
 import os
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -20,6 +22,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo import uploads
+from demo.connections import SHARE, is_public
+from mobilevit_core.errors import UserError
+from mobilevit_core.files import not_writable
 
 API = "/gradio_api/"
 # What the page, gradio_client and MCP use. Gradio has more: its own front end, a proxy for web addresses,
@@ -31,20 +36,34 @@ CALLS = set("app_id call cancel heartbeat info login_check mcp openapi.json queu
 CALLS |= {"startup-events", "token", "upload", "upload_progress", "user"}
 WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 MEASURE_SECONDS = 1.0  # between two looks at how full the upload folder is
-SMALL_BODY_BYTES = 64 * 2**10
+SMALL_BODY_BYTES = 256 * 2**10  # a larger one must hold a photograph
 MAX_BODY_BYTES = 32 * 2**20  # of anything but an upload
-MAX_VALUES = 20_000  # of a call's body; a lesson with 500 photographs has 4,000
-BODY_SECONDS = 120  # for all of a call's body
+MAX_UPLOAD_BYTES = 128 * 2**20  # of all files of one upload
+MAX_UPLOAD_FILES = 100  # each takes Gradio a millisecond or two, in which it does nothing else
+MAX_HELD_BYTES = 256 * 2**20  # of all larger bodies that are being received
+MAX_VALUES = 20_000  # of a body
+PHOTOGRAPH = b"data:"  # how one begins inside of a body
+BODY_SECONDS = 120  # for all of a body but an upload's
+GRACE_SECONDS, LEAST_RATE = 20, 16 * 2**10  # after so long, bytes per second on the average
+FORWARDED = re.compile(rb"[\w.:, \[\]-]{1,200}", re.ASCII)  # what a proxy says; Gradio puts it into addresses
+SCHEMES = re.compile(rb"https?( *, *https?)*")
 
 UNKNOWN_HOST = "This page is not served under that host name. Its owner can allow it: --allow-host NAME."
 FOREIGN = "A request from another web site is not accepted."
 NOT_THERE = "There is nothing here."
 TOO_LARGE = f"The request is larger than {MAX_BODY_BYTES // 2**20} MiB. Upload the photograph instead."
 NO_LENGTH = "The request does not state its length (Content-Length)."
+TOO_LARGE_UPLOAD = f"One upload may have {MAX_UPLOAD_BYTES // 2**20} MiB. Send fewer photographs at once."
+TOO_MANY_FILES = f"One upload may have {MAX_UPLOAD_FILES} files. Send fewer photographs at once."
 TOO_MANY = f"The request holds more than {MAX_VALUES} values."
-NO_JSON = "The request is not JSON."
+NO_PHOTOGRAPH = f"A request of more than {SMALL_BODY_BYTES // 2**10} KiB must hold a photograph."
+NO_JSON = "The request is not JSON, or holds text that is not Unicode."
+NO_FUNCTION = "There is no such function. /gradio_api/info lists them."
+BUSY = "The server is receiving too much at the moment. Try again in a minute."
 STALLED = f"The upload was ended: nothing came for {uploads.STALLED_SECONDS} seconds. Try again."
-SLOW = f"The request took longer than {BODY_SECONDS} seconds."
+SLOW = "The request was ended: it came too slowly. Try again."
+DISK_FULL = "The server has no room on its disk right now. Try later."
+FAILED = "Something went wrong on the server. Try again."
 FULL = (
     "There is no room for more uploads right now: older ones are deleted within {minutes} minutes. Try later."
 )
@@ -88,11 +107,11 @@ class Guard:
     ) -> None:
         self.app, self.hosts, self.limits, self.calls = app, hosts, limits, calls
         self._policy = f"{policy}; {EMBEDDERS}"
-        self.receiving: dict[object, float] = {}  # those that are being received, and when each began
+        self.receiving: dict[object, float] = {}  # uploads that are being received, and when each began
         self._entrance = anyio.Lock()  # held while what was broken off is deleted
         self._broken_off = False
-        self.announced_bytes = 0  # of the uploads that are being received
-        self.used_bytes, self.measured = 0, -MEASURE_SECONDS
+        self._held: Counter[str] = Counter()  # address -> bytes of larger bodies that are being received
+        self._shares: dict[str, tuple[float, float]] = {}  # address -> bytes that it has sent, and when
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, or hands it on."""
@@ -101,6 +120,7 @@ class Guard:
             return
         foreign = scope["path"].startswith(("/report/", uploads.ROUTE))
         send = _with_headers(FOREIGN_POLICY if foreign else self._policy, send)
+        scope = {**scope, "headers": [pair for pair in scope["headers"] if _is_harmless(*pair)]}
         refusal = await self._refusal(scope)
         if refusal:
             await refusal(scope, receive, send)
@@ -137,90 +157,154 @@ class Guard:
         text = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
         if not text.isdecimal():
             return PlainTextResponse(NO_LENGTH, 411)
-        if not _is_upload(scope):
-            if int(text) > MAX_BODY_BYTES:
-                return PlainTextResponse(TOO_LARGE, 413)
-            if int(text) < SMALL_BODY_BYTES:
-                return None  # holds no photograph
-        if time.monotonic() - self.measured >= MEASURE_SECONDS:
-            self.measured = time.monotonic()
-            self.used_bytes = await anyio.to_thread.run_sync(uploads.total_bytes)
-        if self.used_bytes + self.announced_bytes + int(text) > self.limits.total_bytes:
-            minutes = -(-self.limits.lifetime_seconds // 60)
-            return PlainTextResponse(FULL.format(minutes=minutes), 507)
+        length, upload = int(text), _is_upload(scope)
+        if length > (MAX_UPLOAD_BYTES if upload else MAX_BODY_BYTES):
+            return PlainTextResponse(TOO_LARGE_UPLOAD if upload else TOO_LARGE, 413)
+        if length > SMALL_BODY_BYTES or upload:  # what can't fit need not come; nobody else waits for it
+            return await self._room_refusal(scope, length)
         return None
+
+    async def _room_refusal(self, scope: Scope, size: int) -> PlainTextResponse | None:
+        """Takes no room, and says so where there is none for so many bytes, or this address has its share."""
+        usage, total = uploads.USAGE, self.limits.total_bytes
+        if usage.bytes + size > total and time.monotonic() - usage.measured >= MEASURE_SECONDS:
+            await anyio.to_thread.run_sync(usage.measure)
+        address = _address(scope)
+        if usage.bytes + size <= total and (
+            not is_public(address) or self._sent(address) + size <= total // SHARE
+        ):
+            return None
+        minutes = -(-self.limits.lifetime_seconds // 60)
+        return PlainTextResponse(FULL.format(minutes=minutes), 507)
+
+    def _sent(self, address: str) -> float:
+        """Bytes that an address has in the folder, about: its share comes back over the lifetime."""
+        sent, when = self._shares.get(address, (0.0, 0.0))
+        rate = self.limits.total_bytes / SHARE / self.limits.lifetime_seconds
+        return max(0.0, sent - rate * (time.monotonic() - when))
+
+    async def _take(self, scope: Scope, size: int) -> PlainTextResponse | None:
+        """Takes room for so many bytes that have come, or says that there is none."""
+        refusal = await self._room_refusal(scope, size)
+        if refusal is None:
+            uploads.USAGE.add(size)
+            self._count_share(_address(scope), size)
+        return refusal
+
+    def _count_share(self, address: str, size: int) -> None:
+        if is_public(address):
+            self._shares[address] = self._sent(address) + size, time.monotonic()
+            if len(self._shares) > MAX_VALUES:
+                self._shares = {key: value for key, value in self._shares.items() if self._sent(key) > 0}
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Receives the body of a call, and hands it on as `_plain` makes it."""
-        parts: list[bytes] = []
-        left = int(Headers(scope=scope).get("content-length", 0))
-        with anyio.move_on_after(BODY_SECONDS):
-            while left:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return
-                parts.append(message.get("body", b""))
-                left = left if message.get("more_body") else 0
-        if left:
-            await PlainTextResponse(SLOW, 408)(scope, receive, send)
-            return
-        body, refusal = b"".join(parts), None
-        if sum(body.count(mark) for mark in (b",", b"[", b"{", b":")) > MAX_VALUES:
-            refusal = PlainTextResponse(TOO_MANY, 413)
-        elif (name := _called(scope["path"])) is not None:
-            if self.calls.is_full(name):
-                refusal = JSONResponse({"detail": self.calls.full}, 503)
-            else:
-                body, refusal = await anyio.to_thread.run_sync(self._plain, name, body)
-        if refusal:
-            await refusal(scope, receive, send)
-            return
-        headers = [(key, value) for key, value in scope["headers"] if key != b"content-length"]
-        scope = {**scope, "headers": [*headers, (b"content-length", b"%d" % len(body))]}
-        await self.app(scope, _Replay(body, receive).receive, send)
+        length = int(Headers(scope=scope).get("content-length", 0))
+        address = _address(scope)
+        own = MAX_HELD_BYTES // SHARE if is_public(address) else MAX_HELD_BYTES
 
-    def _plain(self, name: str, body: bytes) -> tuple[bytes, Response | None]:
+        counted = _Values()
+
+        async def hold(part: bytes) -> Response | None:
+            self._held[address] += len(part)
+            if problem := counted.more(part):
+                return PlainTextResponse(problem, 413)
+            full = self._held[address] > own or self._held.total() > MAX_HELD_BYTES
+            return PlainTextResponse(BUSY, 503) if full and length > SMALL_BODY_BYTES else None
+
+        visitor = _Arrival(receive, send, hold, BODY_SECONDS)
+        try:
+            body, refusal = await visitor.whole(length), visitor.refusal
+            if body is not None:
+                body, refusal = await self._checked(scope, body)
+            if refusal:
+                await refusal(scope, receive, send)
+            elif body is not None:
+                headers = [(key, value) for key, value in scope["headers"] if key != b"content-length"]
+                scope = {**scope, "headers": [*headers, (b"content-length", b"%d" % len(body))]}
+                await self.app(scope, _Replay(body, receive).receive, send)
+        finally:
+            self._held[address] -= visitor.bytes
+            if not self._held[address]:
+                del self._held[address]
+
+    async def _checked(self, scope: Scope, body: bytes) -> tuple[bytes, Response | None]:
+        """A body as it is handed on, or why it is not."""
+        name = _called(scope["path"])
+        if name is not None and self.calls.is_full(name):
+            return body, JSONResponse({"detail": self.calls.full}, 503)
+        if photographs := body.count(PHOTOGRAPH):
+            cost = len(body) + photographs * uploads.FILE_BYTES
+            if name is None:  # MCP, where Gradio stores them
+                refusal = await self._take(scope, cost)
+            else:
+                refusal = await self._room_refusal(scope, cost)
+                self._count_share(_address(scope), cost)
+            if refusal:
+                return body, refusal
+        return await anyio.to_thread.run_sync(self._plain, name, body) if body else (body, None)
+
+    def _plain(self, name: str | None, body: bytes) -> tuple[bytes, Response | None]:
         """A call's body without the marks by which Gradio would open or fetch what a reference names.
 
-        The API itself looks at the references. Values at the end may be missing.
+        The API itself looks at the references. Values at the end may be missing. Photographs inside of the
+        body become uploads, so that no memory is held while the call waits.
 
         Args:
-            name: of the function; "" where the body names it.
+            name: of the function; "" where the body names it, None where none is called.
             body: as it came in.
         """
         try:
-            value = _unmarked(json.loads(body))
+            value = json.loads(body)
+            if name is None:
+                return json.dumps(value, ensure_ascii=False, allow_nan=False).encode(), None
+            value = _unmarked(value)
             count = self.calls.parameters.get(name, 0)
-            if isinstance(value, dict) and isinstance(value.get("data"), list):
-                sent = value["data"]
-                if len(sent) > count and count:
-                    told = f"{name} takes at most {count} values; these are {len(sent)}."
-                    return body, JSONResponse({"detail": told}, 422)
-                sent += [None] * (count - len(sent))
-            return json.dumps(value).encode(), None
-        except (ValueError, RecursionError):
-            return body, PlainTextResponse(NO_JSON, 422)
+            if isinstance(value, dict):
+                number = value.get("fn_index", 0)
+                if number is not None and (type(number) is not int or not 0 <= number < MAX_VALUES):
+                    return body, JSONResponse({"error": NO_FUNCTION}, 404)
+                sent = value.get("data")
+                if isinstance(sent, list):
+                    if len(sent) > count and count:
+                        told = f"{name} takes at most {count} values; these are {len(sent)}."
+                        return body, JSONResponse({"detail": told}, 422)
+                    sent += [None] * (count - len(sent))
+            return json.dumps(value, ensure_ascii=False).encode(), None
+        except (ValueError, RecursionError):  # lone surrogates are a ValueError, too
+            return body, JSONResponse({"detail": NO_JSON}, 422)
+        except OSError:
+            return body, PlainTextResponse(DISK_FULL, 507)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Receives an upload; what is left of one that was broken off is deleted."""
-        length = int(Headers(scope=scope).get("content-length", 0))
+        counted = _Parts(Headers(scope=scope).get("content-type", ""))
+
+        async def take(part: bytes) -> Response | None:
+            files = counted.more(part)
+            if counted.parts > MAX_UPLOAD_FILES + 1:  # the last one ends the body
+                return PlainTextResponse(TOO_MANY_FILES, 413)
+            return await self._take(scope, len(part) + files * uploads.FILE_BYTES)
+
         upload = object()
         async with self._entrance:
             self.receiving[upload] = time.time()
-        self.announced_bytes += length
-        complete, visitor = False, _Impatient(receive, send)
+        complete, visitor = False, _Arrival(receive, send, take)
         try:
             await self.app(scope, visitor.receive, visitor.send)
             complete = True
         except ClientDisconnect:
-            if visitor.stalled:
-                await PlainTextResponse(STALLED, 408)(scope, receive, send)
+            pass
+        except OSError as error:
+            if not not_writable(error):
+                raise
+            visitor.refusal = PlainTextResponse(DISK_FULL, 507)
         finally:
             del self.receiving[upload]
-            self.announced_bytes -= length
-            self.used_bytes += length  # until it is measured again
-            self._broken_off |= not complete
+            self._broken_off |= not complete or visitor.refusal is not None
             await self._drop_unfinished()
+        if visitor.refusal and not visitor.answered:
+            await visitor.refusal(scope, receive, send)
 
     async def _drop_unfinished(self) -> None:
         """Deletes what was broken off, once nothing is being received; a new upload waits for it."""
@@ -230,6 +314,7 @@ class Guard:
                     if not self.receiving:
                         self._broken_off = False
                         await anyio.to_thread.run_sync(uploads.drop_unfinished)
+                        await anyio.to_thread.run_sync(uploads.USAGE.measure)
 
     def receiving_since(self) -> float | None:
         """When the oldest upload began that is still being received, in seconds since the epoch."""
@@ -257,8 +342,25 @@ def _called(path: str) -> str | None:
     return "" if parts[:1] == ["queue"] else None
 
 
+def _address(scope: Scope) -> str:
+    """Of the visitor; uvicorn has put there what a proxy on this machine says."""
+    return (scope.get("client") or ("",))[0]
+
+
+def _is_harmless(name: bytes, value: bytes) -> bool:
+    """Whether a header is none of a proxy's, or is what a proxy would say."""
+    if not name.startswith(b"x-forwarded-"):
+        return True
+    return bool((SCHEMES if name.endswith(b"-proto") else FORWARDED).fullmatch(value))
+
+
 def _unmarked(value: Any) -> Any:
     if isinstance(value, dict):
+        if not value.get("path") and str(value.get("url"))[:5] == PHOTOGRAPH.decode():
+            try:
+                return {"path": str(uploads.admit({"url": value["url"]}))}
+            except UserError:
+                return {"path": ""}  # which the API refuses in the same words
         return {key: _unmarked(item) for key, item in value.items() if key != "meta"}
     return [_unmarked(item) for item in value] if isinstance(value, list) else value
 
@@ -285,22 +387,114 @@ def _is_served(path: str) -> bool:
     return path == "/" or path.split("/")[1] in PLACES
 
 
-class _Impatient:
-    """A visitor's connection on which an upload may not stand still; one that does counts as gone."""
+class _Arrival:
+    """What a visitor sends, as it comes: in time, and only as long as there is room. Else it counts as gone.
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive, self._send = receive, send
-        self.stalled = False
+    Args:
+        receive: of the connection.
+        send: of the connection.
+        take: is told each part, and says why it can't be taken, if so.
+        seconds: for all of it; None where the rate alone counts.
+
+    Attributes:
+        bytes: that have come.
+        refusal: why no more is received.
+        answered: whether the application has begun to answer.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        take: Callable[[bytes], Awaitable[Response | None]],
+        seconds: float | None = None,
+    ) -> None:
+        self._receive, self._send, self._take, self._seconds = receive, send, take, seconds
+        self._start, self._stopped = time.monotonic(), False
+        self.bytes = 0
+        self.refusal: Response | None = None
+        self.answered = self._complete = False
 
     async def receive(self) -> Message:
-        with anyio.move_on_after(uploads.STALLED_SECONDS):
+        """As the connection's; a disconnection once something is refused."""
+        if self._complete:
             return await self._receive()
-        self.stalled = True
+        now = time.monotonic()
+        left = self._start + GRACE_SECONDS + self.bytes / LEAST_RATE - now
+        if self._seconds is not None:
+            left = min(left, self._start + self._seconds - now)
+        with anyio.move_on_after(max(0.0, min(left, uploads.STALLED_SECONDS))):
+            message = await self._receive()
+            part = message.get("body", b"")
+            self.bytes += len(part)
+            self._complete = not message.get("more_body")
+            if message["type"] == "http.request":
+                self.refusal = await self._take(part)
+            return {"type": "http.disconnect"} if self.refusal else message
+        stalled = left > uploads.STALLED_SECONDS
+        self.refusal = PlainTextResponse(STALLED if stalled else SLOW, 408)
         return {"type": "http.disconnect"}
 
+    async def whole(self, length: int) -> bytes | None:
+        """All of a body, None where it does not come."""
+        parts: list[bytes] = []
+        while length and not self._complete:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                return None
+            parts.append(message.get("body", b""))
+        return b"".join(parts)
+
     async def send(self, message: Message) -> None:
-        if not self.stalled:  # else it is the framework's bare 500; the guard tells the reason
+        """As the connection's, but for the framework's bare 500: the guard tells the reason."""
+        if message["type"] == "http.response.start":
+            self._stopped = message["status"] == 500
+            if self._stopped and self.refusal is None:
+                self.refusal = PlainTextResponse(FAILED, 500)
+        if not self._stopped and self.refusal is None:
+            self.answered = True
             await self._send(message)
+
+
+class _Values:
+    """Counts what is in a JSON body as it comes: parsing first would take the time and the memory."""
+
+    def __init__(self) -> None:
+        self._bytes = self._values = 0
+        self._photograph, self._end = False, b""
+
+    def more(self, part: bytes) -> str | None:
+        """Counts the next part; why the body is refused, if it is. A photograph begins early in a body."""
+        known = self._end + part
+        self._end = known[-len(PHOTOGRAPH) :]
+        self._bytes += len(part)
+        self._values += sum(part.count(mark) for mark in (b",", b"[", b"{", b":"))
+        self._photograph = self._photograph or PHOTOGRAPH in known
+        if self._values > MAX_VALUES:
+            return TOO_MANY
+        return NO_PHOTOGRAPH if self._bytes > SMALL_BODY_BYTES and not self._photograph else None
+
+
+class _Parts:
+    """Counts the parts of an upload as they come, each of which becomes a file in a folder of its own.
+
+    Args:
+        content_type: names what stands between them.
+    """
+
+    def __init__(self, content_type: str) -> None:
+        found = re.search(r'boundary="?([^";,]{1,200})', content_type, re.IGNORECASE)
+        self.parts = 0
+        self._between = b"--" + found[1].encode("latin-1", "replace") if found else b"\n--"
+        self._end = b""
+
+    def more(self, part: bytes) -> int:
+        """How many begin in the next part of the body."""
+        known = self._end + part
+        self._end = known[len(known) - min(len(known), len(self._between) - 1) :]
+        count = known.count(self._between)
+        self.parts += count
+        return count
 
 
 def _with_headers(policy: str, send: Send) -> Send:

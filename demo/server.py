@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from demo import gallery, site, uploads, words
+from demo import connections, gallery, site, uploads, words
 from demo.comparison import Comparison
 from demo.guard import Calls, Guard, is_loopback
 from demo.lessons import ARCHIVE, LIMITS, Lessons, is_possible
@@ -31,6 +31,7 @@ os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_ANALYTICS_MAX_EVENTS
 os.environ |= {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**62)}
 
 import gradio as gr  # noqa: E402
+from gradio import http_server  # noqa: E402
 from gradio.route_utils import FnIndexInferError  # noqa: E402
 from gradio.utils import get_space  # noqa: E402
 
@@ -98,6 +99,7 @@ class Page(gr.Server):
         """
         if allow_hosts or is_local(host):
             self.hosts = (*LOCAL_HOSTS, *allow_hosts)
+        connections.use(http_server)
         _, url, _ = self.launch(
             server_name=host,
             server_port=port,
@@ -128,11 +130,13 @@ class Page(gr.Server):
 
     async def _clean(self) -> None:
         """Deletes old uploads, in time and as long as the server runs; forgets what is gone."""
+        await anyio.to_thread.run_sync(uploads.USAGE.measure)
         while True:
             await anyio.sleep(min(uploads.STALLED_SECONDS, self.limits.lifetime_seconds / 4))
             since = self.guard.receiving_since() if self.guard else None
             empty = await anyio.to_thread.run_sync(uploads.sweep, self.limits.lifetime_seconds, since)
             uploads.drop_empty(empty)
+            await anyio.to_thread.run_sync(uploads.USAGE.measure)
             for chore in self.chores:
                 await anyio.to_thread.run_sync(chore)
             for paths in self.get_blocks().temp_file_sets:
@@ -179,8 +183,6 @@ def build(
         *_engine_routes(),
         *gallery.routes(bundle.manifest),
     ]
-    if (bundle.folder / REPORT).is_dir():
-        routes.append(Mount("/report", StaticFiles(directory=(bundle.folder / REPORT).resolve())))
     if lessons:
         routes += _lesson_routes(lessons)
     page = Page(routes, limits or uploads.Limits())
@@ -202,6 +204,12 @@ def _page_routes(comparison: Comparison, limits: dict[str, int] | None) -> list[
     def facts(_: Request) -> JSONResponse:
         return JSONResponse(words.facts(comparison) | {"lessons": limits, "engine": site.is_installed()})
 
+    def report(request: Request) -> FileResponse:
+        path = bundle.file(f"{REPORT}/{request.path_params['name']}")
+        if path is None:
+            raise HTTPException(404)
+        return FileResponse(path)
+
     def worker(_: Request) -> FileResponse:
         return FileResponse(site.PAGE / "sw.js")
 
@@ -210,6 +218,7 @@ def _page_routes(comparison: Comparison, limits: dict[str, int] | None) -> list[
         Route("/index.html", page),
         Route("/sw.js", worker),
         Mount("/page", StaticFiles(directory=site.PAGE)),
+        Route("/report/{name:path}", report),
         Route("/bundle/page.json", facts),
         Route("/bundle/{name}", _sender(lambda: site.bundle_files(bundle))),
     ]

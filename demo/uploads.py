@@ -8,11 +8,13 @@ import atexit
 import base64
 import contextlib
 import hashlib
+import math
 import os
 import re
 import shutil
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ REFUSED = (
 PREFIX = "mobilevit-uploads-"
 ROUTE = "/gradio_api/file="  # where Gradio serves uploads; MCP clients send such addresses back
 STALLED_SECONDS = 60  # an upload that gets no byte for so long is ended
+ENTRY_BYTES, BLOCK_BYTES = 4096, 512  # what a file or folder takes at least; the unit of `st_blocks`
+FILE_BYTES = 2 * ENTRY_BYTES  # what an upload takes beside its bytes: its last block, and a folder of its own
 ABANDONED_SECONDS = 86_400  # a folder that no running server has touched for so long
 
 
@@ -44,6 +48,37 @@ class Limits:
 
     lifetime_seconds: int = 3600
     total_bytes: int = 2 * 2**30
+
+
+class Usage:
+    """How much of the folder is taken: measured from time to time, and counted in between.
+
+    Attributes:
+        bytes: that are taken; more for a moment where something was deleted since.
+        measured: when, on the monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._measuring = threading.Lock()
+        self.bytes, self.measured = 0, -math.inf
+
+    def add(self, size: int) -> None:
+        """Counts what has come."""
+        with self._lock:
+            self.bytes += size
+
+    def measure(self) -> None:
+        """Looks at the folder; what comes meanwhile is counted on top of it."""
+        with self._measuring:
+            with self._lock:
+                before = self.bytes
+            found = total_bytes()
+            with self._lock:
+                self.bytes, self.measured = found + self.bytes - before, time.monotonic()
+
+
+USAGE = Usage()  # of this process, as the folder is
 
 
 def folder() -> Path:
@@ -144,6 +179,8 @@ def keep(content: bytes, name: str) -> Path:
         name: it is found by its content and this.
     """
     path = folder() / hashlib.sha256(content).hexdigest() / name
+    if not path.exists():
+        USAGE.add(len(content) + FILE_BYTES)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     return path
@@ -164,8 +201,8 @@ def without_path(error: Exception) -> str:
 
 
 def total_bytes() -> int:
-    """Size of everything in the upload folder."""
-    return sum(info.st_size for _, info in _entries() if stat.S_ISREG(info.st_mode))
+    """Room on the disk that everything in the upload folder takes, its folders and last blocks included."""
+    return sum(max(ENTRY_BYTES, BLOCK_BYTES * getattr(info, "st_blocks", 0)) for _, info in _entries())
 
 
 def drop_unfinished() -> None:
