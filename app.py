@@ -2,7 +2,10 @@
 
 import sys
 
-from demo.server import main
+from demo.reach import directly
+
+with directly():  # importing Gradio makes HTTP clients
+    from demo.server import main
 
 if __name__ == "__main__":
     sys.exit(main())

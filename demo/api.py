@@ -199,7 +199,7 @@ def _classify(comparison: Comparison) -> Callable[..., dict[str, Any]]:
         "unknown" is true, it is probably none of them.
 
         Args:
-            photo: the photograph's file: JPEG, PNG or WebP.
+            photo: the photograph's file: JPEG, PNG, WebP, HEIC or AVIF.
             format: weight format that answers, such as "float32".
 
         Returns:
@@ -218,7 +218,7 @@ def _compare(comparison: Comparison) -> Callable[..., dict[str, Any]]:
         """Classifies a photograph, one of CLASSES, with several weight formats, and times each here.
 
         Args:
-            photo: the photograph's file: JPEG, PNG or WebP.
+            photo: the photograph's file: JPEG, PNG, WebP, HEIC or AVIF.
             runs: timed runs of each format.
             formats: their names, such as "float32"; none for all.
 
@@ -237,7 +237,7 @@ def _explain(comparison: Comparison) -> Callable[..., tuple[gr.FileData, str]]:
         """Shows where in a photograph the model found its answer, one of CLASSES.
 
         Args:
-            photo: the photograph's file: JPEG, PNG or WebP.
+            photo: the photograph's file: JPEG, PNG, WebP, HEIC or AVIF.
 
         Returns:
             The photograph with a map laid over it, and the class that the map speaks for.

@@ -20,6 +20,7 @@ from demo import connections, gallery, site, uploads, words
 from demo.comparison import Comparison
 from demo.guard import Calls, Guard, is_loopback
 from demo.lessons import ARCHIVE, LIMITS, Lessons, is_possible
+from demo.reach import directly, in_brackets
 from mobilevit_core.bundle.download import find_bundle
 from mobilevit_core.bundle.files import MANIFEST, REPORT
 from mobilevit_core.errors import UserError
@@ -336,7 +337,9 @@ def serve(arguments: argparse.Namespace) -> int:
     try:
         comparison = Comparison(find_bundle(arguments.bundle), arguments.threads)
         page = build(comparison, limits, local, teach=local or arguments.teach)
-        page.start(arguments.host, arguments.port, allow_hosts=arguments.allow_host, mcp=not arguments.no_mcp)
+        host, mcp = in_brackets(arguments.host), not arguments.no_mcp
+        with directly():
+            page.start(host, arguments.port, allow_hosts=arguments.allow_host, mcp=mcp)
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mobilevit_core.errors import UserError
+
 CACHE = "MOBILEVIT_CACHE"
 UNFINISHED = ".part-"  # how the name begins of what is not complete
 MOST_JSON_BYTES = 64 * 2**20  # a manifest with the confusion matrices of a thousand classes stays under it
@@ -253,8 +255,13 @@ def cache_folder() -> Path:
     """
     if os.environ.get(CACHE):
         return Path(os.environ[CACHE])
-    base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "mobilevit"
+    try:
+        base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "mobilevit"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # no home, or one that can't be written: "/" in containers
+        raise UserError(f"There is no cache folder: {error}. Name one: {CACHE}=/path/to/folder") from error
+    return folder
 
 
 def file_sha256(path: Path) -> str:

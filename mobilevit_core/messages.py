@@ -42,4 +42,4 @@ def show(table: Any) -> None:
 
 def console() -> Console:
     """Where messages go: standard error as it is now, because tests and programs replace it."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, force_jupyter=False)  # its widgets would need ipywidgets

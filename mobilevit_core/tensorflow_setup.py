@@ -17,7 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mobilevit_core.errors import UserError
+
 X86 = ("x86_64", "amd64", "i386", "i686")
+KERAS_BACKENDS = ("tensorflow", "jax")  # the second for training on several machines
 LOG_LEVEL = "2"  # TensorFlow's own notes and warnings away, its errors shown
 QUIET_LEVELS = (LOG_LEVEL, "3")
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -50,9 +53,33 @@ def prepare() -> None:
     quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", LOG_LEVEL) in QUIET_LEVELS
     if platform.machine().lower() in X86:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # Keras's backend of another project, in the environment or in keras.json: nothing here runs on it.
+    if os.environ.get("KERAS_BACKEND") not in KERAS_BACKENDS:
+        os.environ["KERAS_BACKEND"] = KERAS_BACKENDS[0]
     # With a driver every line may matter, and so it may to a person who has chosen to see the notes.
     if quiet and not NVIDIA_DRIVER.exists() and "tensorflow" not in sys.modules:
         sys.meta_path.insert(0, _QuietTensorFlow())
+
+
+def check_tensorflow() -> None:
+    """Raises a UserError unless Keras runs on TensorFlow, as everything but training on machines needs."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise UserError(
+            f"Keras runs on {backend} here, and this needs TensorFlow: unset KERAS_BACKEND, or set "
+            "KERAS_BACKEND=tensorflow."
+        )
+
+
+def use_own_settings() -> None:
+    """Sets what a keras.json of another project may set otherwise, and all networks here mean."""
+    import keras
+
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
 
 
 class _QuietTensorFlow:
@@ -100,6 +127,9 @@ def _without_noise() -> Iterator[None]:
     In a process of its own, so that the last words of a start that crashes are passed on as well, and those
     of processes that are started meanwhile.
     """
+    if sys.stderr is None:  # pythonw, or closed: what has its number now may be anything
+        yield
+        return
     sys.stderr.flush()
     try:
         real = os.dup(2)

@@ -57,6 +57,10 @@ class Bundle:
     folder: Path
     manifest: Manifest
 
+    def __fspath__(self) -> str:
+        """Its folder, so that whatever takes a bundle's path takes the bundle, too."""
+        return os.fspath(self.folder)
+
     @property
     def present(self) -> tuple[str, ...]:
         """Weight formats whose file is there, in the table's order."""

@@ -13,11 +13,12 @@ from mobilevit_core.errors import UserError
 WAY_OUT = "Try again with a network, or give a bundle's folder."
 
 
-def find_bundle(bundle: str | os.PathLike[str]) -> Bundle:
-    """Opens a bundle that is a folder here or a repository of the Hub.
+def find_bundle(bundle: Bundle | str | os.PathLike[str]) -> Bundle:
+    """Opens a bundle that is a folder here or a repository of the Hub; one that is open is returned.
 
     Args:
-        bundle: a folder, "hf://OWNER/NAME", or "hf://OWNER/NAME@REVISION" for a branch, tag or commit.
+        bundle: an opened one, a folder, "hf://OWNER/NAME", or "hf://OWNER/NAME@REVISION" for a branch, tag
+            or commit.
 
     Returns:
         The bundle; one of the Hub is in the local cache, which is not to be written to.
@@ -25,6 +26,8 @@ def find_bundle(bundle: str | os.PathLike[str]) -> Bundle:
     Raises:
         UserError: there is no bundle, it is damaged, or it can't be downloaded.
     """
+    if isinstance(bundle, Bundle):
+        return bundle
     if not hub.is_address(bundle):
         return open_bundle(bundle)
     opened = open_bundle(download_bundle(str(bundle)))

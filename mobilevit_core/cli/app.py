@@ -3,7 +3,9 @@
 Results go to standard output, all else to standard error.
 """
 
+import io
 import signal
+import sys
 import warnings
 from typing import Any
 
@@ -50,10 +52,8 @@ console = Console(highlight=False)
 
 
 def result(text: str) -> None:
-    """Prints a line of a result; what standard output can't show of a file's name is shown by its code."""
-    encoding = console.file.encoding or "utf-8"
-    shown = text.encode(encoding, "backslashreplace").decode(encoding)
-    console.print(shown, markup=False, soft_wrap=True)
+    """Prints a line of a result."""
+    console.print(text, markup=False, soft_wrap=True)
 
 
 class Commands(TyperGroup):
@@ -65,6 +65,8 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> Any:
         """Runs the command."""
+        if isinstance(sys.stdout, io.TextIOWrapper):  # what it can't show is shown by its code
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             with warnings.catch_warnings():
                 # At 64 px the last stage has one token a pixel group: Keras doubts that, the recipes mean it.

@@ -141,10 +141,10 @@ def benchmark(
     as_json: JsonOption = False,
 ) -> None:
     """Latency, load time and memory of every format of a bundle, each in a process of its own."""
-    from mobilevit_core.bundle.bundle import open_bundle
+    from mobilevit_core.bundle.download import find_bundle
     from mobilevit_core.inference.benchmark import benchmark_bundle
 
-    figures = benchmark_bundle(open_bundle(bundle), runs, _numbers(threads))
+    figures = benchmark_bundle(find_bundle(bundle), runs, _numbers(threads))
     if plot:
         from mobilevit_core.evaluation.plots import latencies
         from mobilevit_core.files import write_bytes

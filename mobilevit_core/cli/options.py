@@ -1,15 +1,16 @@
 """Arguments and options that several commands have."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mobilevit_core.bundle.weight_formats import FORMATS
 
-BundleArgument = Annotated[Path, typer.Argument(help="Folder of a bundle, for example demo/weights.")]
-SourceArgument = Annotated[
-    str, typer.Argument(help="Folder of a bundle, or hf://OWNER/NAME of one on the Hugging Face Hub.")
+BundleArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Folder of a bundle, such as demo/weights, or hf://OWNER/NAME of one on the Hugging Face Hub."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 FormatOption = Annotated[str | None, typer.Option(help=f"One of: {', '.join(FORMATS)}.")]

@@ -9,7 +9,7 @@ import typer
 
 from mobilevit_core import messages
 from mobilevit_core.cli.app import app, console, result
-from mobilevit_core.cli.options import FormatOption, JsonOption, SourceArgument
+from mobilevit_core.cli.options import BundleArgument, FormatOption, JsonOption
 from mobilevit_core.commands.predict import AnswerTable, find_photos, predictions
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.answer import Answer
@@ -17,7 +17,7 @@ from mobilevit_core.inference.answer import Answer
 
 @app.command()
 def predict(
-    bundle: SourceArgument,
+    bundle: BundleArgument,
     photos: Annotated[
         list[Path],
         typer.Argument(

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilevit_core import messages
-from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core import hub, messages
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.download import find_bundle
 from mobilevit_core.bundle.private_paths import last_name
 from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import ALL, FOLDERS, SPLIT_SCHEMES, SPLITS, PhotoDataset
@@ -72,8 +73,10 @@ def evaluate(
         UserError: no such bundle, data, split or format, or options that contradict each other.
     """
     record = record or all_formats
+    if record and hub.is_address(bundle):
+        raise UserError(f"{bundle} is on the Hub; only a bundle in a folder of yours takes a report.")
     _check(split, format, record, all_formats)
-    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    opened = find_bundle(bundle)
     names = [format] if format else opened.expected
     for name in names:
         opened.weights(name)
@@ -194,7 +197,7 @@ def unknown(
     Raises:
         UserError: as `evaluate`, or the bundle has no rule for unknown pictures.
     """
-    recipe = open_bundle(bundle).manifest.recipe
+    recipe = find_bundle(bundle).manifest.recipe
     from mobilevit_core.evaluation.metrics import unknown_classes
     from mobilevit_core.inference.classifier import load_classifier
 

@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.download import find_bundle
 from mobilevit_core.commands.evaluate import load_as
 from mobilevit_core.errors import UserError
 
@@ -51,13 +52,13 @@ def export(
     """
     if trunk and saved_model:
         raise UserError("--trunk and --saved-model are two kinds of exports. Leave out one of them.")
-    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    opened = find_bundle(bundle)
     folder = Path(to)
     opened.weights("keras")
     if folder.exists():
         raise UserError(f"{folder} exists already. Name a new folder with --to.")
     from mobilevit_core.conversion.export import Pictures, export_again, export_saved_model, export_trunk
-    from mobilevit_core.training.devices import check_tensorflow
+    from mobilevit_core.tensorflow_setup import check_tensorflow
 
     check_tensorflow()
     if saved_model:

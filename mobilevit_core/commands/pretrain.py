@@ -56,7 +56,7 @@ def pretrain(
         UserError: photos, teachers, weights, values or the run folder do not allow it.
         Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch.
     """
-    from mobilevit_core.training.devices import check_tensorflow
+    from mobilevit_core.tensorflow_setup import check_tensorflow
     from mobilevit_core.training.interruption import ending_clearly
     from mobilevit_core.training.pretraining import bundle_pretrained, pretrained_model
     from mobilevit_core.training.run_folder import RunFolder

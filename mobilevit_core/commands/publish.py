@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilevit_core import hub, messages
-from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.download import find_bundle
 from mobilevit_core.bundle.private_paths import without_paths
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import replacing
@@ -65,7 +66,7 @@ def publish(
         UserError: no such bundle, nobody is logged in or may write there, the name is taken by something
             else, or the Hub can't be reached. The message says what is on the Hub by then.
     """
-    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    opened = find_bundle(bundle)
     kinds = _check_targets(what, opened)
     hub.check_name(repository)
     data = opened.manifest.data["name"]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilevit_core import messages
-from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.download import find_bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.commands.evaluate import record_report, warn_of_provenance
@@ -202,7 +203,7 @@ def _open_teachers(
     if unlabelled and not networks:
         raise UserError("--unlabelled needs a network to explain the photos: --teacher efficientnet_lite0")
     if not networks:
-        return [open_bundle(teacher) for teacher in teachers]
+        return [find_bundle(teacher) for teacher in teachers]
     if len(networks) < len(teachers):
         raise UserError("Teachers are either bundles of the same classes or networks. Leave out one kind.")
     if plan.recipe.devices != "one":

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mobilevit_core import messages
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,7 +54,7 @@ class _Display:
     """A bar on a terminal, a line now and then elsewhere; nothing for what is done at once."""
 
     def __init__(self, title: str, total: int) -> None:
-        console = Console(stderr=True)
+        console = messages.console()
         self._title, self._total, self._done = title, total, 0
         self._start = time.monotonic()
         self._next_line = self._start + SILENT_SECONDS

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mobilevit_core.data.bulk import in_order
@@ -19,6 +20,8 @@ from mobilevit_core.images.reading import read_encoded, read_photo
 from mobilevit_core.messages import counted
 
 CONTACT_SHEET = "contact_sheet.jpg"
+LIKELY_BLANK, BLANK = 20, 12  # levels between dark and bright: of a thumbnail, of 98 % of a photograph
+MOST_LOOKED = 1000  # photographs that look blank as thumbnails
 MEASURED = 300  # photographs whose size is read
 MOST_COMPARED = 20_000  # photographs, above which copies are not counted
 SHEET_CLASSES, SHEET_PHOTOS, SHEET_SIDE = 20, 8, 112  # rows, columns, pixels per picture
@@ -34,12 +37,14 @@ class Findings:
         copies: photographs within a class that are (nearly) the same as another one of it.
         across: pairs of names: photographs in different classes that are nearly the same.
         unevenness: the largest class over the smallest, in training photographs.
+        blank: names of photographs of one colour, nearly black, or blown out.
     """
 
     sides: tuple[int, ...]
     copies: int
     across: tuple[tuple[str, str], ...]
     unevenness: float
+    blank: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, dataset: PhotoDataset) -> "Findings":
@@ -49,7 +54,8 @@ class Findings:
         if len(photos) <= MOST_COMPARED and all(photo.facts for photo in photos):
             known = all(photo.sha256 in dataset.copies for photo in photos)
             copies, across = _copies(photos, dataset.copies if known else group_copies(photos))
-        return cls(tuple(sorted(_sides(photos))), copies, across, dataset.unevenness)
+        sides, blank = tuple(sorted(_sides(photos))), _blank(photos)
+        return cls(sides, copies, across, dataset.unevenness, blank)
 
     @property
     def shorter_side(self) -> int | None:
@@ -63,6 +69,12 @@ class Findings:
             told.append(
                 f"shorter sides: {self.sides[0]} to {self.sides[-1]} px, half of them {self.shorter_side} px "
                 f"or less ({counted(len(self.sides), 'photograph')} measured)"
+            )
+        if self.blank:
+            names = ", ".join(self.blank[:NAMED]) + (", ..." if len(self.blank) > NAMED else "")
+            told.append(
+                f"{counted(len(self.blank), 'photograph')} of one colour, which show nothing to learn from: "
+                f"blank, nearly black, or blown out ({names})"
             )
         if self.copies:
             told.append(
@@ -89,6 +101,22 @@ def _side(photo: LabelledPhoto) -> int:
     except UserError:  # gone since it was listed; who needs it says so
         return 0
     return min(picture.width, picture.height)
+
+
+def _blank(photos: Sequence[LabelledPhoto]) -> tuple[str, ...]:
+    """Names of photographs of one colour; thumbnails that have one are looked at closely, so many of them."""
+    likely = [photo for photo in photos if photo.facts and np.ptp(photo.thumbnail) <= LIKELY_BLANK]
+    found = in_order(_has_one_colour, likely[:MOST_LOOKED])
+    return tuple(p.name for p, blank in zip(likely[:MOST_LOOKED], found, strict=True) if blank)
+
+
+def _has_one_colour(photo: LabelledPhoto) -> bool:
+    try:
+        pixels = read_photo(photo.source, photo.name)
+    except UserError:
+        return False
+    low, high = np.percentile(pixels.reshape(-1, 3), (1, 99), axis=0)
+    return bool((high - low).max() <= BLANK)
 
 
 def _copies(

@@ -166,7 +166,15 @@ class Lane:
     def _running(self) -> ProcessPool:
         with self._lock:
             if self._pool is None:
-                self._pool = ProcessPool(self._workers, self._max_tasks, worker.start, context=worker.CONTEXT)
+                try:
+                    self._pool = ProcessPool(
+                        self._workers, self._max_tasks, worker.start, context=worker.CONTEXT
+                    )
+                except OSError as error:  # no shared memory for the locks between processes
+                    raise UserError(
+                        f"Photographs can't be read in processes of their own: {error}. On Linux that "
+                        "needs a /dev/shm that can be written."
+                    ) from error
             return self._pool
 
     def _drop(self, pool: ProcessPool) -> None:

@@ -62,12 +62,12 @@ def load_formats(bundle: Bundle, names: Iterable[str]) -> list[Classifier]:
 
 
 def load_classifier(
-    bundle: str | os.PathLike[str], format: str | None = None, threads: int | None = None
+    bundle: Bundle | str | os.PathLike[str], format: str | None = None, threads: int | None = None
 ) -> Classifier:
     """Opens a bundle for prediction.
 
     Args:
-        bundle: the bundle's folder, or "hf://OWNER/NAME" or "hf://OWNER/NAME@REVISION" for one on the
+        bundle: an opened one, its folder, or "hf://OWNER/NAME" or "hf://OWNER/NAME@REVISION" for one on the
             Hugging Face Hub, which is downloaded once.
         format: a key of `weight_formats.FORMATS`; by default float32, or the first format that the
             bundle was written with if it was written without float32.

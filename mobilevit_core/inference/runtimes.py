@@ -15,6 +15,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError, reason
 from mobilevit_core.images.photo_file import shown_name
+from mobilevit_core.tensorflow_setup import check_tensorflow, use_own_settings
 
 if TYPE_CHECKING:
     import keras
@@ -94,6 +95,7 @@ def load_keras(weights: Path) -> "keras.Model":
     """
     import keras
 
+    use_own_settings()
     try:
         check_keras_file(weights)
         return keras.models.load_model(weights, compile=False)
@@ -129,6 +131,7 @@ class KerasRuntime:
         """Opens the file; see `Runtime.load`. TensorFlow's threads are set once per process, by the first."""
         import tensorflow as tf
 
+        check_tensorflow()
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         except RuntimeError:

@@ -7,6 +7,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.models import keras_example, mobilevit
 from mobilevit_core.models.image_size import check_image_size
 from mobilevit_core.models.released_weights import ReleasedWeights, open_weights
+from mobilevit_core.tensorflow_setup import use_own_settings
 
 # architecture -> (variants, function from image to logits)
 ARCHITECTURES = {
@@ -41,6 +42,7 @@ def create_mobilevit(
         UserError: for a value outside of the tables, an image size that the unfold does not allow, or
             weights that can't be had or belong to another network.
     """
+    use_own_settings()
     check_variant(architecture, variant)
     released = _open_released(weights, architecture, variant) if weights else None
     if num_classes is None and released:

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from mobilevit_core.errors import UserError
 from mobilevit_core.messages import note
+from mobilevit_core.tensorflow_setup import check_tensorflow
 
 ONE, ALL, MACHINES = "one", "all", "machines"
 PLACE = "KERAS_DISTRIBUTION_"  # how Keras's variables about a process's place among several begin
@@ -50,16 +51,6 @@ def process_number() -> int:
     import jax
 
     return jax.process_index()
-
-
-def check_tensorflow() -> None:
-    """Raises a UserError unless Keras runs on TensorFlow, as everything but training on machines needs."""
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise UserError(
-            f"Keras runs on {backend} here, and this needs TensorFlow: unset KERAS_BACKEND, or set "
-            "KERAS_BACKEND=tensorflow."
-        )
 
 
 def check_devices(devices: str, has_teachers: bool) -> None:

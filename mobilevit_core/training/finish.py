@@ -13,7 +13,7 @@ from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.messages import note
 from mobilevit_core.models.create import create_mobilevit
-from mobilevit_core.training.devices import check_tensorflow
+from mobilevit_core.tensorflow_setup import check_tensorflow
 from mobilevit_core.training.finalize import bundle_model
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder, first_epochs
