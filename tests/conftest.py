@@ -57,8 +57,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.cache.set(SECONDS, {**(config.cache.get(SECONDS, None) or {}), **_seconds})
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
     """Failed tests come last, each with its command."""
+    yield
     failed = [*terminalreporter.stats.get("failed", ()), *terminalreporter.stats.get("error", ())]
     for report in failed:
         terminalreporter.write_line(f"{sys.executable} -m pytest {shlex.quote(report.nodeid)}")
