@@ -34,6 +34,7 @@ def test_every_source_has_its_figures(small_bundle: Bundle, photo_folder: Path, 
 
 def test_the_command_prints_and_records_it(small_bundle: Bundle, tmp_path: Path) -> None:
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
+    shutil.copy(small_bundle.folder.parent / "config.json", tmp_path)  # the run knows where the photos lie
     things = str(noise_folder(tmp_path / "things", {"cups": 4}, 1))
     command = ["evaluate", str(folder), "--split", "validation", "--format", "float32", "--record"]
     result = CliRunner().invoke(app, [*command, "--ood", things])
