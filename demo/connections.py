@@ -86,9 +86,10 @@ class Sparing(logging.Filter):
 def is_public(address: str | None) -> bool:
     """Whether an address is one visitor's; those of this machine and its network may be a proxy's."""
     try:
-        return ipaddress.ip_address(address or "").is_global
+        parsed = ipaddress.ip_address(address or "")
     except ValueError:
         return False
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_global
 
 
 def use(http_server: Any) -> None:

@@ -140,7 +140,7 @@ def _facts(bundle: Bundle, names: Sequence[str]) -> dict[str, Any]:
         "measured": manifest.measured is not None,
         "crossed": bool(manifest.measured and manifest.measured["split"] == CROSS_VALIDATION),
         "origins": manifest.origins(),
-        "report": (bundle.folder / REPORT / REPORT_PAGE).is_file(),
+        "report": bundle.file(f"{REPORT}/{REPORT_PAGE}") is not None,
         "class_names": list(manifest.class_names),
         "display": {name: display(name, manifest) for name in manifest.class_names},
         "phrase": {name: _phrase(name, manifest) for name in manifest.class_names},
@@ -257,9 +257,9 @@ def _recorded(bundle: Bundle) -> dict[str, Any] | None:
 
 def _reported(bundle: Bundle) -> tuple[str, dict[str, tuple[float, float]]]:
     """The processor of the bundle's report, and format -> p50 and p95 with the best number of threads."""
-    path = bundle.folder / REPORT / REPORT_FIGURES
+    path = bundle.file(f"{REPORT}/{REPORT_FIGURES}")
     try:
-        compared = read_json(path)["figures"]["comparison"]
+        compared = read_json(path)["figures"]["comparison"] if path else {}
         fastest = {
             name: min((float(t["p50"]), float(t["p95"])) for t in row["latency_ms"].values())
             for name, row in compared["rows"].items()

@@ -402,6 +402,7 @@ def test_files_and_lines_of_the_log_are_bounded(served: str, caplog: pytest.LogC
 
 def test_one_address_has_a_share_of_the_connections() -> None:
     assert connections.is_public(STRANGER) and connections.is_public("2001:4860::1")
+    assert connections.is_public("::ffff:8.8.8.8") and not connections.is_public("::ffff:10.0.0.7")
     for address in ("127.0.0.1", "::1", "10.0.0.7", "192.168.1.1", "", None, "nonsense"):
         assert not connections.is_public(address)
 

@@ -42,7 +42,6 @@ MOST_GROWTH = 1.5e9  # bytes above idle, server and workers together
 MOST_DELAY = 2.0  # seconds that a neighbour may cost another visitor
 STARTING_SECONDS = 180
 ALONE = 20  # requests of the other visitor before the corpus
-VISITORS = 4  # beside the attackers
 MOST_SLOWEST = 6.0  # seconds, of a visitor beside them
 RECOVERY_SECONDS = 60  # after which all is as it was
 
@@ -278,14 +277,15 @@ class Visitors:
         peak: largest memory of the server, bytes.
     """
 
-    def __init__(self, url: str, photo: Path, process: psutil.Process) -> None:
+    def __init__(self, url: str, photo: Path, process: psutil.Process, count: int) -> None:
         self.seconds: list[float] = []
         self.refused: list[str] = []
         self.peak = 0
         self._url, self._photo, self._process, self._end = url, photo, process, threading.Event()
+        self._count = count
 
     def __enter__(self) -> "Visitors":
-        self._threads = [threading.Thread(target=self._ask) for _ in range(VISITORS)]
+        self._threads = [threading.Thread(target=self._ask) for _ in range(self._count)]
         self._threads.append(threading.Thread(target=self._measure))
         for thread in self._threads:
             thread.start()
@@ -320,16 +320,16 @@ class Visitors:
         )
 
 
-def try_traffic(bundle: Path, photo: Path, seconds: float) -> bool:
+def try_traffic(bundle: Path, photo: Path, seconds: float, visitors: int) -> bool:
     """Visitors alone, beside the attackers, and afterwards; prints the table."""
     with served(bundle) as (url, process):
         Page(url).classify(photo)
-        with Visitors(url, photo, process) as alone:
+        with Visitors(url, photo, process, visitors) as alone:
             time.sleep(seconds)
-        with Attackers(url), Visitors(url, photo, process) as beside:
+        with Attackers(url), Visitors(url, photo, process, visitors) as beside:
             time.sleep(seconds)
         time.sleep(RECOVERY_SECONDS)
-        with Visitors(url, photo, process) as after:
+        with Visitors(url, photo, process, visitors) as after:
             time.sleep(min(seconds, 15))
     for line in sorted({ascii(line)[:200] for each in (alone, beside, after) for line in each.refused}):
         print("refused:", line)
@@ -370,6 +370,7 @@ def main() -> int:
     parser.add_argument("--part", choices=PARTS, help="default: all of them")
     parser.add_argument("--only", default="", help="files: those whose name contains this")
     parser.add_argument("--seconds", type=float, default=60, help="traffic: alone, and beside attackers")
+    parser.add_argument("--visitors", type=int, default=4, help="traffic: how many (default: 4)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -377,7 +378,9 @@ def main() -> int:
         tries = {
             "files": lambda: try_files(arguments.bundle, arguments.only, folder),
             "artefacts": lambda: try_artefacts(arguments.bundle),
-            "traffic": lambda: try_traffic(arguments.bundle, folder / "sound.jpg", arguments.seconds),
+            "traffic": lambda: try_traffic(
+                arguments.bundle, folder / "sound.jpg", arguments.seconds, arguments.visitors
+            ),
         }
         kept = [tries[part]() for part in PARTS if arguments.part in (None, part)]
     return 0 if all(kept) else 1
