@@ -56,11 +56,21 @@ def _found(place: Path) -> list[Path]:
         return listed_paths(place)
     if place.exists() or not glob.has_magic(str(place)):
         return [place]
-    matching = sorted(Path(path) for path in glob.glob(str(place), recursive=True))
+    matching = sorted(Path(path) for path in glob.glob(_literally_where_there(place), recursive=True))
     if not matching:
         raise UserError(f"No file matches {place}.")
     inner = (_inside(path) if path.is_dir() else [path] for path in matching)
     return [path for paths in inner for path in paths]
+
+
+def _literally_where_there(pattern: Path) -> str:
+    """The pattern, but for folders that are there and have brackets or stars in their own names."""
+    start = Path(pattern.anchor)
+    for part in pattern.relative_to(start).parts:
+        if not (start / part).is_dir():
+            break
+        start /= part
+    return os.path.join(glob.escape(str(start)), pattern.relative_to(start))
 
 
 def _inside(folder: Path) -> list[Path]:

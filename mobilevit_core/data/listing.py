@@ -30,7 +30,7 @@ COLUMNS = {
         *("path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "image_name"),
         *("image", "img_path", "img_name", "img", "photo", "photograph", "image_id", "id", "image_url"),
     ),
-    "label": ("label", "labels", "class", "class_name", "category", "target", "species"),
+    "label": ("label", "labels", "class", "class_name", "category", "target", "species", "breed"),
     "split": ("split", "set", "subset"),
 }
 SEPARATORS = (",", ";", "\t")
@@ -202,12 +202,14 @@ def _opened(path: Path) -> Iterator["csv.DictReader[str]"]:
     if path.stat().st_size > MOST_BYTES:
         raise UserError(f"{path} is larger than {MOST_BYTES // 2**20} MB.")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open("rb") as file:
+            wide = file.read(2) in (b"\xff\xfe", b"\xfe\xff")  # Excel's "Unicode text"
+        with path.open(newline="", encoding="utf-16" if wide else "utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
             separator = max(SEPARATORS, key=first.count)
             yield csv.DictReader(file, strict=True, delimiter=separator)
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise UserError(f"{path} is not UTF-8 text. Save it as CSV UTF-8.") from None
     except csv.Error as error:
         raise UserError(f"{path} is not a CSV file: {reason(error)}.") from None

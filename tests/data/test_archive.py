@@ -347,3 +347,10 @@ def test_labels_in_several_spellings_are_one_class(tmp_path: Path) -> None:
     dataset = load_dataset(str(listing(folder, rows)))
     assert dataset.class_names == ("Blue", "Red")
     assert len([note for note in dataset.notes if "are one class" in note]) == 2
+
+
+def test_a_list_that_excel_wrote_as_unicode_text_is_read(tmp_path: Path) -> None:
+    folder = noise_folder(tmp_path, {"blue": 10, "red": 10})
+    rows = [f"{path.relative_to(folder)}\t{path.parent.name} ü" for path in sorted(folder.rglob("*.jpg"))]
+    (folder / "photos.csv").write_text("\n".join(["path\tlabel", *rows]), encoding="utf-16")
+    assert load_dataset(str(folder / "photos.csv")).class_names == ("blue ü", "red ü")

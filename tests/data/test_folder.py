@@ -367,3 +367,12 @@ def test_a_burst_inside_of_a_class_stays_together(tmp_path: Path) -> None:
     dataset = load_dataset(str(tmp_path))
     assert len({split for split, photos in dataset.splits.items() for p in photos if "/0_" in p.name}) == 1
     assert not scene_notes(dataset)
+
+
+def test_patterns_below_folders_with_brackets_in_their_names(tmp_path: Path) -> None:
+    folder = noise_folder(tmp_path / "holiday [2024] *best*", {"": 3, "more": 2})
+    assert len(find_photos([folder / "*.jpg"])) == 3
+    assert len(find_photos([folder / "**" / "*.jpg"])) == 5
+    assert len(find_photos([folder / "m*e" / "00[01].jpg"])) == 2
+    with pytest.raises(UserError, match="No file matches"):
+        find_photos([folder / "*.png"])
