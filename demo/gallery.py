@@ -6,7 +6,6 @@ not matter where on this machine the file lies.
 
 import importlib.util
 import json
-import logging
 import shutil
 import threading
 from dataclasses import asdict, dataclass
@@ -24,7 +23,6 @@ from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.data.tf_flowers.examples import (
     LICENCE,
     examples,
-    is_prepared,
     present_examples,
     write_examples,
 )
@@ -38,8 +36,6 @@ PACKAGED = {  # file -> what it shows, who took it, where it was published
     "china.jpg": ("a palace", "danielbuechele", f"{FLICKR}/danielbuechele/6061409035"),
     "flower.jpg": ("a dahlia", "vultilion", f"{FLICKR}/vultilion/6056698931"),
 }
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,8 +93,10 @@ def pictures(manifest: Manifest) -> list[Picture]:
             name = words.display(example.label, manifest)
             credit = f"{example.photographer}, {LICENCE}"
             flowers.append(Picture(path, name, name, credit, example.url, example.label))
-    # One of each first: `flowers` has two of a class side by side.
-    return [*flowers[::2], *_packaged(manifest)[:1], *flowers[1::2], *_packaged(manifest)[1:]]
+    # One of each class, then a trick question, then the others.
+    first = list({flower.label: flower for flower in reversed(flowers)}.values())[::-1]
+    others = [flower for flower in flowers if flower not in first]
+    return [*first, *_packaged(manifest)[:1], *others, *_packaged(manifest)[1:]]
 
 
 def bring_along(manifest: Manifest, folder: Path) -> None:
@@ -130,14 +128,15 @@ def _packaged(manifest: Manifest) -> list[Picture]:
 
 
 def fill(comparison: Comparison) -> None:
-    """Adds the flowers' test photographs in the background where the data set lies on this machine."""
-    if words.is_flowers(comparison.bundle.manifest) and is_prepared() and not present_examples(FOLDER):
-        threading.Thread(target=_fill, args=(comparison,), daemon=True, name="examples").start()
+    """Fetches the flowers' photographs in the background, once; without network everything else goes on."""
+    there = (FOLDER / LIST).is_file() or present_examples(FOLDER)
+    if words.is_flowers(comparison.bundle.manifest) and not there:
+        print(f"Fetching {len(examples())} example photos (1 MB, once); --no-examples leaves them out.")
+        threading.Thread(target=_fill, daemon=True, name="examples").start()
 
 
-def _fill(comparison: Comparison) -> None:
-    comparison.wait()  # the first answer comes first
+def _fill() -> None:
     try:
         write_examples(FOLDER)
     except (UserError, OSError) as error:
-        log.warning("The example photographs could not be written: %s", error)
+        print(f"No example photos: {error}")

@@ -163,15 +163,12 @@ def is_local(address: str | None = None) -> bool:
     return get_space() is None and is_loopback(address)
 
 
-def build(
-    comparison: Comparison, limits: uploads.Limits | None = None, local: bool = False, teach: bool = False
-) -> Page:
+def build(comparison: Comparison, limits: uploads.Limits | None = None, teach: bool = False) -> Page:
     """The page for one bundle.
 
     Args:
         comparison: its classifiers.
         limits: of the uploads; default: two gibibytes, each deleted after an hour.
-        local: the page is for the person at this machine alone.
         teach: visitors may teach it classes of their own, where this installation can train.
 
     Returns:
@@ -191,8 +188,6 @@ def build(
     if lessons:
         api.offer_lessons(page.api_of_page, lessons)
         page.chores.append(lessons.sweep)
-    if local:
-        gallery.fill(comparison)
     return page
 
 
@@ -297,6 +292,9 @@ def options() -> argparse.ArgumentParser:
         action="store_true",
         help='offer the tab "Teach it" on a hosted page, too; one for this machine alone has it anyway',
     )
+    parser.add_argument(
+        "--no-examples", action="store_true", help="do not fetch example photos (1 MB) at the first start"
+    )
     parser.add_argument("--threads", type=int, help="of each runtime; default: processors, at most 4")
     parser.add_argument(
         "--keep-uploads",
@@ -336,7 +334,9 @@ def serve(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the uploads are deleted
     try:
         comparison = Comparison(find_bundle(arguments.bundle), arguments.threads)
-        page = build(comparison, limits, local, teach=local or arguments.teach)
+        page = build(comparison, limits, teach=local or arguments.teach)
+        if not arguments.no_examples:
+            gallery.fill(comparison)
         host, mcp = in_brackets(arguments.host), not arguments.no_mcp
         with directly():
             page.start(host, arguments.port, allow_hosts=arguments.allow_host, mcp=mcp)

@@ -81,7 +81,7 @@ def write_example_photos(
         "demo/examples"
     ),
 ) -> None:
-    """Write ten test photographs of tf_flowers, with their photographers, for the demo's gallery."""
+    """Fetch twelve held-out photographs of tf_flowers (1 MB), with their photographers, for the page."""
     from mobilevit_core.data.tf_flowers.examples import CREDITS, LICENCE, write_examples
 
     written = write_examples(to)

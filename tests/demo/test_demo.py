@@ -262,7 +262,7 @@ def test_a_server_that_is_stopped_leaves_no_uploads(photo_folder: Path, tmp_path
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, APP, "--port", str(port), "--no-mcp"]
+    command = [sys.executable, APP, "--port", str(port), "--no-mcp", "--no-examples"]
     server = subprocess.Popen(
         command, env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}, stdout=subprocess.DEVNULL
     )

@@ -1,17 +1,9 @@
-import urllib.error
-import urllib.request
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.data.tf_flowers.examples import examples, present_examples, write_examples
-from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import ResizeRule, crop_box
 from mobilevit_core.inference.cam import Explainer, overlay
 from tests.drawing import draw_photo
@@ -71,40 +63,3 @@ def test_the_crop_is_right_on_the_smaller_copy(explainer: Explainer) -> None:
 def test_a_photograph_keeps_its_shape(explainer: Explainer) -> None:
     picture, name = explainer.explain(draw_photo((200, 40, 40), 1, size=(300, 200)))
     assert picture.size == (300, 200) and name in explainer.bundle.manifest.class_names
-
-
-@pytest.mark.photographs
-def test_examples_are_written_with_their_photographers(tf_flowers: PhotoDataset, tmp_path: Path) -> None:
-    written = write_examples(tmp_path / "examples")
-    assert written == present_examples(tmp_path / "examples") and len(written) == 10
-    first = {name: 0 for name in tf_flowers.class_names}
-    expected = set()
-    for photo in tf_flowers.split("test"):
-        name = tf_flowers.class_names[photo.label]
-        first[name] += 1
-        if first[name] <= 2:
-            expected.add(photo.sha256)
-    assert expected == {example.sha256 for example in examples()}  # the first two of each class, not picked
-    credits = (tmp_path / "examples" / "credits.csv").read_text()
-    for example in examples():
-        assert example.photographer in credits and example.url.startswith("https://www.flickr.com/")
-
-
-def test_without_network_the_examples_say_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*arguments: object, **options: object) -> None:
-        raise urllib.error.URLError("no network")
-
-    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    monkeypatch.setattr(tfds, "builder", lambda name: SimpleNamespace(is_prepared=lambda: False))
-    with pytest.raises(UserError, match="tf_flowers is not prepared here, and .*can't be reached"):
-        write_examples(tmp_path / "examples")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_examples_of_another_data_set_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    empty = PhotoDataset("tf_flowers", "default", ("a", "b"), {"test": (LabelledPhoto("a", 0, b"a"),)})
-    monkeypatch.setattr("mobilevit_core.data.tf_flowers.examples.load_dataset", lambda name: empty)
-    monkeypatch.setattr("mobilevit_core.data.tf_flowers.examples._check_source", lambda: None)
-    with pytest.raises(UserError, match="lacks the photographs dandelion-"):
-        write_examples(tmp_path / "examples")
-    assert list(tmp_path.iterdir()) == []

@@ -1,24 +1,28 @@
-"""Photographs to try the model with: the first two of each class of tf_flowers' test split, not picked.
+"""Photographs to try the model with: of tf_flowers' test and validation split, not picked by their answers.
 
-They are not stored here. `write_examples` takes them from the data set, by digest, and writes who took them.
+They are not stored here. `write_examples` fetches them one by one (1 MB) from a public repository at a fixed
+commit, checks each digest, and writes who took them.
 """
 
 import csv
-import os
-import urllib.error
+import hashlib
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilevit_core.data.loading import load_dataset
-from mobilevit_core.errors import UserError, reason
+from mobilevit_core.errors import UserError
 from mobilevit_core.files import replacing
 
 TABLE = Path(__file__).with_name("example_photos.csv")
 CREDITS = "credits.csv"
-DATA, LICENCE, DOWNLOAD_MB = "tf_flowers", "CC BY 2.0", 218
-SOURCE = "http://download.tensorflow.org"  # where tensorflow-datasets fetches it from
-PATIENCE = 10  # seconds
+LICENCE = "CC BY 2.0"
+SOURCE = (
+    "https://raw.githubusercontent.com/dotnet/machinelearning-samples/427ccb68ab1da8f0600bf7653b5158ec1f04c3cb/"
+    "samples/csharp/getting-started/DeepLearning_TensorFlowEstimator/ImageClassification.Train/assets/inputs/"
+    "images/flower_photos_small_set/"
+)
+PATIENCE = 10  # seconds without a byte
+MOST_BYTES = 2**20  # of one photograph
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,14 @@ class Example:
         label: name of the class.
         photographer: who took it.
         url: where it was published, under CC BY 2.0.
+        place: of the file below `SOURCE`.
     """
 
     sha256: str
     label: str
     photographer: str
     url: str
+    place: str
 
     @property
     def file(self) -> str:
@@ -47,13 +53,13 @@ def examples() -> list[Example]:
     """The photographs of the table."""
     with TABLE.open(newline="", encoding="utf-8") as file:
         return [
-            Example(row["sha256"], row["class"], row["photographer"], row["url"])
+            Example(row["sha256"], row["class"], row["photographer"], row["url"], row["file"])
             for row in csv.DictReader(file)
         ]
 
 
 def write_examples(folder: Path) -> list[Path]:
-    """Writes the photographs and `credits.csv`, atomically.
+    """Fetches the photographs and writes them with `credits.csv`, atomically.
 
     Args:
         folder: where; one that is there is replaced.
@@ -62,43 +68,26 @@ def write_examples(folder: Path) -> list[Path]:
         The photographs' files.
 
     Raises:
-        UserError: the data set can't be fetched, or lacks a photograph.
+        UserError: they can't be reached, or are others than the table says.
     """
-    _check_source()
-    wanted = {example.sha256: example for example in examples()}
-    found = {photo.sha256: photo for photo in load_dataset(DATA).split("test") if photo.sha256 in wanted}
-    missing = [example.file for digest, example in wanted.items() if digest not in found]
-    if missing:
-        raise UserError(f"{DATA} lacks the photographs {', '.join(missing)}; was it prepared from elsewhere?")
+    contents = {example.file: _fetch(example) for example in examples()}
     with replacing(folder, over_folder=True) as beside:
         beside.mkdir(parents=True)
-        for digest, example in wanted.items():
-            (beside / example.file).write_bytes(found[digest].source)
+        for name, content in contents.items():
+            (beside / name).write_bytes(content)
         (beside / CREDITS).write_bytes(TABLE.read_bytes())
     return present_examples(folder)
 
 
-def is_prepared() -> bool:
-    """Whether the data set lies on this machine; told by its files, because importing TFDS takes seconds."""
-    folder = Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
-    return any((folder / DATA).glob("*/dataset_info.json"))
-
-
-def _check_source() -> None:
-    """Without network, tensorflow-datasets would try for a quarter of an hour before it says so."""
-    import tensorflow_datasets as tfds
-
-    if tfds.builder(DATA).is_prepared():
-        return
+def _fetch(example: Example) -> bytes:
     try:
-        urllib.request.urlopen(SOURCE, timeout=PATIENCE).close()
-    except urllib.error.HTTPError:
-        pass  # it answers
+        with urllib.request.urlopen(SOURCE + example.place, timeout=PATIENCE) as response:
+            content = response.read(MOST_BYTES)
     except OSError as error:
-        raise UserError(
-            f"{DATA} is not prepared here, and {SOURCE}, where it comes from, can't be reached "
-            f"({reason(error)})."
-        ) from None
+        raise UserError(f"The example photographs can't be reached at {SOURCE} ({error}).") from None
+    if hashlib.sha256(content).hexdigest() != example.sha256:
+        raise UserError(f"Checksum mismatch: {SOURCE}{example.place} is another photograph now.")
+    return content
 
 
 def present_examples(folder: Path) -> list[Path]:
