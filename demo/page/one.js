@@ -217,7 +217,9 @@ async function showExamples() {
     const { url } = list.find(({ credit }) => credit?.startsWith(name));
     return create("a", { target: "_blank", rel: "noopener", href: /^https?:/.test(url) ? url : null }, name);
   });
-  byId("credits").replaceChildren(...(links.length ? ["Photos, CC BY 2.0: ", ...links.flatMap((link) => [link, ", "]).slice(0, -1), "."] : []));
+  const more = links.length > 2 ? ` and ${links.length - 1} others` : "";
+  byId("credits").hidden = !links.length;
+  byId("credits").replaceChildren(create("summary", {}, `Photos: CC BY 2.0, by ${names[0]}${more}`), ...links.flatMap((link) => [link, ", "]).slice(0, -1));
   return list;
 }
 

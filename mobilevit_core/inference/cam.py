@@ -16,8 +16,7 @@ from mobilevit_core.images.preprocessing import Prepared, ResizeRule, crop_box, 
 from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.inference.runtimes import load_keras
 
-COLOR = np.array([255.0, 60.0, 0.0])
-STRONGEST = 0.65  # how much of the colour covers the photograph where the map is highest
+FADED = 0.5  # brightness of the grey where the network did not look
 OUTSIDE = 0.35  # brightness of what the crop leaves out
 
 
@@ -103,7 +102,7 @@ class Explainer:
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Image:
-    """Lays a map over the part of a photograph that the network saw.
+    """Fades what did not matter of the part of a photograph that the network saw; no colour is laid over it.
 
     Args:
         pixels: uint8 (height, width, 3).
@@ -120,8 +119,9 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Ima
         (right - left, bottom - top), Image.Resampling.BICUBIC
     )
     shown = pixels.astype(np.float32) * OUTSIDE
-    share = (np.asarray(scaled, np.float32) / 255 * STRONGEST)[..., None]
-    shown[top:bottom, left:right] = pixels[top:bottom, left:right] * (1 - share) + COLOR * share
+    share = np.asarray(scaled, np.float32)[..., None] / 255
+    seen = pixels[top:bottom, left:right].astype(np.float32)
+    shown[top:bottom, left:right] = seen * share + seen.mean(axis=-1, keepdims=True) * FADED * (1 - share)
     return Image.fromarray(shown.astype(np.uint8))
 
 

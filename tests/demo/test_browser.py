@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -334,4 +336,60 @@ def test_another_bundle_has_words_of_its_own(
     give(page, photo_folder / "red" / "00.jpg")
     assert "flower" not in page.inner_text("body").lower().replace("tf_flowers", "")
     assert page.locator("#bars li").count() == 3
+    closed(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_at_any_width(
+    browser: "Browser", served: str, scheme: "Literal['light', 'dark']"
+) -> None:
+    page = opened(browser, served, color_scheme=scheme)
+    page.get_by_role("button", name="Measure all formats").click()
+    page.wait_for_function(MEASURED)
+    assert len(timed_rows(page)) == len(FORMATS)
+    wider = """() => [document.documentElement, ...document.querySelectorAll("#formats table, .card")]
+      .filter((element) => element.scrollWidth > element.clientWidth + 1).length"""
+    for width in (320, 390, 560, 683, 820, 821, 1024, 1366, 1920):  # 683: 1366 at 200 %
+        page.set_viewport_size({"width": width, "height": 800})
+        for name in ("Many photos", "How good is it?", "One photo"):
+            page.get_by_role("tab", name=name).click()
+            assert page.evaluate(wider) == 0, (width, name)
+    closed(page)
+
+
+def test_a_photo_is_shrunk_before_it_is_sent_and_gets_the_same_answer(
+    browser: "Browser", served: str, shipped: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
+    page = opened(browser, served)
+    large = tmp_path / "large.png"
+    with Image.open(photo_folder / "red" / "00.jpg") as image:
+        pixels = np.asarray(image.resize((2400, 1800), Image.Resampling.BICUBIC)).astype(int)
+    noise = np.random.default_rng(0).integers(-9, 10, pixels.shape)
+    Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(large)
+    with page.expect_request("**/gradio_api/upload") as sent:
+        give(page, large)
+    assert large.stat().st_size > 3_000_000 > 300_000 > len(sent.value.post_data_buffer or b"")
+    expected = dict(load_classifier(shipped.folder).predict(large).top())
+    meters = "all => all.map((one) => [one.ariaLabel, Number(one.ariaValueNow)])"
+    shown = dict(page.eval_on_selector_all("#bars [role=meter]", meters))
+    for label, score in expected.items():
+        assert shown[words.display(label, shipped.manifest)] == pytest.approx(100 * score, abs=3)
+    closed(page)
+
+
+def test_several_dropped_photos_go_to_many_and_the_tab_stands_in_the_address(
+    browser: "Browser", served: str, photo_folder: Path
+) -> None:
+    page = opened(browser, served)
+    page.set_input_files(PHOTO, sorted((photo_folder / "red").iterdir())[:3])
+    page.get_by_text("3 photos: ").wait_for()
+    assert page.url.endswith("#many") and page.locator("#many").is_visible()
+    asked = "**/gradio_api/call/classify"
+    with page.expect_request(
+        lambda request: fnmatch(request.url, asked) and "int8" in str(request.post_data)
+    ):
+        page.locator("#many-format").select_option("int8")  # answers again
+    page.get_by_text("3 photos: ").wait_for()
+    page.go_back()
+    page.locator("#one").wait_for()
     closed(page)

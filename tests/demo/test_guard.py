@@ -252,3 +252,25 @@ def test_markup_is_shown_letter_by_letter() -> None:
     markup = ("<img src=x onerror=alert(1)>", "**bold**", "# a", "[a](http://b)", "$$x$$", "`a`", "rose 2")
     for text in markup:
         assert not re.search(r"[<>*`\[\]$\"':/]", plain(text)) and html.unescape(plain(text)) == text
+
+
+def test_no_private_member_of_gradio_is_used() -> None:
+    """Nor is anything of it replaced; `demo.quick_start` alone changes how one of its modules is imported."""
+    folder = Path(server.__file__).parent
+    private = re.compile(
+        r"\b(?:gr|gradio|blocks|get_blocks\(\)|server|app)\._\w|\._queue|setattr\(gr|middleware_stack ="
+    )
+    found = {
+        path.name: private.findall(path.read_text(encoding="utf-8"))
+        for path in folder.glob("*.py")
+        if path.name != "quick_start.py"
+    }
+    assert {name: used for name, used in found.items() if used} == {}
+
+
+def test_bodies_of_many_values_are_refused_before_they_are_parsed(visitor: Visitor) -> None:
+    started = time.monotonic()
+    content = b'{"data": [' + b"[]," * (10 * 2**20 // 3) + b"[]]}"
+    answer = visitor.post("gradio_api/call/classify", content=content)
+    assert (answer.status_code, answer.text) == (413, guard.TOO_MANY) and time.monotonic() - started < 5
+    assert visitor.post("gradio_api/call/classify", content=b"[" * 15_000).status_code == 422

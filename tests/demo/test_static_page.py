@@ -248,3 +248,16 @@ def test_axe_finds_nothing(browser: "Browser", url: str, width: int, scheme: str
         tab.click()
         assert violations(page) == []
     closed(page)
+
+
+@pytest.mark.browser
+def test_the_next_visit_works_offline(browser: "Browser", url: str) -> None:
+    page = opened(browser, url, service_workers="allow")
+    page.evaluate("navigator.serviceWorker.ready")
+    page.reload()
+    page.wait_for_function(SAID)  # everything went through the service worker
+    page.context.set_offline(True)
+    page.reload()
+    page.wait_for_function(f"{SAID} && document.querySelector('#name').innerText !== 'No answer'")
+    assert "%" in page.inner_text("#bars")
+    page.close()
