@@ -168,6 +168,7 @@ def tiles(bundle: Bundle) -> list[dict[str, str]]:
     """The figures that matter most: title, value, and one sentence of explanation each."""
     manifest, measured = bundle.manifest, bundle.manifest.measured
     rows = _accuracy_tiles(measured, manifest) if measured else []
+    rows += _rejection_tiles(bundle)
     sizes = [bundle.size_bytes(name) / 1e6 for name in bundle.present]
     rows.append(
         {
@@ -200,8 +201,14 @@ def _accuracy_tiles(measured: dict[str, Any], manifest: Manifest) -> list[dict[s
     recalls = {label: row["recall"] for label, row in (result.get("per_class") or {}).items()}
     if recalls:
         weakest = min(recalls, key=lambda label: recalls[label])
-        text = f"of its photos are found; the weakest class is {display(weakest, manifest)}."
-        rows.append({"title": "Weak at", "value": f"{recalls[weakest] * 100:.0f} %", "text": text})
+        text = "of the photos of this class are found; it is the weakest."
+        rows.append(
+            {
+                "title": f"Weakest: {display(weakest, manifest)}",
+                "value": f"{recalls[weakest] * 100:.0f} %",
+                "text": text,
+            }
+        )
     if rule := manifest.rejection:
         text = (
             "of the photos that do show one of its classes are called \u201cnone of these\u201d by mistake."
@@ -210,6 +217,21 @@ def _accuracy_tiles(measured: dict[str, Any], manifest: Manifest) -> list[dict[s
             {"title": "Rejected by mistake", "value": f"{rule.false_alarms * 100:.1f} %", "text": text}
         )
     return rows
+
+
+def _rejection_tiles(bundle: Bundle) -> list[dict[str, str]]:
+    """How many photos of other things get a name all the same, by what they show; none without a report."""
+    try:
+        sources = read_json(bundle.folder / REPORT / REPORT_FIGURES)["figures"]["rejection"]
+        passed = {str(name): 1 - float(row["found"]) for name, row in sources.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    if not passed:
+        return []
+    shares = [f"{name.replace('_', ' ')} {share * 100:.0f} %" for name, share in passed.items()]
+    low, high = min(passed.values()) * 100, max(passed.values()) * 100
+    text = f"of photos of other things get a wrong name all the same: {', '.join(shares)}."
+    return [{"title": "Something else", "value": f"{low:.0f} to {high:.0f} %", "text": text}]
 
 
 def _phrase(name: str, manifest: Manifest) -> str:
