@@ -9,6 +9,7 @@ import numpy as np
 from mobilevit_core.bundle.private_paths import last_name
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.data.bulk import in_order
+from mobilevit_core.data.class_names import spelling_key
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
@@ -111,13 +112,16 @@ def labels_for(dataset: PhotoDataset, class_names: tuple[str, ...]) -> dict[int,
     Raises:
         UserError: the data set has a class that the bundle does not know.
     """
-    unknown = sorted(set(dataset.class_names) - set(class_names))
+    places = {spelling_key(name): place for place, name in enumerate(class_names)}
+    places |= {name: place for place, name in enumerate(class_names)}
+    found = [places.get(name, places.get(spelling_key(name))) for name in dataset.class_names]
+    unknown = sorted(name for name, place in zip(dataset.class_names, found, strict=True) if place is None)
     if unknown:
         raise UserError(
             f"{dataset.name} has classes that the bundle does not know: {', '.join(unknown)}. "
             f"It knows: {', '.join(class_names)}."
         )
-    return {label: class_names.index(name) for label, name in enumerate(dataset.class_names)}
+    return dict(enumerate(found))
 
 
 def evaluate(classifier: Classifier, dataset: PhotoDataset, split: str) -> Evaluation:

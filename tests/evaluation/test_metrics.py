@@ -9,7 +9,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.metrics import Evaluation, evaluate, evaluate_formats
+from mobilevit_core.evaluation.metrics import Evaluation, evaluate, evaluate_formats, labels_for
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.inference import classifier as classifier_module
 from mobilevit_core.inference.classifier import load_formats
@@ -68,3 +68,11 @@ def test_latencies_are_measured_in_turns_after_untimed_calls() -> None:
     assert "".join(calls) == "a" * full + "b" * full + "a" * rest + "b" * rest
     assert latencies["b"].threads == 2 and latencies["a"].runs == TURN + 2
     assert 0 < latencies["a"].p50 <= latencies["a"].p95
+
+
+def test_classes_are_found_in_another_spelling() -> None:
+    data = PhotoDataset("photos", "default", ("G\u00e4nse", "t-shirt"), {})
+    assert labels_for(data, ("T shirt", "Ga\u0308nse")) == {0: 1, 1: 0}
+    assert labels_for(data, ("t-shirt", "T-Shirt", "G\u00e4nse")) == {0: 2, 1: 0}  # as it is, if it is there
+    with pytest.raises(UserError, match="does not know: t-shirt"):
+        labels_for(data, ("G\u00e4nse", "hat"))
