@@ -42,7 +42,7 @@ MAX_UPLOAD_BYTES = 128 * 2**20  # of all files of one upload
 MAX_UPLOAD_FILES = 100  # each takes Gradio a millisecond or two, in which it does nothing else
 MAX_HELD_BYTES = 256 * 2**20  # of all larger bodies that are being received
 MAX_VALUES = 20_000  # of a body
-PHOTOGRAPH = b"data:"  # how one begins inside of a body
+PHOTOGRAPH, MAX_PHOTOGRAPHS = b"data:", 20  # how one begins inside of a body; how many it may hold
 BODY_SECONDS = 120  # for all of a body but an upload's
 GRACE_SECONDS, LEAST_RATE = 20, 16 * 2**10  # after so long, bytes per second on the average
 FORWARDED = re.compile(rb"[\w.:, \[\]-]{1,200}", re.ASCII)  # what a proxy says; Gradio puts it into addresses
@@ -55,6 +55,7 @@ TOO_LARGE = f"The request is larger than {MAX_BODY_BYTES // 2**20} MiB. Upload t
 NO_LENGTH = "The request does not state its length (Content-Length)."
 TOO_LARGE_UPLOAD = f"One upload may have {MAX_UPLOAD_BYTES // 2**20} MiB. Send fewer photographs at once."
 TOO_MANY_FILES = f"One upload may have {MAX_UPLOAD_FILES} files. Send fewer photographs at once."
+TOO_MANY_PHOTOGRAPHS = f"A request may hold {MAX_PHOTOGRAPHS} photographs. Upload them instead."
 TOO_MANY = f"The request holds more than {MAX_VALUES} values."
 NO_PHOTOGRAPH = f"A request of more than {SMALL_BODY_BYTES // 2**10} KiB must hold a photograph."
 NO_JSON = "The request is not JSON, or holds text that is not Unicode."
@@ -202,7 +203,6 @@ class Guard:
         length = int(Headers(scope=scope).get("content-length", 0))
         address = _address(scope)
         own = MAX_HELD_BYTES // SHARE if is_public(address) else MAX_HELD_BYTES
-
         counted = _Values()
 
         async def hold(part: bytes) -> Response | None:
@@ -233,7 +233,14 @@ class Guard:
         name = _called(scope["path"])
         if name is not None and self.calls.is_full(name):
             return body, JSONResponse({"detail": self.calls.full}, 503)
-        if photographs := body.count(PHOTOGRAPH):
+        if b"\\u" in body:  # an escape may hide how a photograph begins
+            body, refusal = await anyio.to_thread.run_sync(_unescaped, body)
+            if refusal:
+                return body, refusal
+        photographs = body.count(PHOTOGRAPH)
+        if photographs > MAX_PHOTOGRAPHS:
+            return body, PlainTextResponse(TOO_MANY_PHOTOGRAPHS, 413)
+        if photographs:
             cost = len(body) + photographs * uploads.FILE_BYTES
             if name is None:  # MCP, where Gradio stores them
                 refusal = await self._take(scope, cost)
@@ -271,7 +278,7 @@ class Guard:
                         return body, JSONResponse({"detail": told}, 422)
                     sent += [None] * (count - len(sent))
             return json.dumps(value, ensure_ascii=False).encode(), None
-        except (ValueError, RecursionError):  # lone surrogates are a ValueError, too
+        except (ValueError, RecursionError):
             return body, JSONResponse({"detail": NO_JSON}, 422)
         except OSError:
             return body, PlainTextResponse(DISK_FULL, 507)
@@ -352,6 +359,13 @@ def _is_harmless(name: bytes, value: bytes) -> bool:
     if not name.startswith(b"x-forwarded-"):
         return True
     return bool((SCHEMES if name.endswith(b"-proto") else FORWARDED).fullmatch(value))
+
+
+def _unescaped(body: bytes) -> tuple[bytes, Response | None]:
+    try:
+        return json.dumps(json.loads(body), ensure_ascii=False).encode(), None
+    except (ValueError, RecursionError):  # lone surrogates are a ValueError, too
+        return body, JSONResponse({"detail": NO_JSON}, 422)
 
 
 def _unmarked(value: Any) -> Any:

@@ -260,9 +260,8 @@ def drop_empty(folders: Collection[Path]) -> None:
 
 def _entries() -> list[tuple[Path, os.stat_result]]:
     found = []
-    for path in folder().rglob("*"):
-        try:
-            found.append((path, path.lstat()))
-        except OSError:  # deleted meanwhile
-            continue
+    for place, folders, files in os.walk(folder()):  # skips what is deleted meanwhile
+        for name in (*folders, *files):
+            with contextlib.suppress(OSError):
+                found.append((Path(place, name), os.lstat(os.path.join(place, name))))
     return found

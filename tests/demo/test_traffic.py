@@ -221,12 +221,27 @@ def test_a_photograph_in_a_call_waits_on_the_disk(guarded: Guard) -> None:
     assert Path(sent[0]["path"]).is_relative_to(uploads.folder()) and set(sent[0]) == {"path"}
 
 
-def test_photographs_in_calls_take_room_however_small(guarded: Guard) -> None:
+@pytest.mark.parametrize("path", ["call/classify", "mcp/"])
+@pytest.mark.parametrize("start", ["data:", "\\u0064ata:", "d\\u0061t\\u0061\\u003A"], ids=ascii)
+def test_a_body_holds_few_photographs(start: str, path: str, guarded: Guard) -> None:
+    """7: however they are written."""
+    urls = ", ".join(
+        f'{{"url": "{start}image/jpeg;base64,{n:04}"}}' for n in range(guard.MAX_PHOTOGRAPHS + 1)
+    )
+    body = f'{{"data": [{urls}]}}'.encode()
+    before = uploads.total_bytes()
+    told = asked(guarded, Sender([body]), path, len(body))
+    assert (told.status, told.answer.decode()) == (413, guard.TOO_MANY_PHOTOGRAPHS)
+    assert uploads.total_bytes() == before
+
+
+@pytest.mark.parametrize("start", ["data:", "\\u0064ata:"], ids=ascii)
+def test_photographs_in_calls_take_room_however_small(start: str, guarded: Guard) -> None:
     """7: a thousand small ones are as much as a large one."""
     statuses = []
     for number in range(700):
-        content = base64.b64encode(b"%06d" % number * 3000).decode()
-        body = json.dumps({"data": [{"url": f"data:image/jpeg;base64,{content}"}]}).encode()
+        content = base64.b64encode((start + f"{number:06}").encode() * 1500).decode()
+        body = f'{{"data": [{{"url": "{start}image/jpeg;base64,{content}"}}]}}'.encode()
         statuses.append(asked(guarded, Sender([body]), "call/classify", len(body)).status)
         if statuses[-1] == 507:
             break
