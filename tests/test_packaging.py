@@ -75,7 +75,6 @@ def test_keras_weights_are_not_measured_without_keras(
         ("finish", "."),
         ("export", "BUNDLE", "--to", "new"),
         ("publish", "BUNDLE", "a/b", "--what", "model", "--dry-run", "new"),
-        ("examples",),
     ],
 )
 def test_other_commands_say_what_to_install(
