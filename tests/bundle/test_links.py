@@ -27,7 +27,7 @@ def replaced(path: Path, target: Path) -> None:
     path.symlink_to(target)
 
 
-@pytest.mark.parametrize("name", [*FILES, "seen_photographs.txt"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_link_that_leads_out_is_refused(name: str, bundle: Path, tmp_path: Path) -> None:
     for target in (Path("/etc/passwd"), Path("../" * name.count("/") + "../outside")):
         (tmp_path / "outside").write_text("secret")
@@ -62,7 +62,7 @@ def in_hub_cache(bundle: Path, repository: Path, blobs: Path) -> Path:
     """Lays a bundle out as huggingface_hub does: each file is a link to a blob."""
     snapshot = repository / "snapshots" / COMMIT
     blobs.mkdir(parents=True)
-    for number, name in enumerate(FILES):
+    for number, name in enumerate(name for name in FILES if (bundle / name).is_file()):
         blob, file = blobs / f"{number:x}{DIGEST[1:]}", snapshot / name
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(bundle / name, blob)
@@ -104,7 +104,8 @@ def test_files_are_found_by_their_names_alone(bundle: Path, tmp_path: Path) -> N
         (bundle / name).write_text("x")
     opened = open_bundle(bundle)
     assert opened.file("report/photographs/7.jpg") == bundle / "report" / "photographs" / "7.jpg"
-    assert all(opened.file(name) == bundle / name for name in FILES)
+    here = [name for name in FILES if (bundle / name).is_file()]
+    assert len(here) >= 10 and all(opened.file(name) == bundle / name for name in here)
     for name in (
         "secret",
         "report",
