@@ -15,7 +15,8 @@ Graft. The reverse, appended to the trunk's graph; no tensor of the trunk change
 
 float32        FULLY_CONNECTED of features, kernel (classes, features), bias (classes,)
 float16        the same; kernel and bias in float16, each behind a DEQUANTIZE
-dynamic_int8   kernel in int8, bias in float32; FULLY_CONNECTED version 12, asymmetricQuantizeInputs
+dynamic_int8   kernel in int8, bias in float32; FULLY_CONNECTED version 12, asymmetricQuantizeInputs;
+               as float32 where the kernel has under 1,024 numbers
 int8_weights   kernel in int8 behind a DEQUANTIZE, bias in float32
 int8           QUANTIZE, FULLY_CONNECTED with kernel in int8 and bias in int32, DEQUANTIZE
 
@@ -57,6 +58,7 @@ TYPES = {
     np.dtype(np.int8): schema.TensorType.INT8,
     np.dtype(np.int32): schema.TensorType.INT32,
 }
+SMALL_MATRIX = 1024  # numbers, under which the converter leaves a matrix in float32 in dynamic_int8
 LAYER = "logits"  # in model.keras
 KERAS_CONFIG, KERAS_WEIGHTS = "config.json", "model.weights.h5"
 
@@ -223,6 +225,8 @@ def _float16(graph: _Graph, features: int, head: Head) -> int:
 
 
 def _dynamic_int8(graph: _Graph, features: int, head: Head) -> int:
+    if head.kernel.size < SMALL_MATRIX:
+        return _float32(graph, features, head)
     kernel, bias = graph.constant("kernel", *_rounded(head)), graph.constant("bias", head.bias)
     return graph.dense([features, kernel, bias], graph.activation("logits", len(head.bias)), hybrid=True)
 
