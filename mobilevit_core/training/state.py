@@ -164,7 +164,10 @@ class TrainingState:
             model.set_weights(self._best)
             return
         with self.kept_weights():
-            for layer in model.layers:
+            if len(self.trained.weights) == len(model.weights):
+                model.set_weights(self.trained.get_weights())
+                return
+            for layer in model.layers:  # the trained network has layers of its own, too
                 if layer.weights:
                     layer.set_weights(self.trained.get_layer(layer.name).get_weights())
 

@@ -107,6 +107,7 @@ def test_each_backend_trains_what_it_can(monkeypatch: pytest.MonkeyPatch, tmp_pa
     check_devices("one", True)
     check_backend("machines", 0)  # only the bundle is left to make
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     check_devices("machines", False)
     check_backend("machines", 2)
     with pytest.raises(UserError, match="--devices machines only"):
