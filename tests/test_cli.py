@@ -48,9 +48,11 @@ def test_predict_in_json_by_every_format(
     assert sum(scores) == pytest.approx(1, abs=1e-5) and scores == sorted(scores, reverse=True)
 
 
-def test_evaluate_names_the_split_and_gives_every_format(small_bundle: Bundle, tmp_path: Path) -> None:
+def test_evaluate_names_the_split_and_gives_every_format(
+    small_bundle: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
-    figures = json.loads(run("evaluate", folder, "--json").stdout)
+    figures = json.loads(run("evaluate", folder, "--data", photo_folder, "--json").stdout)
     assert figures["split"] == "test" and set(figures["formats"]) == set(FORMATS)
     keras, float32 = (figures["formats"][name] for name in ("keras", "float32"))
     assert keras["confusion"] == float32["confusion"]

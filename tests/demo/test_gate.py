@@ -7,13 +7,12 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 from PIL import Image
 
 from demo import gallery, uploads
 from mobilevit_core.errors import UserError
-from tests.demo.visitor import FILE, Visitor
+from tests.demo.visitor import FILE, Visitor, run_apart
 
 
 def forged(photo: Path) -> list[Any]:
@@ -194,7 +193,7 @@ def test_mcp_goes_through_the_same_gate(served: str, photo_folder: Path) -> None
             arguments = [{"photo": source} for source in sources]
             return [tools, *[await session.call_tool("classify", row) for row in arguments]]
 
-    tools, answered, *refused = anyio.run(ask)
+    tools, answered, *refused = run_apart(ask)
     assert {tool.name for tool in tools} == {"classify", "compare", "explain", "benchmark"}
     described = next(tool.description for tool in tools if tool.name == "classify")
     assert "5 classes (dandelion, daisy, tulips, sunflowers, roses)" in described  # and its limits:

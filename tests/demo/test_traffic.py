@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse
 from demo import connections, guard, uploads
 from demo.guard import Calls, Guard
 from demo.uploads import Limits
-from tests.demo.visitor import Visitor
+from tests.demo.visitor import Visitor, run_apart
 
 JSON = {"content-type": "application/json"}
 STRANGER = "8.8.8.8"  # as a proxy would name it; nothing is sent there
@@ -86,7 +86,7 @@ def asked(
         with anyio.fail_after(60):
             await guarded(scope, sender.receive, sender.send)
 
-    anyio.run(ask)
+    run_apart(ask)
     return sender
 
 
@@ -120,7 +120,7 @@ def test_a_promise_takes_no_room(guarded: Guard) -> None:
             tasks.cancel_scope.cancel()
         return other.status
 
-    assert anyio.run(both) == 200 and waiting.sent == 5
+    assert run_apart(both) == 200 and waiting.sent == 5
 
 
 def test_an_upload_has_a_limit_and_takes_room_as_it_comes(guarded: Guard) -> None:
@@ -183,7 +183,7 @@ def test_bodies_that_are_held_have_a_common_limit(guarded: Guard, monkeypatch: p
             tasks.cancel_scope.cancel()
         return [small.status, *(sender.status for sender in senders)]
 
-    assert sorted(anyio.run(ask)) == [0, 0, 0, 200, 503, 503, 503]
+    assert sorted(run_apart(ask)) == [0, 0, 0, 200, 503, 503, 503]
     assert not guarded._held
 
 
@@ -341,7 +341,7 @@ def test_nothing_else_on_the_disk_changes(served: str, photo_folder: Path) -> No
 
     before, held = elsewhere(), {path for path, _ in uploads._entries()}
     with Visitor(base_url=served, timeout=120) as visitor:
-        assert not anyio.run(ask)
+        assert not run_apart(ask)
         visitor.call("explain", {"path": None, "url": url})
         visitor.call("classify", visitor.upload_bytes("a.jpg", photo + MARK))
     new = {path for path, _ in uploads._entries()} - held

@@ -1,9 +1,12 @@
 """What a stranger without a browser sends to the page."""
 
 import json
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 
 FILE = {"_type": "gradio.FileData"}
@@ -37,3 +40,9 @@ def _result(events: str) -> Any:
     kind, data = blocks[-1]
     answer = json.loads(data.removeprefix("data: "))
     return answer if kind == "event: complete" else answer["error"]
+
+
+def run_apart(function: Callable[[], Awaitable[Any]]) -> Any:
+    """Runs a coroutine in a thread of its own: Playwright keeps an event loop in the tests' own thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(anyio.run, function).result()
