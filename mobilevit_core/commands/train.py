@@ -305,6 +305,9 @@ def _train_network(
         start = WithClassifier(start, dataset.split("train"), recipe.rule, recipe.flip > 0)
     if isinstance(teachers, Sequence):
         teachers = Teachers(teachers, dataset.class_names, dataset.other) if teachers else None
+    else:
+        held_out = [photo for split in ("validation", "test") for photo in dataset.splits.get(split, ())]
+        teachers = teachers.without(held_out)
     bundle, refused = train_bundle(dataset, recipe, run, start, teachers)
     split = "test" if dataset.splits.get("test") else "validation"
     if not _is_measured(bundle, split):

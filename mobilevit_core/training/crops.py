@@ -67,13 +67,13 @@ class CropStore:
     """The files of a run's crops: pixels, features and logits in chunks of `CHUNK`.
 
     Args:
-        folder: where.
+        folder: where; each image size has a folder of its own in it.
         plan: which crops.
         photos: what they are crops of.
     """
 
     def __init__(self, folder: Path, plan: CropPlan, photos: Sequence[LabelledPhoto]) -> None:
-        self.folder, self._plan, self._photos = folder, plan, photos
+        self.folder, self._plan, self._photos = folder / f"{plan.image_size}px", plan, photos
         self._order = plan.order(len(photos))
         self.crops = len(self._order)
         self._pixels: list[np.ndarray] = []
@@ -170,6 +170,10 @@ class CropStore:
     def classes(self) -> int:
         """Logits per crop."""
         return self._answers[0][1].shape[1]
+
+    def all_features(self) -> np.ndarray:
+        """Of every crop, float16 (crops, features); no pixels are read."""
+        return np.concatenate([features for features, _ in self._answers])
 
     def photos(self) -> np.ndarray:
         """The number of each crop's photo: (crops,)."""

@@ -4,7 +4,7 @@ A linear classifier on the teacher's features learns the classes from the labell
 crop, also of photos without labels. The small network learns these answers, the labels, and the features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import DIGITS, Provenance
+from mobilevit_core.messages import note
 from mobilevit_core.training.crops import CropPlan, CropStore, Targets
 from mobilevit_core.training.input_pipeline import validation_batches
 from mobilevit_core.training.pretraining import FITTED_ON, LearnsFeatures, Lessons, learn_from_crops
@@ -44,6 +45,14 @@ class NetworkTeachers:
     def describe(self) -> list[dict[str, Any]]:
         """For the run folder and the manifest."""
         return [{**network.describe(), "unlabelled": len(self.unlabelled)} for network in self.networks]
+
+    def without(self, held_out: Iterable[LabelledPhoto]) -> "NetworkTeachers":
+        """The same without photos that figures count: the same files among those without labels."""
+        digests = {photo.sha256 for photo in held_out}
+        kept = tuple(photo for photo in self.unlabelled if photo.sha256 not in digests)
+        if len(kept) < len(self.unlabelled):
+            note(f"{len(self.unlabelled) - len(kept)} photos without labels are held out, and left out here.")
+        return replace(self, unlabelled=kept)
 
     @property
     def provenance(self) -> list[Provenance]:
@@ -76,7 +85,7 @@ def train_on_crops(
     store.open()
     labels = np.array([photo.label for photo in labelled] + [-1] * len(teachers.unlabelled))[store.photos()]
     everything = np.arange(store.crops)
-    features = store.take(everything)[1].astype(np.float32)
+    features = store.all_features().astype(np.float32)
     answers = _answers(features, labels, classes, recipe.distillation_weight, balances(dataset, recipe))
     targets = replace(Targets.fitted(features[:FITTED_ON]), answers=answers)
     learns = LearnsFeatures(classes, store.features, answer_weight=1.0)

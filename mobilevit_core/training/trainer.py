@@ -110,6 +110,8 @@ def train_bundle(
         if bundle is None:
             if isinstance(teachers, NetworkTeachers):
                 model = train_on_crops(dataset, recipe, run, start, teachers)
+                if start and recipe.start_share:
+                    _mix_start_in(model, start, dataset.class_names, recipe.start_share)
             else:
                 model = train(dataset, recipe, run, start, teachers)
             _put_shorter_bundle_aside(run)

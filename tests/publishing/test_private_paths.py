@@ -84,5 +84,5 @@ def test_a_bundle_of_an_earlier_version_is_not_published(small_bundle: Bundle, t
 def test_names_of_catalogues_and_sentences() -> None:
     assert last_name("imagenette/160px-v2:1.0.0") == "imagenette/160px-v2:1.0.0"
     assert last_name("C:\\Users\\Ann\\my flowers\\") == "my flowers" and last_name("~/a.zip") == "a.zip"
-    data = {"name": "/home/ann/my flowers", "notes": ["/home/ann/my flowers/red/1.jpg is no photo"]}
-    assert without_paths(data) == {"name": "my flowers", "notes": ["my flowers/red/1.jpg is no photo"]}
+    data = {"name": "/home/ann/my flowers", "notes": ["/home/ann/my flowers/red/1.jpg is damaged"]}
+    assert without_paths(data) == {"name": "my flowers", "notes": ["my flowers/red/1.jpg is damaged"]}

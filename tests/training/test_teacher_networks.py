@@ -212,6 +212,24 @@ def test_own_classes_are_learned_from_labels_and_a_teacher(photos: Path, tmp_pat
     assert {photo.sha256[:16] for photo in load_unlabelled([str(photos)]).split("train")} <= seen
 
 
+def test_held_out_photos_are_not_among_those_without_labels(photos: Path) -> None:
+    drawn = load_unlabelled([str(photos)]).split("train")
+    left = own_classes.NetworkTeachers([], drawn).without(drawn[:5])
+    assert left.unlabelled == drawn[5:]
+
+
+def test_another_image_size_has_crops_of_its_own(photos: Path, tmp_path: Path) -> None:
+    teacher = open_teacher(str(write_teacher(tmp_path / "teacher.onnx")))
+    drawn = load_unlabelled([str(photos)]).split("train")
+    for size in (64, 128):
+        store = CropStore(tmp_path / "crops", CropPlan(size, 0, 0.3, 0), drawn)
+        store.ask([teacher])
+        store.open()
+        pixels, features, _ = store.take(np.arange(24))
+        assert pixels.shape == (24, size, size, 3)
+        np.testing.assert_array_equal(store.all_features(), features)
+
+
 def test_a_crop_teaches_its_label_and_what_the_classifier_says() -> None:
     random = np.random.default_rng(0)
     labels = np.array([0, 1] * 20 + [-1] * 4)
