@@ -25,6 +25,8 @@ CHUNK = 1024  # crops per file
 ASKED = 32  # crops per question to the teacher
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 SPARE_BYTES = 2**30
+GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+UNSHARP_SIDES = (0.25, 0.7)  # of the image's side
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class CropPlan:
         crops: how many; 0 for one of each photo.
         crop_scale: smallest share of a photo's area.
         seed: of the boxes and of the order.
+        whole_share: of the crops that are the whole photo, squashed.
     """
 
     image_size: int
     crops: int
     crop_scale: float
     seed: int
+    whole_share: float = 0
 
     def order(self, photos: int) -> np.ndarray:
         """The photos' numbers in the order in which they are asked for: (crops,)."""
@@ -53,6 +57,8 @@ class CropPlan:
     def box(self, crop: int, width: int, height: int) -> tuple[float, float, float, float]:
         """RandomResizedCrop: (left, top, right, bottom) in pixels."""
         random = np.random.default_rng((self.seed, 1, crop))
+        if self.whole_share and random.random() < self.whole_share:
+            return 0, 0, width, height
         for _ in range(10):
             area = width * height * random.uniform(self.crop_scale, 1)
             aspect = np.exp(random.uniform(*np.log(ASPECT_RATIOS)))
@@ -202,6 +208,7 @@ class CropBatches(keras.utils.PyDataset):
         seed: and epoch: all that order and jitter depend on; None for neither.
         flip: chance that a crop is mirrored.
         color: strength of the jitter of brightness, contrast and tint, 0 for none.
+        degrade: chance of each of: grey, unsharp.
     """
 
     def __init__(
@@ -215,10 +222,11 @@ class CropBatches(keras.utils.PyDataset):
         seed: tuple[int, int] | None = None,
         flip: float = 0.5,
         color: float = 0.2,
+        degrade: float = 0,
     ) -> None:
         super().__init__(workers=1)
         self._store, self._targets, self._batch, self._size = store, targets, batch_size, image_size
-        self._seed, self._flip, self._color = seed, flip, color
+        self._seed, self._flip, self._color, self._degrade = seed, flip, color, degrade
         steps = steps or max(len(crops) // batch_size, 1)
         if seed is not None:
             random = np.random.default_rng(seed)
@@ -239,6 +247,8 @@ class CropBatches(keras.utils.PyDataset):
             flipped = random.random(len(images)) < self._flip
             images[flipped] = images[flipped, :, ::-1]
             images = _jittered(images, random, self._color)
+            if self._degrade:
+                images = _degraded(images, random, self._degrade)
         return images, self._targets.of(features, logits, crops)
 
 
@@ -258,6 +268,18 @@ def _jittered(images: np.ndarray, random: np.random.Generator, color: float) -> 
     images *= gain * tint * contrast
     images += images.mean((1, 2, 3), keepdims=True) * (1 / contrast - 1)
     return np.clip(images, 0, 255, out=images)
+
+
+def _degraded(images: np.ndarray, random: np.random.Generator, share: float) -> np.ndarray:
+    """Some images grey, some unsharp as if enlarged from a smaller one; float32 (n, size, size, 3)."""
+    grey, unsharp = (np.flatnonzero(random.random(len(images)) < share) for _ in range(2))
+    images[grey] = (images[grey] @ GREY)[..., None]
+    size = images.shape[1]
+    for number in unsharp:
+        side = round(size * random.uniform(*UNSHARP_SIDES))
+        small = resize(images[number].astype(np.uint8), side, side, (0, 0, size, size))
+        images[number] = resize(small, size, size, (0, 0, side, side))
+    return images
 
 
 @dataclass(frozen=True)

@@ -76,11 +76,12 @@ def train_on_crops(
         The plain model at the recipe's image size.
     """
     keras.utils.set_random_seed(recipe.seed)
-    labelled, classes = dataset.split("train"), len(dataset.class_names)
+    labelled, classes = _repeated(dataset, len(teachers.unlabelled), recipe), len(dataset.class_names)
     photos = (*labelled, *teachers.unlabelled)
     crops = recipe.crops or max(len(photos), FEWEST_CROPS)
     largest = max(size for size, _ in recipe.stages)
-    store = CropStore(run.path / "crops", CropPlan(largest, crops, recipe.crop_scale, recipe.seed), photos)
+    plan = CropPlan(largest, crops, recipe.crop_scale, recipe.seed, recipe.whole_share)
+    store = CropStore(run.path / "crops", plan, photos)
     store.ask(teachers.networks)
     store.open()
     labels = np.array([photo.label for photo in labelled] + [-1] * len(teachers.unlabelled))[store.photos()]
@@ -98,6 +99,15 @@ def train_on_crops(
 
     lessons = Lessons(store, everything, targets, learns, validation)
     return learn_from_crops(lessons, classes, recipe, run, start, dataset.class_names)
+
+
+def _repeated(dataset: PhotoDataset, unlabelled: int, recipe: Recipe) -> tuple[LabelledPhoto, ...]:
+    """The training photos, those of the classes as often as makes them 1 - `other_share` of all crops."""
+    photos = dataset.split("train")
+    known = [photo for photo in photos if photo.label != dataset.other]
+    others = len(photos) - len(known) + unlabelled
+    times = round(others * (1 / recipe.other_share - 1) / len(known))
+    return (*photos, *known * max(times - 1, 0))
 
 
 def _unasked(wanted: tf.Tensor, learns: LearnsFeatures) -> tf.Tensor:

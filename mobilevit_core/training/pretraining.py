@@ -112,7 +112,7 @@ def pretrained_model(
     """
     keras.utils.set_random_seed(recipe.seed)
     largest = max(size for size, _ in recipe.stages)
-    plan = CropPlan(largest, recipe.crops, recipe.crop_scale, recipe.seed)
+    plan = CropPlan(largest, recipe.crops, recipe.crop_scale, recipe.seed, recipe.whole_share)
     store = CropStore(run.path / "crops", plan, photos)
     store.ask(teachers)
     store.open()
@@ -209,6 +209,7 @@ def _train_epoch(
             (recipe.seed, epoch),
             recipe.flip,
             recipe.color,
+            recipe.degrade,
         ),
         validation_data=lessons.validation(size),
         initial_epoch=epoch,
