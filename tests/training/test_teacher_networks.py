@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 from mobilevit_core.cli import app
 from mobilevit_core.commands.pretrain import pretrain
 from mobilevit_core.commands.train import train
-from mobilevit_core.data.dataset import LabelledPhoto
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.loading import load_unlabelled
 from mobilevit_core.errors import UserError
 from mobilevit_core.training import crops, own_classes, pretraining
 from mobilevit_core.training.crops import CropBatches, CropPlan, CropStore, Targets
+from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.teacher_networks import TEACHERS, imagenet_names, is_network, open_teacher
 from tests.drawing import COLORS, draw_folder, draw_photo
 from tests.networks import float32_alone, tiny_networks
@@ -228,6 +229,39 @@ def test_another_image_size_has_crops_of_its_own(photos: Path, tmp_path: Path) -
         pixels, features, _ = store.take(np.arange(24))
         assert pixels.shape == (24, size, size, 3)
         np.testing.assert_array_equal(store.all_features(), features)
+
+
+def test_whole_photos_are_among_the_crops() -> None:
+    def share(whole_share: float) -> float:
+        plan = CropPlan(64, 0, 0.3, 0, whole_share)
+        return float(np.mean([plan.box(crop, 120, 100) == (0, 0, 120, 100) for crop in range(400)]))
+
+    assert share(0) < 0.03  # where no box of a random shape fits
+    assert share(0.25) == pytest.approx(share(0) + 0.25, abs=0.07)
+
+
+def test_some_crops_are_grey_and_some_are_unsharp() -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (200, 32, 32, 3)).astype(np.float32)
+    seen = crops._degraded(drawn.copy(), np.random.default_rng(1), 0.3)
+    grey = np.ptp(seen, axis=3).max((1, 2)) < 1
+    unsharp = seen.std((1, 2, 3)) < 0.5 * drawn.std((1, 2, 3))
+    same = (seen == drawn).all((1, 2, 3))
+    assert 0.2 < grey.mean() < 0.4 and 0.15 < unsharp.mean() < 0.4 and 0.35 < same.mean() < 0.65
+    assert seen.min() >= 0 and seen.max() <= 255
+
+
+@pytest.mark.parametrize(
+    ("unlabelled", "share", "times"), [(0, 0.5, 1), (6, 0.5, 1), (46, 0.5, 5), (16, 0.25, 6)]
+)
+def test_photos_of_the_classes_are_cut_as_often_as_other_share_says(
+    unlabelled: int, share: float, times: int
+) -> None:
+    photos = tuple(LabelledPhoto(str(number), number % 3, Path(str(number))) for number in range(14))
+    dataset = PhotoDataset(
+        "", "default", ("a", "b", "none of these"), {"train": photos}, other_class="none of these"
+    )
+    cut = own_classes._repeated(dataset, unlabelled, Recipe(other_share=share))
+    assert [cut.count(photo) for photo in photos] == [1 if photo.label == 2 else times for photo in photos]
 
 
 def test_a_crop_teaches_its_label_and_what_the_classifier_says() -> None:
