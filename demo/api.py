@@ -28,6 +28,10 @@ MOST_NAMED = 20  # classes that a description lists
 LONGEST_TEXT = 64  # of a field; the only one takes a token
 PUBLIC = ("classify", "compare", "explain", "benchmark")
 FULL = f"{MAX_WAITING} others wait already. Try again in a few seconds."
+PHOTO = (
+    "a JPEG, PNG, WebP, HEIC or AVIF file: uploaded to this server, or a data URL "
+    "(data:image/jpeg;base64,...). Addresses of photos elsewhere are refused: nothing is downloaded"
+)
 UNEXPECTED = "Something went wrong on the server; its log tells what. The next photo may work."
 
 Check = Callable[[Any], Any]
@@ -188,7 +192,7 @@ def _about(description: str, comparison: Comparison) -> str:
     """Completes a docstring, which is what the API's description and MCP clients read."""
     known = words.known(comparison.bundle.manifest)
     listed = ", ".join(known[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
-    return description.replace("CLASSES", f"{len(known)} classes ({listed})")
+    return description.replace("CLASSES", f"{len(known)} classes ({listed})").replace("PHOTO", PHOTO)
 
 
 def _classify(comparison: Comparison) -> Callable[..., dict[str, Any]]:
@@ -199,7 +203,7 @@ def _classify(comparison: Comparison) -> Callable[..., dict[str, Any]]:
         "unknown" is true, it is probably none of them.
 
         Args:
-            photo: the photograph's file: JPEG, PNG, WebP, HEIC or AVIF.
+            photo: PHOTO.
             format: weight format that answers, such as "float32".
 
         Returns:
@@ -218,7 +222,7 @@ def _compare(comparison: Comparison) -> Callable[..., dict[str, Any]]:
         """Classifies a photograph, one of CLASSES, with several weight formats, and times each here.
 
         Args:
-            photo: the photograph's file: JPEG, PNG, WebP, HEIC or AVIF.
+            photo: PHOTO.
             runs: timed runs of each format.
             formats: their names, such as "float32"; none for all.
 
@@ -237,7 +241,7 @@ def _explain(comparison: Comparison) -> Callable[..., tuple[gr.FileData, str]]:
         """Shows where in a photograph the model found its answer, one of CLASSES.
 
         Args:
-            photo: the photograph's file: JPEG, PNG, WebP, HEIC or AVIF.
+            photo: PHOTO.
 
         Returns:
             The photograph with a map laid over it, and the class that the map speaks for.

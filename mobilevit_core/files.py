@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,8 @@ MOST_DIGITS = 40  # of a whole number
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_WRITABLE = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 # How libraries that raise errors of their own word the same.
-WORDINGS = ("No space left on device", "File too large", "Disk quota exceeded", "Read-only file system")
+NO_SPACE = ("No space left on device", "Disk quota exceeded")
+WORDINGS = (*NO_SPACE, "File too large", "Read-only file system")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a cell begins that a spreadsheet computes
 
 
@@ -114,6 +116,37 @@ def not_writable(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in NOT_WRITABLE and error.strerror:
         return error.strerror
     return next((words for words in WORDINGS if words in str(error)), None)
+
+
+def failed_write(error: BaseException, place: object = None) -> str | None:
+    """What people read about a write that failed: where, why, and the way out of a full disk.
+
+    Args:
+        error: of Python or of a library.
+        place: where it happened, as far as that is known, for an error that does not say.
+
+    Returns:
+        Sentences, None where the error means something else.
+    """
+    why = not_writable(error)
+    if why is None:
+        return None
+    where = getattr(error, "filename", None) or place
+    told = f"{where}: {why}." if where else f"{why}."
+    if why not in NO_SPACE:
+        return told
+    if not where:
+        return f"{told} Free some, also in the folder for temporary files, {tempfile.gettempdir()}."
+    if _is_in_cache(Path(where)):
+        return f"{told} Free some there, or name another cache folder: {CACHE}=/path/to/folder"
+    return f"{told} Free some there, or name a folder on another disk."
+
+
+def _is_in_cache(path: Path) -> bool:
+    try:
+        return path.is_relative_to(cache_folder())
+    except UserError:
+        return False
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,16 @@ from pathlib import Path
 import pytest
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.files import UNFINISHED, not_writable, read_json, replacing, write_bytes, write_json
+from mobilevit_core.files import (
+    CACHE,
+    UNFINISHED,
+    failed_write,
+    not_writable,
+    read_json,
+    replacing,
+    write_bytes,
+    write_json,
+)
 
 
 def test_a_file_is_replaced_when_it_is_complete(tmp_path: Path) -> None:
@@ -79,7 +89,7 @@ def test_an_export_onto_a_full_disk_is_told(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
-    assert line.endswith((f"{tmp_path / 'out'}: File too large", "could not write: File too large."))
+    assert line.endswith((f"{tmp_path / 'out'}: File too large.", "could not write: File too large."))
     assert not list(tmp_path.iterdir())
 
 
@@ -103,6 +113,22 @@ def test_reasons_of_libraries_are_recognized() -> None:
     text = "Can't write data (errno = 28, error message = 'No space left on device')"
     assert not_writable(RuntimeError(text)) == "No space left on device"
     assert not_writable(OSError(errno.ENOENT, "No such file")) is None
+
+
+def test_the_way_out_of_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+
+    def told(place: str | None) -> str | None:
+        return failed_write(OSError(errno.ENOSPC, "No space left on device", place))
+
+    run, kept = str(tmp_path / "run" / "bundle"), str(tmp_path / "cache" / "trunks")
+    assert told(run) == f"{run}: No space left on device. Free some there, or name a folder on another disk."
+    assert told(kept).endswith(f"or name another cache folder: {CACHE}=/path/to/folder")
+    assert tempfile.gettempdir() in told(None)
+    assert (
+        failed_write(OSError(errno.EROFS, "Read-only file system", run)) == f"{run}: Read-only file system."
+    )
+    assert failed_write(OSError(errno.ENOENT, "No such file", run)) is None
 
 
 def test_everything_is_on_the_disk_before_the_renaming(

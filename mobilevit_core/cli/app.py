@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from mobilevit_core import messages
 from mobilevit_core.errors import UserError
-from mobilevit_core.files import not_writable
+from mobilevit_core.files import failed_write
 
 # Modules that the light installation lacks -> the extra that brings them.
 EXTRAS = (
@@ -90,10 +90,10 @@ def _mistake(error: Exception, command: str | None) -> str | None:
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         needed = f"{command} needs {error.name}, which is not installed. In the folder of this project:"
         return f"{needed} pip install '.[{extra}]'" if extra else None
+    if sentence := failed_write(error):
+        return sentence if getattr(error, "filename", None) else f"{command} could not write: {sentence}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    if reason := not_writable(error):
-        return f"{command} could not write: {reason}."
     return None
 
 

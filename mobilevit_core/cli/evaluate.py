@@ -80,7 +80,7 @@ def print_figures(figures: dict[str, Any]) -> None:
         low, high = row["interval_95"]
         result(
             f"{FORMATS[name].title}: accuracy {row['accuracy']:.2%} (95 % interval {low:.1%} to {high:.1%}) "
-            f"on the {row['photos']} photos of {figures['data']}, {figures['split']} split, "
+            f"on {messages.counted(row['photos'], 'photo')} of {figures['data']}, {figures['split']} split, "
             f"split scheme {figures['split_scheme']}"
         )
         if "other" in row:
@@ -103,12 +103,14 @@ def print_rejection(rows: dict[str, Any]) -> None:
 
 
 def print_classes(figures: dict[str, Any]) -> None:
-    """Precision and recall of every class of one weight format."""
+    """Precision and recall of one weight format for every class that there are photos of."""
+    classes = {name: row for name, row in figures["per_class"].items() if row["photos"]}
     table = Table()
     for column in ("class", "precision", "recall", "photos"):
         table.add_column(column, justify="left" if column == "class" else "right")
-    for name, row in figures["per_class"].items():
-        table.add_row(escape(name), f"{row['precision']:.1%}", f"{row['recall']:.1%}", str(row["photos"]))
+    for name, row in classes.items():
+        precision = f"{row['precision']:.1%}" if len(classes) > 1 else "-"  # nothing else could be mistaken
+        table.add_row(escape(name), precision, f"{row['recall']:.1%}", str(row["photos"]))
     console.print(table)
 
 

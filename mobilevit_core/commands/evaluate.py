@@ -82,7 +82,7 @@ def evaluate(
         opened.weights(name)
     manifest = opened.manifest
     recipe = {**manifest.recipe, "split_scheme": split_scheme or manifest.recipe["split_scheme"]}
-    dataset = load_as(data or _trained_on(opened), recipe)
+    dataset = load_as(data or _trained_on(opened), recipe, to_measure=True)
     if record and (split_scheme or data and dataset.describe()["digest"] != manifest.data["digest"]):
         raise UserError(
             f"{'--all-formats' if all_formats else '--record'} stores what the bundle does on its own data, "
@@ -205,14 +205,16 @@ def unknown(
     return dataset, unknown_classes(load_classifier(bundle, format), dataset, split)
 
 
-def load_as(data: str | Mapping[str, Any], recipe: Mapping[str, Any]) -> PhotoDataset:
+def load_as(
+    data: str | Mapping[str, Any], recipe: Mapping[str, Any], to_measure: bool = False
+) -> PhotoDataset:
     """Loads a data set by name, or the one that a bundle describes, as a recipe says; prints its notes."""
     keep_suspects = recipe.get("suspects") != "drop"
     scheme = recipe["split_scheme"]
     if scheme == FOLDERS:  # the folder's own layout decided, and does so again
         scheme = "default"
     if isinstance(data, str):
-        dataset = load_dataset(data, scheme, recipe["seed"], keep_suspects=keep_suspects)
+        dataset = load_dataset(data, scheme, recipe["seed"], keep_suspects, to_measure)
     else:
         dataset = load_described(data, scheme, recipe["seed"], keep_suspects)
     messages.notes(dataset.notes)

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mobilevit_core import messages
+from mobilevit_core.data.class_names import FEWEST_CLASSES
 from mobilevit_core.data.folder import read_folder
 from mobilevit_core.data.gathering import Gathered, some
 from mobilevit_core.errors import UserError, reason
@@ -33,19 +34,20 @@ UTF8_FLAG, UNICODE_PATH = 0x800, 0x7075
 FORM = "2"  # of what is unpacked: how names are read
 
 
-def read_zip(path: Path, labelled: bool = True) -> Gathered:
+def read_zip(path: Path, labelled: bool = True, fewest: int = FEWEST_CLASSES) -> Gathered:
     """Unpacks a zip file, unless it is unpacked already, and reads it as a folder.
 
     Args:
         path: the zip file.
         labelled: as `read_folder`.
+        fewest: as `read_folder`.
 
     Raises:
         UserError: the archive is damaged or refused, or what it holds is not a data set.
     """
     folder, unreadable = unpacked(path)
     try:
-        gathered = read_folder(folder, labelled)
+        gathered = read_folder(folder, labelled, fewest)
     except UserError as error:
         raise UserError(str(error).replace(str(folder), str(path))) from None
     notes = tuple(note.replace(str(folder), str(path)) for note in gathered.notes)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mobilevit_core.errors import UserError
 
-MOST_CLASSES = 100_000
+FEWEST_CLASSES, MOST_CLASSES = 2, 100_000
 LONGEST_DATA_NAME = 1024  # characters of a data set's folder or name
 SPACES = " \N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}"
 LONGEST = 255  # characters; no file system has longer folder names
@@ -34,15 +34,19 @@ def spelling_key(name: str) -> str:
     return name if len(name) == 1 else " ".join(re.split(r"[\s_-]+", name.casefold()))
 
 
-def check_class_names(names: Sequence[str]) -> None:
+def check_class_names(names: Sequence[str], fewest: int = FEWEST_CLASSES) -> None:
     """Makes sure that names of classes can be written and told apart.
 
+    Args:
+        names: of the classes.
+        fewest: how many there must be; one is enough to measure on.
+
     Raises:
-        UserError: fewer than two, a name twice, or one that is empty, too long or not printable text; the
+        UserError: too few, a name twice, or one that is empty, too long or not printable text; the
             message names it.
     """
-    if not 2 <= len(names) <= MOST_CLASSES:
-        raise UserError(f"There are {len(names)} class names: there must be 2 to {MOST_CLASSES:,}.")
+    if not fewest <= len(names) <= MOST_CLASSES:
+        raise UserError(f"There are {len(names)} class names: there must be {fewest} to {MOST_CLASSES:,}.")
     for name in names:
         if not name.strip():
             raise UserError("A class name is empty.")

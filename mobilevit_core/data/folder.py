@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from mobilevit_core.data.class_names import clean_name, spelling_key
+from mobilevit_core.data.class_names import FEWEST_CLASSES, clean_name, spelling_key
 from mobilevit_core.data.dataset import OTHER_FOLDER, SPLITS, LabelledPhoto, Skipped
 from mobilevit_core.data.gathering import (
     Gathered,
@@ -41,13 +41,14 @@ OUTPUT = "folders of training runs or bundles, which are no class"
 RUN_FILES, BUNDLE_FILE = ("config.json", "photographs.csv"), "bundle.json"
 
 
-def read_folder(folder: Path, labelled: bool = True) -> Gathered:
+def read_folder(folder: Path, labelled: bool = True, fewest: int = FEWEST_CLASSES) -> Gathered:
     """Reads a folder; what can't be read as a photograph is left out, counted and listed.
 
     Args:
         folder: class folders, or folders such as train and val with class folders inside.
         labelled: False for photos of anything else: one class is enough, and so are photographs without
             a class folder.
+        fewest: classes that it must have, where they are labelled.
 
     Raises:
         UserError: the folder is not a data set; the message says what is missing.
@@ -56,7 +57,7 @@ def read_folder(folder: Path, labelled: bool = True) -> Gathered:
     folder = _unwrapped(folder, reading) if labelled else folder
     layout = _split_folders(folder, reading) if labelled else {}
     roots = layout or {"train": folder}
-    class_names = _class_names(roots["train"]) if labelled else _loose_classes(folder)
+    class_names = _class_names(roots["train"], fewest) if labelled else _loose_classes(folder)
     unread = {split: _photos_below(root, class_names, reading, labelled) for split, root in roots.items()}
     beside = folder / OTHER_FOLDER if layout and (folder / OTHER_FOLDER).is_dir() else None
     if beside:
@@ -200,7 +201,7 @@ def has_class_folders(folder: Path) -> bool:
     return bool(_class_folders(folder))
 
 
-def _class_names(root: Path) -> tuple[str, ...]:
+def _class_names(root: Path, fewest: int) -> tuple[str, ...]:
     names = list(_class_folders(root))
     loose = len(_pictures_in(root)) if not names else 0
     if loose:
@@ -209,7 +210,7 @@ def _class_names(root: Path) -> tuple[str, ...]:
             "Sort them into one subfolder per class, for example "
             f"{root / 'cat'}/1.jpg and {root / 'dog'}/2.jpg."
         )
-    if len(names) < 2:
+    if len(names) < fewest:
         what = f"only one class folder ({names[0]})" if names else "no class folders"
         raise UserError(
             f"{root} holds {what}. A classifier needs at least two subfolders of photographs, "

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from mobilevit_core.data.class_names import clean_name, spelling_key
+from mobilevit_core.data.class_names import FEWEST_CLASSES, clean_name, spelling_key
 from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER, LabelledPhoto
 from mobilevit_core.data.folder import split_of
 from mobilevit_core.data.gathering import Gathered, Reading, read_all, without_contradictions
@@ -56,19 +56,20 @@ class Row(NamedTuple):
     split: str
 
 
-def read_listing(path: Path) -> Gathered:
+def read_listing(path: Path, fewest: int = FEWEST_CLASSES) -> Gathered:
     """Reads a CSV file of photographs.
 
     Args:
         path: the CSV file; paths in it are relative to its folder, and may not lead out of it.
+        fewest: classes that it must have.
 
     Raises:
-        UserError: a column is missing, a row is incomplete or leads out of the folder, or there are fewer
-            than two classes; the message names the line.
+        UserError: a column is missing, a row is incomplete or leads out of the folder, or there are too
+            few classes; the message names the line.
     """
     reading = Reading(path)
     rows = _rows(path)
-    names = _class_names(path, rows, reading)
+    names = _class_names(path, rows, reading, fewest)
     rows = _those_there(path, rows, reading)
     present = {spelling_key(row.label) for row in rows}
     names = [name for name in names if spelling_key(name) in present]
@@ -169,8 +170,8 @@ def _those_there(path: Path, rows: list[Row], reading: Reading) -> list[Row]:
     return there
 
 
-def _class_names(path: Path, rows: list[Row], reading: Reading) -> list[str]:
-    """The first spelling of each class, and a note where there are several; a UserError for under two."""
+def _class_names(path: Path, rows: list[Row], reading: Reading, fewest: int) -> list[str]:
+    """The first spelling of each class, and a note where there are several; a UserError for too few."""
     spellings: dict[str, list[str]] = {}
     for label in sorted({row.label for row in rows}):
         if label not in OTHER:
@@ -180,7 +181,7 @@ def _class_names(path: Path, rows: list[Row], reading: Reading) -> list[str]:
             spelled = " and ".join(map(ascii, (first, *others)))
             reading.notes.append(f"the labels {spelled} are one class, {clean_name(first)!r}")
     names = sorted(clean_name(first) for first, *_ in spellings.values())
-    if len(names) < 2:
+    if len(names) < fewest:
         what = f"one class ({names[0]}) only" if names else "no classes"
         raise UserError(f"{path} has {what}. A classifier needs at least two.")
     return names

@@ -14,7 +14,7 @@ from typing import Any
 
 from mobilevit_core.data.archive import read_zip
 from mobilevit_core.data.choice import DataChoice
-from mobilevit_core.data.class_names import LONGEST_DATA_NAME, check_class_names
+from mobilevit_core.data.class_names import FEWEST_CLASSES, LONGEST_DATA_NAME, check_class_names
 from mobilevit_core.data.curation import near_duplicates, suspect_labels
 from mobilevit_core.data.dataset import ALL, JOINING, SPLIT_SCHEMES, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.folder import has_class_folders, read_folder
@@ -42,6 +42,7 @@ class Photographs:
         other: sources of "none of these".
         leave_out: the data set that must not be trained on.
         notes: sentences about what was not read.
+        to_measure: whether a model is only measured on them: one class, and a few photographs, will do.
     """
 
     choice: DataChoice
@@ -50,6 +51,7 @@ class Photographs:
     other: tuple[Gathered | TfdsPhotos, ...] = ()
     leave_out: PhotoDataset | None = None
     notes: tuple[str, ...] = ()
+    to_measure: bool = False
 
     def divided(
         self, split_scheme: str = "default", seed: int = 0, keep_suspects: bool = True
@@ -66,7 +68,7 @@ class Photographs:
                 (`curation.suspect_labels`) are trained on; the other splits always stay complete.
 
         Returns:
-            The data set; its training split has photographs of every class.
+            The data set; its training split has photographs of every class, unless they are `to_measure`.
 
         Raises:
             UserError: unknown split scheme, classes that are not there, or too few photographs.
@@ -75,7 +77,7 @@ class Photographs:
         choice = self.choice
         dataset = merge([_divided(each, split_scheme, seed) for each in self.data])
         dataset = add_train_only(dataset, [_divided(each, JOINING, seed) for each in self.train_only])
-        check_class_names(dataset.class_names)
+        check_class_names(dataset.class_names, _fewest(self.to_measure))
         dataset = _leave_out_classes(dataset, choice.without)
         others = [_divided(each, split_scheme, seed) for each in self.other]
         dataset = with_weights(add_other(dataset, others, choice.other_without), dict(choice.weights))
@@ -83,14 +85,20 @@ class Photographs:
             dataset = _leave_out_suspects(dataset)
         if self.leave_out:
             dataset = _leave_out_look_alikes(dataset, self.leave_out)
-        return _complete(replace(dataset, notes=(*dataset.notes, *self.notes)))
+        dataset = replace(dataset, notes=(*dataset.notes, *self.notes))
+        return dataset if self.to_measure else _complete(dataset)
 
 
-def read_photographs(data: Data) -> Photographs:
+def _fewest(to_measure: bool) -> int:
+    return 1 if to_measure else FEWEST_CLASSES
+
+
+def read_photographs(data: Data, to_measure: bool = False) -> Photographs:
     """Reads every photograph of a choice once.
 
     Args:
         data: a choice, or its sources alone: a folder, zip or CSV file, or a name such as "tf_flowers".
+        to_measure: whether a model is only measured on them, so that one class will do.
 
     Raises:
         UserError: missing folder, a folder that is not a data set, or a name that tensorflow-datasets does
@@ -103,19 +111,24 @@ def read_photographs(data: Data) -> Photographs:
     compared = len(choice.sources) > 1 or choice.leave_out is not None
     return Photographs(
         choice,
-        tuple(_read_one(name, compared) for name in choice.data),
+        tuple(_read_one(name, compared, fewest=_fewest(to_measure)) for name in choice.data),
         tuple(_read_one(name, compared, labelled=False) for name in choice.train_only),
         tuple(_read_one(name, compared, labelled=False) for name in choice.other),
         _divided(_read_one(choice.leave_out, compared), "default", 0) if choice.leave_out else None,
+        to_measure=to_measure,
     )
 
 
 def load_dataset(
-    data: Data, split_scheme: str = "default", seed: int = 0, keep_suspects: bool = True
+    data: Data,
+    split_scheme: str = "default",
+    seed: int = 0,
+    keep_suspects: bool = True,
+    to_measure: bool = False,
 ) -> PhotoDataset:
     """Reads photographs and divides them: `read_photographs`, then `Photographs.divided`."""
     _check_scheme(split_scheme)
-    return read_photographs(data).divided(split_scheme, seed, keep_suspects)
+    return read_photographs(data, to_measure).divided(split_scheme, seed, keep_suspects)
 
 
 def _check_scheme(split_scheme: str) -> None:
@@ -200,16 +213,18 @@ def check_there(data: str) -> None:
         raise UserError(f"There is no folder {data}.")
 
 
-def _read_one(data: str, compared: bool, labelled: bool = True) -> Gathered | TfdsPhotos:
+def _read_one(
+    data: str, compared: bool, labelled: bool = True, fewest: int = FEWEST_CLASSES
+) -> Gathered | TfdsPhotos:
     """Reads one source; `compared` says whether its photographs are compared with those of another."""
     check_there(data)
     path = Path(data)
     if path.is_dir():
-        return read_folder(path, labelled)
+        return read_folder(path, labelled, fewest)
     if path.suffix.lower() == ".zip" and path.is_file():
-        return read_zip(path, labelled)
+        return read_zip(path, labelled, fewest)
     if path.suffix.lower() in (".csv", ".tsv") and path.is_file() and labelled:
-        return read_listing(path)
+        return read_listing(path, fewest)
     if path.exists():
         listing = ", or a CSV file with the columns path and label" if labelled else ""
         raise UserError(

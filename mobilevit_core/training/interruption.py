@@ -9,7 +9,7 @@ from types import FrameType
 import tensorflow as tf
 
 from mobilevit_core.errors import Stopped, UserError
-from mobilevit_core.files import not_writable
+from mobilevit_core.files import failed_write
 from mobilevit_core.training.checkpoints import finished_epochs
 from mobilevit_core.training.run_folder import RunFolder
 
@@ -41,12 +41,10 @@ def ending_clearly(run: RunFolder, epochs: int) -> Iterator[None]:
         number = received[0] if received else signal.SIGINT
         raise Stopped(f"Stopped. {_what_is_kept(run, epochs)}", 128 + number) from None
     except (OSError, tf.errors.OpError) as error:
-        reason = not_writable(error)
-        if reason is None:
+        sentence = failed_write(error, run.path)
+        if sentence is None:
             raise
-        raise UserError(
-            f"{getattr(error, 'filename', None) or run.path}: {reason}. {_what_is_kept(run, epochs)}"
-        ) from error
+        raise UserError(f"{sentence} {_what_is_kept(run, epochs)}") from error
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)

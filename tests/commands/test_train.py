@@ -1,6 +1,7 @@
 """From a folder to a measured bundle with one call, and more photographs for it."""
 
 import csv
+import errno
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import mobilevit_core
+from mobilevit_core import files
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.cli import app
 from mobilevit_core.commands.add import add
@@ -131,6 +133,29 @@ def test_an_accuracy_that_says_little_is_told(trained: Trained) -> None:
     doubts = replace(trained, figures={"formats": {"keras": row}}).doubts
     assert doubts[0].startswith("always answering 't-shirt' would be right for 95.2 % of these photographs")
     assert doubts[1].startswith("never recognized: hat.")
+
+
+@pytest.mark.parametrize("written", ["bundle", "report.json"])
+def test_a_disk_that_fills_up_ends_a_head_with_a_sentence(
+    written: str, photos: Path, small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = files._flush
+
+    def full(path: Path) -> None:
+        if path.name.endswith(written):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_flush", full)
+        told = run("train", photos, "--run", tmp_path / "run", "--weights", small_bundle.folder)
+    assert told.exit_code == 2 and "Traceback" not in told.stderr
+    message = " ".join(told.stderr.split())
+    assert message.endswith("No space left on device. Free some there, or name a folder on another disk.")
+    assert f"Error: {tmp_path / 'run'}" in message and message.count("Error: ") == 1
+    assert not [path for path in tmp_path.rglob("*") if files.UNFINISHED in path.name]
+    again = run("train", photos, "--run", tmp_path / "run", "--weights", small_bundle.folder)
+    assert again.exit_code == 0, again.output
 
 
 def test_another_recipe_has_another_run_folder(photo_folder: Path) -> None:

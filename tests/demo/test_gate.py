@@ -198,6 +198,12 @@ def test_mcp_goes_through_the_same_gate(served: str, photo_folder: Path) -> None
     described = next(tool.description for tool in tools if tool.name == "classify")
     assert "5 classes (dandelion, daisy, tulips, sunflowers, roses)" in described  # and its limits:
     assert "knows nothing else" in described
+    for tool in tools:
+        photo_schema = tool.inputSchema["properties"].get("photo")
+        assert (
+            tool.name == "benchmark"
+            or "Addresses of photos elsewhere are refused" in photo_schema["description"]
+        )
     assert not answered.isError and "predictions" in answered.content[0].text
     assert uploads.REFUSED in refused[0].content[0].text
     assert all(answer.isError for answer in refused)
