@@ -19,6 +19,8 @@ from starlette.routing import BaseRoute, Route
 
 from demo import words
 from demo.comparison import Comparison
+from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.examples import BundleExample, bundle_examples
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.data.tf_flowers.examples import (
     LICENCE,
@@ -49,6 +51,7 @@ class Picture:
         credit: who took it, and under which licence.
         url: where it was published.
         label: the class that it shows; None for none of them.
+        trained_on: whether the network was, so that its answer is not judged.
     """
 
     path: Path
@@ -57,20 +60,21 @@ class Picture:
     credit: str
     url: str = ""
     label: str | None = None
+    trained_on: bool = False
 
-    def to_json(self) -> dict[str, str | None]:
+    def to_json(self) -> dict[str, str | bool | None]:
         """As the page's script gets it: the file by its name alone."""
         return {"file": self.path.name} | {k: v for k, v in asdict(self).items() if k != "path"}
 
 
-def routes(manifest: Manifest) -> list[BaseRoute]:
+def routes(bundle: Bundle) -> list[BaseRoute]:
     """The pictures by their names, and their list; no path of this machine is told."""
 
     async def index(_: Request) -> JSONResponse:
-        return JSONResponse([shown.to_json() for shown in pictures(manifest)])
+        return JSONResponse([shown.to_json() for shown in pictures(bundle)])
 
     async def send(request: Request) -> FileResponse:
-        files = {shown.path.name: shown.path for shown in pictures(manifest)} | {"preview.png": PREVIEW}
+        files = {shown.path.name: shown.path for shown in pictures(bundle)} | {"preview.png": PREVIEW}
         if request.path_params["name"] not in files:
             raise HTTPException(404)
         return FileResponse(files[request.path_params["name"]])
@@ -78,35 +82,67 @@ def routes(manifest: Manifest) -> list[BaseRoute]:
     return [Route("/examples/index.json", index), Route("/examples/{name}", send)]
 
 
-def pictures(manifest: Manifest) -> list[Picture]:
-    """What the page offers: photographs of the flowers where they are there, then what packages ship.
+def pictures(bundle: Bundle, with_own: bool = True) -> list[Picture]:
+    """What the page offers: the photos that came with the bundle, else of its kind, and what packages ship.
 
     A published page brings its own along.
     """
-    if (FOLDER / LIST).is_file():
+    manifest = bundle.manifest
+    own = [_own(path, row, manifest) for path, row in bundle_examples(bundle)] if with_own else []
+    if not own and (FOLDER / LIST).is_file():
         return [_picture_of(row) for row in json.loads((FOLDER / LIST).read_text(encoding="utf-8"))]
-    flowers = []
-    if words.is_flowers(manifest):
-        table = {example.file: example for example in examples()}
-        for path in present_examples(FOLDER):
-            example = table[path.name]
-            name = words.display(example.label, manifest)
-            credit = f"{example.photographer}, {LICENCE}"
-            flowers.append(Picture(path, name, name, credit, example.url, example.label))
+    if not own and words.is_flowers(manifest):
+        own = _flowers(manifest)
     # One of each class, then a trick question, then the others.
-    first = list({flower.label: flower for flower in reversed(flowers)}.values())[::-1]
-    others = [flower for flower in flowers if flower not in first]
+    first = list({picture.label: picture for picture in reversed(own)}.values())[::-1]
+    others = [picture for picture in own if picture not in first]
     return [*first, *_packaged(manifest)[:1], *others, *_packaged(manifest)[1:]]
 
 
-def bring_along(manifest: Manifest, folder: Path) -> None:
-    """Copies the pictures and their list into a folder of a page that is published."""
+def bring_along(bundle: Bundle, folder: Path, with_own: bool) -> None:
+    """Copies the pictures and their list into a folder of a page that is published.
+
+    Args:
+        bundle: an opened bundle.
+        folder: to make.
+        with_own: whether the photos that came with the bundle are among them.
+    """
     folder.mkdir(parents=True)
-    shown = pictures(manifest)
+    shown = pictures(bundle, with_own)
     for picture in shown:
         shutil.copyfile(picture.path, folder / picture.path.name)
     rows = [picture.to_json() for picture in shown]
     (folder / LIST).write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _own(path: Path, row: BundleExample, manifest: Manifest) -> Picture:
+    name = words.display(row.label, manifest)
+    is_class = row.label != manifest.other_class
+    caption = name if is_class else _trick(manifest)
+    label = row.label if is_class else None
+    return Picture(
+        path, f"{caption} (trained on)" if row.trained_on else caption, name, "", "", label, row.trained_on
+    )
+
+
+def _flowers(manifest: Manifest) -> list[Picture]:
+    table = {example.file: example for example in examples()}
+    found = [(path, table[path.name]) for path in present_examples(FOLDER)]
+    return [
+        Picture(
+            path,
+            words.display(example.label, manifest),
+            words.display(example.label, manifest),
+            f"{example.photographer}, {LICENCE}",
+            example.url,
+            example.label,
+        )
+        for path, example in found
+    ]
+
+
+def _trick(manifest: Manifest) -> str:
+    return f"Trick question: not one of the {words.number(len(words.known(manifest)))}"
 
 
 def _picture_of(row: dict[str, Any]) -> Picture:
@@ -119,9 +155,8 @@ def _packaged(manifest: Manifest) -> list[Picture]:
     if package is None or package.origin is None:
         return []
     folder = Path(package.origin).parent / "datasets" / "images"
-    count = words.number(len(words.known(manifest)))
     return [
-        Picture(folder / name, f"Trick question: not one of the {count}", what, f"{who}, {LICENCE}", url)
+        Picture(folder / name, _trick(manifest), what, f"{who}, {LICENCE}", url)
         for name, (what, who, url) in PACKAGED.items()
         if (folder / name).is_file()
     ]
@@ -129,7 +164,7 @@ def _packaged(manifest: Manifest) -> list[Picture]:
 
 def fill(comparison: Comparison) -> None:
     """Fetches the flowers' photographs in the background, once; without network everything else goes on."""
-    there = (FOLDER / LIST).is_file() or present_examples(FOLDER)
+    there = (FOLDER / LIST).is_file() or present_examples(FOLDER) or bundle_examples(comparison.bundle)
     if words.is_flowers(comparison.bundle.manifest) and not there:
         print(f"Fetching {len(examples())} example photos (1 MB, once); --no-examples leaves them out.")
         threading.Thread(target=_fill, daemon=True, name="examples").start()

@@ -37,8 +37,8 @@ STATIC_README = """\
 
 Any web server can serve this folder, for example `python -m http.server`. `bundle/` holds the weights,
 `report/` what was measured. The photographs in `examples/` are under CC BY 2.0, by those whom
-`examples/index.json` names. LiteRT.js in `device/litert/` is under the Apache License 2.0
-(https://github.com/google-ai-edge/LiteRT).
+`examples/index.json` names; one without a name there is the publisher's. LiteRT.js in `device/litert/` is
+under the Apache License 2.0 (https://github.com/google-ai-edge/LiteRT).
 """
 GRADIO_README = """\
 # {title}
@@ -46,7 +46,8 @@ GRADIO_README = """\
 {subtitle}
 
 `app.py` is the page; the weights and what was measured are in `demo/weights/`. The photographs in
-`demo/examples/` are under CC BY 2.0; `demo/examples/index.json` names who took them.
+`demo/examples/` are under CC BY 2.0; `demo/examples/index.json` names who took them, and one without a name
+there is the publisher's.
 """
 
 
@@ -74,7 +75,7 @@ def write_static(bundle: Bundle, folder: Path, options: PageOptions) -> None:
         (folder / "bundle" / REPORT).rename(folder / REPORT)
     facts = words.facts_without_server(bundle) | {"lessons": None, "engine": True}
     (folder / "bundle" / "page.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-    gallery.bring_along(bundle.manifest, folder / "examples")
+    gallery.bring_along(bundle, folder / "examples", options.with_examples)
     scripts = [path for path in site.PAGE.iterdir() if path.suffix in (".js", ".css")]
     _copy({f"page/{path.name}": path for path in scripts}, folder)
     (folder / "page" / "sw.js").rename(folder / "sw.js")  # it serves what lies beside and below it
@@ -114,7 +115,7 @@ def write_gradio(bundle: Bundle, folder: Path, options: PageOptions) -> None:
     _copy({name: PROJECT / name for name in names}, folder)
     _copy({path.relative_to(PROJECT).as_posix(): path for path in engine}, folder)
     copy_bundle(bundle, folder / "demo" / "weights", formats)
-    gallery.bring_along(bundle.manifest, folder / "demo" / "examples")
+    gallery.bring_along(bundle, folder / "demo" / "examples", options.with_examples)
     needed = requirements(("run", "demo"))
     if options.with_keras:
         needed += requirements(("train",), re.compile("tensorflow|keras"))

@@ -179,7 +179,7 @@ def build(comparison: Comparison, limits: uploads.Limits | None = None, teach: b
     routes = [
         *_page_routes(comparison, LIMITS if lessons else None),
         *_engine_routes(),
-        *gallery.routes(bundle.manifest),
+        *gallery.routes(bundle),
     ]
     if lessons:
         routes += _lesson_routes(lessons)

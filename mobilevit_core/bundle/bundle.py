@@ -6,6 +6,7 @@ bundle.json                              the manifest: class names in order, res
 history.csv                              the training, one row per epoch
 provenance.txt                           digests of the photographs that went into it (`data/provenance.py`)
 report/                                  what was measured, as a page and as JSON
+examples/                                up to six photos to try it with, and their list (`examples.py`)
 """
 
 import hashlib
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from mobilevit_core.bundle.files import (
+    EXAMPLE_PHOTOS,
+    EXAMPLES,
+    EXAMPLES_LIST,
     HISTORY,
     MANIFEST,
     REPORT,
@@ -41,6 +45,7 @@ FILES = (
     *(fmt.file for fmt in FORMATS.values()),
     *(FORMATS[name].trunk for name in tflite_formats()),
 )
+EXAMPLE_FILES = tuple(f"{EXAMPLES}/{name}" for name in (EXAMPLES_LIST, *EXAMPLE_PHOTOS))
 SHOWN = re.compile(r"\d{1,9}\.jpg")  # in a report: a photograph, named after its place in the data set
 BLOB = re.compile(r"[0-9a-f]{40,64}")  # what the Hub's cache calls a file's content
 
@@ -125,7 +130,7 @@ class Bundle:
         """One of the bundle's files by its name; never a file of elsewhere.
 
         Args:
-            name: one of `FILES`, or of a photograph in the report.
+            name: one of `FILES` or `EXAMPLE_FILES`, or of a photograph in the report.
 
         Returns:
             The file; None where the bundle lacks it, the name is another one, or it is a link that leads out.
@@ -133,7 +138,7 @@ class Bundle:
         folder, _, last = name.rpartition("/")
         photograph = folder == f"{REPORT}/{REPORT_PHOTOGRAPHS}" and SHOWN.fullmatch(last)
         path = self.folder / name
-        named = name in FILES or photograph
+        named = name in FILES or name in EXAMPLE_FILES or photograph
         return path if named and path.is_file() and _is_own(path, self.folder) else None
 
     def record_metrics(self, split: str, metrics: dict[str, Any]) -> None:
@@ -196,7 +201,7 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
 
 def _check_links(folder: Path) -> None:
     """Refuses a bundle whose files are elsewhere: it would show, or publish, what else is on this machine."""
-    for name in (*FILES, REPORT, f"{REPORT}/{REPORT_PHOTOGRAPHS}"):
+    for name in (*FILES, *EXAMPLE_FILES, EXAMPLES, REPORT, f"{REPORT}/{REPORT_PHOTOGRAPHS}"):
         if not _is_own(folder / name, folder):
             raise UserError(
                 f"The bundle {folder} is not opened: its {name} is a link that leads out of it. If you trust "

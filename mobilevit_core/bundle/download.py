@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from mobilevit_core import hub
-from mobilevit_core.bundle.bundle import FILES, Bundle, open_bundle
+from mobilevit_core.bundle.bundle import EXAMPLE_FILES, FILES, Bundle, open_bundle
 from mobilevit_core.bundle.files import MANIFEST
 from mobilevit_core.bundle.manifest import read_manifest
 from mobilevit_core.bundle.weight_formats import FORMATS
@@ -62,4 +62,5 @@ def download_bundle(source: str) -> Path:
             raise UserError(f"{source} is not a bundle: it has no {MANIFEST}.") from None
         read_manifest(manifest)  # before all the rest is fetched
         commit = manifest.parent.name  # a newer one may come while we look
-        return Path(snapshot_download(address.repository, revision=commit, allow_patterns=list(FILES)))
+        wanted = [*FILES, *EXAMPLE_FILES]
+        return Path(snapshot_download(address.repository, revision=commit, allow_patterns=wanted))

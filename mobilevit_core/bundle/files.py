@@ -6,6 +6,8 @@ MANIFEST = "bundle.json"
 HISTORY = "history.csv"
 REPORT = "report"  # a folder
 REPORT_PAGE, REPORT_FIGURES, REPORT_PHOTOGRAPHS = "index.html", "report.json", "photographs"  # in it
+EXAMPLES, EXAMPLES_LIST = "examples", "examples.json"  # a folder, and the list in it
+EXAMPLE_PHOTOS = tuple(f"{number}.jpg" for number in range(1, 7))
 
 # Behind every .tflite file, as a zip.
 LABELS = "labels.txt"
@@ -13,6 +15,9 @@ EMBEDDED_MANIFEST = "manifest.json"
 
 __all__ = [
     "EMBEDDED_MANIFEST",
+    "EXAMPLES",
+    "EXAMPLES_LIST",
+    "EXAMPLE_PHOTOS",
     "HISTORY",
     "LABELS",
     "MANIFEST",

@@ -31,6 +31,9 @@ def publish(
     with_keras: Annotated[
         bool, typer.Option(help="gradio: install TensorFlow, too (1.3 GB more), and compare with Keras.")
     ] = False,
+    with_examples: Annotated[
+        bool, typer.Option(help="Publish the photos that train kept in the bundle, too; they may be private.")
+    ] = False,
 ) -> None:
     """Publish a bundle on the Hugging Face Hub: a model repository, and a page.
 
@@ -46,6 +49,7 @@ def publish(
         dry_run=dry_run,
         license=license,
         with_keras=with_keras,
+        with_examples=with_examples,
     )
     for published in done:
         result(f"{TARGETS[published.what].title}: {published.place}")

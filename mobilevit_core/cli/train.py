@@ -120,6 +120,13 @@ WithoutOption = Annotated[
         help="A class to leave out, for example to measure later how well it is rejected; can be repeated."
     ),
 ]
+ExamplesOption = Annotated[
+    bool,
+    typer.Option(
+        "--examples/--no-examples",
+        help="Keep up to six of the photos, shrunk, in the bundle: its page opens on them.",
+    ),
+]
 
 
 @app.command()
@@ -140,6 +147,7 @@ def train(
     devices: DevicesOption = None,
     leave_out: LeaveOutOption = None,
     without: WithoutOption = None,
+    examples: ExamplesOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Train a MobileViT on your photographs, export it, and measure it.
@@ -154,7 +162,7 @@ def train(
     names = [*(photographs or []), *(data or [])]
     if add:
         about_data = (names, train_only, other, other_without, data_weight, leave_out, without)
-        _add(add, run, any((weights, recipe, values, teacher, devices, *about_data)), as_json)
+        _add(add, run, any((weights, recipe, values, teacher, devices, *about_data)), examples, as_json)
         return
     choice = DataChoice(
         tuple(names or [DEFAULT_DATA]),
@@ -180,6 +188,7 @@ def train(
         values=overrides,
         teachers=teacher or (),
         unlabelled=unlabelled or (),
+        examples=examples,
     )
     _print_trained(trained, as_json)
 
@@ -214,12 +223,14 @@ def _pretrain(
     result(f"Train on your own classes from it: train my_photos --weights {bundle.folder}")
 
 
-def _add(more: Sequence[str], run: Path | None, has_other_options: bool, as_json: bool) -> None:
+def _add(
+    more: Sequence[str], run: Path | None, has_other_options: bool, examples: bool, as_json: bool
+) -> None:
     if run is None:
         raise UserError("--add needs the run to add photographs to: --run runs/my_photos")
     if has_other_options:
         raise UserError("--add trains as the run of --run was trained. Leave out all other options.")
-    added = add_photographs(run, more)
+    added = add_photographs(run, more, examples=examples)
     _print_trained(added.trained, as_json)
     if not as_json:
         result(added.summary)

@@ -37,7 +37,13 @@ class Added:
     table: Path
 
 
-def add(run: str | os.PathLike[str], more: Sequence[str], to: str | os.PathLike[str] | None = None) -> Added:
+def add(
+    run: str | os.PathLike[str],
+    more: Sequence[str],
+    to: str | os.PathLike[str] | None = None,
+    *,
+    examples: bool = True,
+) -> Added:
     """Trains again from a run's bundle, on its photographs and more.
 
     The run stays as it is. Photographs of its test split stay test photographs.
@@ -47,6 +53,7 @@ def add(run: str | os.PathLike[str], more: Sequence[str], to: str | os.PathLike[
         more: folders, zip or CSV files, or names in tensorflow-datasets; classes of the same name are joined.
         to: folder of the new run; by default beside the run, with the next number. The same call
             continues it.
+        examples: as for `train`.
 
     Returns:
         The new run, and gains and regressions against the bundle before.
@@ -81,6 +88,7 @@ def add(run: str | os.PathLike[str], more: Sequence[str], to: str | os.PathLike[
         recipe=HEAD if is_head else FINETUNE,
         weights=old.bundle,
         values={**_values(record["recipe"], is_head), "variant": manifest.variant},
+        examples=examples,
     )
     summary, table = _write_changes(trained, old, folder)
     return Added(trained, folder, summary, table)

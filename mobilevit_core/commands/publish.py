@@ -44,6 +44,7 @@ def publish(
     dry_run: str | os.PathLike[str] | None = None,
     license: str | None = None,
     with_keras: bool = False,
+    with_examples: bool = False,
 ) -> list[Published]:
     """Publishes a bundle.
 
@@ -58,6 +59,7 @@ def publish(
         dry_run: folder to write to instead; must not exist. Several things come into folders of their names.
         license: the Hub's name of a licence; default: this project's, or that of the weights it started from.
         with_keras: gives a Gradio Space TensorFlow and the Keras weights, too.
+        with_examples: publishes the photos that `train` kept in the bundle, too.
 
     Returns:
         What was published, in the order of `what`.
@@ -73,7 +75,8 @@ def publish(
     _check_private(opened)
     if public_name(data) != data:
         messages.note(f"bundle.json tells its readers what the weights were trained on: {data}")
-    options = PageOptions(repository, (repository,) if "model" in kinds else (), license, with_keras)
+    models = (repository,) if "model" in kinds else ()
+    options = PageOptions(repository, models, license, with_keras, with_examples)
     if dry_run is not None:
         return _write_only(opened, kinds, options, Path(dry_run))
     return _upload(opened, kinds, options, private)
@@ -115,7 +118,7 @@ def _write(bundle: Bundle, kind: str, folder: Path, options: PageOptions) -> dic
     """Writes one folder; the files in it with their sizes."""
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "model":
-        write_model_repository(bundle, folder, options.repository, options.license)
+        write_model_repository(bundle, folder, options.repository, options.license, options.with_examples)
     else:
         write_page(kind, bundle, folder, options)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -11,7 +11,7 @@ import numpy as np
 from mobilevit_core import messages
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.download import find_bundle
-from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
+from mobilevit_core.bundle.files import EXAMPLES, REPORT, REPORT_PAGE
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.commands.evaluate import record_report, warn_of_provenance
 from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, HEAD, REJECT, Plan, Wish
@@ -95,6 +95,7 @@ def train(
     values: Mapping[str, Any] | None = None,
     teachers: Sequence[str | os.PathLike[str]] = (),
     unlabelled: Sequence[str] = (),
+    examples: bool = True,
 ) -> Trained:
     """Trains on photographs, exports, evaluates and writes the report.
 
@@ -112,6 +113,7 @@ def train(
         teachers: bundles of the same classes to learn from, or networks that saw more of the world: names
             of `teacher_networks.TEACHERS` or ONNX files.
         unlabelled: folders or data sets with photos without labels, that teacher networks are asked about.
+        examples: keeps up to six held-out photos, shrunk, in the bundle, for its page to open on.
 
     Returns:
         The bundle and its figures.
@@ -134,7 +136,7 @@ def train(
     start = _open(plan)
     opened = _open_teachers([os.fspath(teacher) for teacher in teachers], plan, unlabelled)
     with remembering():
-        return _train(wish, plan, choice, folder, start, opened)
+        return _train(wish, plan, choice, folder, start, opened, examples)
 
 
 def _train(
@@ -144,6 +146,7 @@ def _train(
     folder: Path,
     start: "Start | None",
     teachers: "Sequence[Bundle] | NetworkTeachers",
+    examples: bool,
 ) -> Trained:
     """`train`, once everything is checked that can be checked without photographs."""
     messages.say(f"Reading {', '.join(choice.data)} ...")
@@ -157,8 +160,8 @@ def _train(
     from mobilevit_core.training.run_folder import RunFolder
 
     if plan.is_head:
-        return _train_head(plan, dataset, RunFolder(folder))
-    return _train_network(plan, dataset, RunFolder(folder), start, teachers)
+        return _train_head(plan, dataset, RunFolder(folder), examples)
+    return _train_network(plan, dataset, RunFolder(folder), start, teachers, examples)
 
 
 def _began_with(folder: Path) -> str | None:
@@ -262,7 +265,7 @@ def _tell(dataset: PhotoDataset, findings: Findings, plan: Plan, folder: Path) -
         messages.warn(f"{warning}.")
 
 
-def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder") -> Trained:
+def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder", examples: bool) -> Trained:
     from mobilevit_core.conversion.packing import CALIBRATION_PHOTOS
     from mobilevit_core.training.features import open_trunk
     from mobilevit_core.training.head import train_head
@@ -285,7 +288,7 @@ def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder") -> Trained:
     before = None if on_head else trunk.provenance
     # Keras, which takes seconds to load, has the same classifier on the same network.
     formats = [name for name in done.bundle.expected if FORMATS[name].engine == "litert"]
-    return _measure(done.bundle, done.refused, dataset, run, split, crossed, before, formats)
+    return _measure(done.bundle, done.refused, dataset, run, split, examples, crossed, before, formats)
 
 
 def _train_network(
@@ -294,6 +297,7 @@ def _train_network(
     run: "RunFolder",
     start: "Start | None",
     teachers: "Sequence[Bundle] | NetworkTeachers",
+    examples: bool,
 ) -> Trained:
     from mobilevit_core.training.distillation import Teachers
     from mobilevit_core.training.first_classifier import WithClassifier
@@ -313,7 +317,7 @@ def _train_network(
     if not _is_measured(bundle, split):
         photos = some_of(dataset.split("train"))
         _tell_suspects(run, photos, dataset.class_names, answers_to(bundle, photos))
-    return _measure(bundle, refused, dataset, run, split)
+    return _measure(bundle, refused, dataset, run, split, examples)
 
 
 def _photos_of(dataset: PhotoDataset, digests: Sequence[str]) -> tuple[LabelledPhoto, ...]:
@@ -349,6 +353,7 @@ def _measure(
     dataset: PhotoDataset,
     run: "RunFolder",
     split: str,
+    examples: bool,
     crossed: "Evaluation | None" = None,
     before: Sequence[Provenance] | None = None,
     formats: Sequence[str] = (),
@@ -361,6 +366,7 @@ def _measure(
         dataset: its photographs.
         run: its folder.
         split: to measure on.
+        examples: whether the bundle gets photos to try it with.
         crossed: the answers by cross-validation, where those are the figures.
         before: with `crossed`, what the network had seen before; None where that is not known.
         formats: that are measured where not by cross-validation; default: all.
@@ -368,6 +374,7 @@ def _measure(
     if _is_measured(bundle, split):
         figures = bundle.manifest.metrics[split]
         return Trained(bundle, figures, split, _page(bundle), tuple(refused), dataset)
+    from mobilevit_core.evaluation.examples import write_examples
     from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
     from mobilevit_core.inference.classifier import DEFAULT_FORMAT, load_classifier, load_formats
     from mobilevit_core.training.answers import write_answers
@@ -382,6 +389,13 @@ def _measure(
         provenance = bundle.provenance
     figures = figures_of(evaluations, dataset, split, provenance)
     warn_of_provenance(figures)
-    write_answers(run.path, split, dataset.split(split), next(iter(evaluations.values())))
+    first = next(iter(evaluations.values()))
+    write_answers(run.path, split, dataset.split(split), first)
+    if examples:
+        kept = write_examples(classifiers[0], dataset, split, first)
+        messages.say(
+            f"Kept {len(kept)} of your photos in {bundle.folder / EXAMPLES}, for the page; --no-examples "
+            "leaves them out."
+        )
     page = record_report(classifiers[0], dataset, split, evaluations, figures)
     return Trained(bundle, figures, split, page, tuple(refused), dataset)

@@ -25,12 +25,14 @@ class PageOptions:
         models: repositories on the Hub with the weights of the page.
         license: the Hub's name of a licence; None for the project's.
         with_keras: whether a Gradio Space gets TensorFlow and the Keras weights, too.
+        with_examples: whether the bundle's example photos are published, too.
     """
 
     repository: str
     models: tuple[str, ...] = ()
     license: str | None = None
     with_keras: bool = False
+    with_examples: bool = False
 
 
 def write_page(kind: str, bundle: Bundle, folder: Path, options: PageOptions) -> None:

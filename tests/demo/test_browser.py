@@ -78,7 +78,7 @@ def test_a_text_file_gets_a_sentence_and_the_page_goes_on(
 
 def test_every_example_answers(browser: "Browser", served: str, shipped: Bundle) -> None:
     page = opened(browser, served)
-    listed = gallery.pictures(shipped.manifest)
+    listed = gallery.pictures(shipped)
     assert page.locator("#examples button").count() == len(listed) >= 2
     for button, picture in zip(page.locator("#examples button").all(), listed, strict=True):
         with page.expect_response(lambda response: "/call/compare/" in response.url):
