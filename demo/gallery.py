@@ -87,16 +87,17 @@ def pictures(bundle: Bundle, with_own: bool = True) -> list[Picture]:
 
     A published page brings its own along.
     """
-    manifest = bundle.manifest
+    manifest, packaged = bundle.manifest, _packaged(bundle.manifest)
     own = [_own(path, row, manifest) for path, row in bundle_examples(bundle)] if with_own else []
-    if not own and (FOLDER / LIST).is_file():
+    if own:
+        return [*own, *packaged]
+    if (FOLDER / LIST).is_file():
         return [_picture_of(row) for row in json.loads((FOLDER / LIST).read_text(encoding="utf-8"))]
-    if not own and words.is_flowers(manifest):
-        own = _flowers(manifest)
+    flowers = _flowers(manifest) if words.is_flowers(manifest) else []
     # One of each class, then a trick question, then the others.
-    first = list({picture.label: picture for picture in reversed(own)}.values())[::-1]
-    others = [picture for picture in own if picture not in first]
-    return [*first, *_packaged(manifest)[:1], *others, *_packaged(manifest)[1:]]
+    first = list({flower.label: flower for flower in reversed(flowers)}.values())[::-1]
+    others = [flower for flower in flowers if flower not in first]
+    return [*first, *packaged[:1], *others, *packaged[1:]]
 
 
 def bring_along(bundle: Bundle, folder: Path, with_own: bool) -> None:

@@ -79,7 +79,8 @@ def subtitle(manifest: Manifest, bundle: Bundle) -> str:
         accuracy = figures.get(name, next(iter(figures.values())))["accuracy"]
         named = {"test": "test photos", CROSS_VALIDATION: "photos by cross-validation"}
         photos = named.get(measured["split"], "validation photos")
-        parts.append(f"right on {accuracy * 100:.0f} of 100 {photos}")
+        count = next(iter(figures.values()))["photos"]
+        parts.append(f"right on {accuracy * 100:.0f} % of {count} {photos}")
     return ", ".join(parts) + "."
 
 
@@ -168,7 +169,6 @@ def tiles(bundle: Bundle) -> list[dict[str, str]]:
     """The figures that matter most: title, value, and one sentence of explanation each."""
     manifest, measured = bundle.manifest, bundle.manifest.measured
     rows = _accuracy_tiles(measured, manifest) if measured else []
-    rows += _rejection_tiles(bundle)
     sizes = [bundle.size_bytes(name) / 1e6 for name in bundle.present]
     rows.append(
         {
@@ -209,29 +209,43 @@ def _accuracy_tiles(measured: dict[str, Any], manifest: Manifest) -> list[dict[s
                 "text": text,
             }
         )
-    if rule := manifest.rejection:
+    return [*rows, *_rejection_tile(result, measured, manifest)]
+
+
+def _rejection_tile(
+    result: dict[str, Any], measured: dict[str, Any], manifest: Manifest
+) -> list[dict[str, str]]:
+    """How many photos of anything else are rejected: of all sources together, as in the report."""
+    if not (rule := manifest.rejection):
+        return []
+    mistakes = f"{rule.false_alarms * 100:.1f} % of the photos that do show one are rejected by mistake"
+    if hardest := _hardest(manifest):
+        sources = measured["rejection"]
+        photos = sum(row["pictures"] for row in sources.values())
+        found = sum(row["found"] * row["pictures"] for row in sources.values()) / photos
+        names = ", ".join(name.replace("_", " ") for name in sources)
         text = (
-            "of the photos that do show one of its classes are called \u201cnone of these\u201d by mistake."
+            f"of {photos:,} photos of other things are rejected ({names}). The rest get a wrong name, most "
+            f"often {hardest}"
         )
-        rows.append(
-            {"title": "Rejected by mistake", "value": f"{rule.false_alarms * 100:.1f} %", "text": text}
-        )
-    return rows
+        return [
+            {"title": "None of these", "value": f"{found * 100:.0f} %", "text": f"{text}. And {mistakes}."}
+        ]
+    if other := result.get("other"):
+        photos = f"of {other['photos']} photos of other things are rejected"
+        text = f"{photos}, the rest get a wrong name. And {mistakes}."
+        return [{"title": "None of these", "value": f"{other['found'] * 100:.0f} %", "text": text}]
+    share, _, text = mistakes.partition(" % ")
+    return [{"title": "Rejected by mistake", "value": f"{share} %", "text": f"{text}."}]
 
 
-def _rejection_tiles(bundle: Bundle) -> list[dict[str, str]]:
-    """How many photos of other things get a name all the same, by what they show; none without a report."""
-    try:
-        sources = read_json(bundle.folder / REPORT / REPORT_FIGURES)["figures"]["rejection"]
-        passed = {str(name): 1 - float(row["found"]) for name, row in sources.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
-    if not passed:
-        return []
-    shares = [f"{name.replace('_', ' ')} {share * 100:.0f} %" for name, share in passed.items()]
-    low, high = min(passed.values()) * 100, max(passed.values()) * 100
-    text = f"of photos of other things get a wrong name all the same: {', '.join(shares)}."
-    return [{"title": "Something else", "value": f"{low:.0f} to {high:.0f} %", "text": text}]
+def _hardest(manifest: Manifest) -> str:
+    """Which photos of anything else get a name most often, and how often; "" where nobody measured it."""
+    sources = (manifest.measured or {}).get("rejection")
+    if not sources:
+        return ""
+    name = min(sources, key=lambda name: sources[name]["found"])
+    return f"{100 - sources[name]['found'] * 100:.0f} % of {name.replace('_', ' ')}"
 
 
 def _phrase(name: str, manifest: Manifest) -> str:
@@ -250,8 +264,10 @@ def _plural(name: str, manifest: Manifest) -> str:
 def _knows(manifest: Manifest) -> str:
     names = [display(name, manifest) for name in known(manifest)]
     if len(names) > 2 * SHOWN_CLASSES:
-        return f"It knows {len(names)} kinds and nothing else."
-    return f"It knows {_listed([names[0].lower(), *names[1:]], 'and')}, and nothing else."
+        text = f"It knows {len(names)} kinds and nothing else"
+    else:
+        text = f"It knows {_listed([names[0].lower(), *names[1:]], 'and')}, and nothing else"
+    return f"{text}: {hardest} get a wrong name." if (hardest := _hardest(manifest)) else f"{text}."
 
 
 def _listed(names: Sequence[str], word: str) -> str:

@@ -174,6 +174,22 @@ class Origin(TypedDict):
     start: NotRequired["Origin | None"]
 
 
+class OtherFigures(TypedDict):
+    """Photos of anything else in a split: how many, and the share that was rejected."""
+
+    __pydantic_config__ = SECTION
+    photos: Annotated[int, Field(gt=0, strict=True)]
+    found: Share
+
+
+class SourceFigures(TypedDict):
+    """The same for one source of such photos."""
+
+    __pydantic_config__ = SECTION
+    pictures: Annotated[int, Field(gt=0, strict=True)]
+    found: Share
+
+
 class FormatFigures(TypedDict):
     """What one weight format did on one split."""
 
@@ -181,6 +197,7 @@ class FormatFigures(TypedDict):
     photos: Count
     accuracy: Share
     interval_95: Annotated[list[Number], Field(min_length=2, max_length=2)]
+    other: NotRequired[OtherFigures]
 
 
 class SplitFigures(TypedDict):
@@ -190,6 +207,7 @@ class SplitFigures(TypedDict):
     data: DataName
     split: Text
     formats: Annotated[dict[Text, FormatFigures], Field(min_length=1)]
+    rejection: NotRequired[dict[Text, SourceFigures]]
 
 
 class Errors(TypedDict):

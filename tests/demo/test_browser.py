@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -374,22 +373,4 @@ def test_a_photo_is_shrunk_before_it_is_sent_and_gets_the_same_answer(
     shown = dict(page.eval_on_selector_all("#bars [role=meter]", meters))
     for label, score in expected.items():
         assert shown[words.display(label, shipped.manifest)] == pytest.approx(100 * score, abs=3)
-    closed(page)
-
-
-def test_several_dropped_photos_go_to_many_and_the_tab_stands_in_the_address(
-    browser: "Browser", served: str, photo_folder: Path
-) -> None:
-    page = opened(browser, served)
-    page.set_input_files(PHOTO, sorted((photo_folder / "red").iterdir())[:3])
-    page.get_by_text("3 photos: ").wait_for()
-    assert page.url.endswith("#many") and page.locator("#many").is_visible()
-    asked = "**/gradio_api/call/classify"
-    with page.expect_request(
-        lambda request: fnmatch(request.url, asked) and "int8" in str(request.post_data)
-    ):
-        page.locator("#many-format").select_option("int8")  # answers again
-    page.get_by_text("3 photos: ").wait_for()
-    page.go_back()
-    page.locator("#one").wait_for()
     closed(page)

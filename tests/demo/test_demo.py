@@ -1,6 +1,7 @@
 """The page's functions through a real server and Gradio's own client."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -219,8 +220,25 @@ def test_the_subtitle_says_what_it_is(shipped: Bundle) -> None:
     accuracy = shipped.manifest.metrics["test"]["formats"]["dynamic_int8"]["accuracy"]
     assert text == (
         f"Knows five flowers, fits in {shipped.size_bytes('dynamic_int8') / 1e6:.1f} MB, "
-        f"right on {accuracy * 100:.0f} of 100 test photos."
+        f"right on {accuracy * 100:.0f} % of 367 test photos."
     )
+
+
+def test_one_figure_says_how_many_other_things_are_rejected(shipped: Bundle) -> None:
+    """The page's tile, the bundle's report and the project's README; the last two name it by hand."""
+    sources = shipped.manifest.metrics["test"]["rejection"].values()
+    photos = sum(row["pictures"] for row in sources)
+    share = f"{100 * sum(row['found'] * row['pictures'] for row in sources) / photos:.0f} %"
+    tile = next(tile for tile in words.tiles(shipped) if tile["title"] == "None of these")
+    assert tile["value"] == share and f"of {photos:,} photos of other things are rejected" in tile["text"]
+    report = (shipped.folder / "report" / "index.html").read_text()
+    assert re.search(rf"<dt>None of these</dt><dd><strong>{share}</strong> of {photos:,} photos", report)
+    readme = " ".join((APP.parent / "README.md").read_text().split())
+    assert f"It rejects {share} of {photos:,} photos of other things" in readme
+    wrong = f"{100 * (1 - shipped.manifest.metrics['test']['rejection']['other_flowers']['found']):.0f} %"
+    assert f"{wrong} of other flowers" in tile["text"] and f"of other kinds of flowers, {wrong} get" in readme
+    knows = words.facts_without_server(shipped)["knows"]
+    assert knows.endswith(f"and nothing else: {wrong} of other flowers get a wrong name.")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +258,7 @@ def test_the_figures_come_from_the_best_split(shipped: Bundle, measured: tuple[s
     assert right["value"] == f"{figures['formats']['keras']['accuracy'] * 100:.1f} %"
     assert (" by cross-validation, with" if crossed else f", {shown} split, with") in right["text"]
     text = words.subtitle(bundle.manifest, bundle)
-    assert text.endswith("of 100 photos by cross-validation." if crossed else f"of 100 {shown} photos.")
+    assert text.endswith("of 367 photos by cross-validation." if crossed else f"of 367 {shown} photos.")
 
 
 def test_the_app_tells_a_wrong_bundle(tmp_path: Path) -> None:
