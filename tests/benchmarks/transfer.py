@@ -4,7 +4,8 @@
 
 FOLDER holds photographs in folders named after their class, at any depth. For every draw and number of
 photographs per class, a head (or the whole network, `--method finetune`) is trained and tested on others,
-the same ones for all numbers of a draw.
+the same ones for all numbers of a draw. `--teacher efficientnet_lite0` in place of `--weights` gives what the
+same classifier gets from a teacher's own features.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from mobilevit_core.conversion.graft import cut
 from mobilevit_core.conversion.tflite import convert
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Provenance
-from mobilevit_core.images.preprocessing import preprocess
+from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import SUFFIXES
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.training.features import Trunk, open_trunk
@@ -30,6 +31,7 @@ from mobilevit_core.training.first_classifier import WithClassifier
 from mobilevit_core.training.head import Example, fit_head
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
+from mobilevit_core.training.teacher_networks import TeacherNetwork, open_teacher
 from mobilevit_core.training.trainer import train
 from mobilevit_core.training.transfer import open_start
 
@@ -96,6 +98,24 @@ def untrained(variant: str) -> Trunk:
     rule = make_recipe("finetune", {}).rule
     files = {"float32": cut(convert(create_mobilevit(variant, 2, rule.image_size), None)["float32"])}
     return Trunk(files, b"", rule, "paper", variant, {"weights_sha256": NOTHING}, {})
+
+
+@dataclass(frozen=True)
+class TeacherTrunk(Trunk):
+    """A teacher in the place of the network: what could be learned from it at most."""
+
+    teacher: TeacherNetwork | None = None
+
+    def features(self, image: np.ndarray) -> np.ndarray:
+        """See `Trunk.features`."""
+        return self.teacher.answer(image[None])[0][0]
+
+
+def asked(name: str) -> TeacherTrunk:
+    """A teacher by its name or file."""
+    teacher = open_teacher(name)
+    rule = ResizeRule(teacher.input.image_size, "center_crop", 0.875)
+    return TeacherTrunk({}, b"", rule, "paper", "xxs", {"weights_sha256": name}, {}, teacher=teacher)
 
 
 def with_head(draw: Draw, trunk: Trunk, known: dict[str, np.ndarray]) -> Result:
@@ -171,9 +191,9 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument(
-        "--weights", required=True, help="A bundle, general, imagenet, hf://OWNER/NAME, a file, or none."
-    )
+    start = parser.add_mutually_exclusive_group(required=True)
+    start.add_argument("--weights", help="A bundle, general, imagenet, hf://OWNER/NAME, a file, or none.")
+    start.add_argument("--teacher", help="A name or an ONNX file, see train --teacher; for --method head.")
     parser.add_argument("--variant", default="xxs")
     parser.add_argument("--shots", default="5,10,20,50")
     parser.add_argument("--draws", type=int, default=5)
@@ -185,7 +205,10 @@ def main() -> None:
     photos = {name: paths for name, paths in found.items() if len(paths) > max(shots)}
     print(f"{given.data}: {len(photos)} classes with more than {max(shots)} photographs", flush=True)
     nothing, known = given.weights == NOTHING, {}
-    trunk = untrained(given.variant) if nothing else open_trunk(given.weights, given.variant)
+    if given.teacher:
+        trunk = asked(given.teacher)
+    else:
+        trunk = untrained(given.variant) if nothing else open_trunk(given.weights, given.variant)
     results = []
     for draw in draws(photos, shots, given.draws):
         if given.method == "head":
@@ -196,7 +219,10 @@ def main() -> None:
         print(f"draw {draw.number}, {draw.shots} per class: {result.accuracy:.1%}", flush=True)
         if given.json:
             given.json.write_text(json.dumps([asdict(row) for row in results], indent=1) + "\n")
-    print(f"\n{given.method} from {given.weights}, {results[0].tested} tested photographs per draw\n")
+    print(
+        f"\n{given.method} from {given.weights or given.teacher}, "
+        f"{results[0].tested} tested photographs per draw\n"
+    )
     print(table(results))
 
 
