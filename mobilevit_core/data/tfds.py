@@ -27,7 +27,7 @@ def is_known(name: str) -> bool:
     import tensorflow_datasets as tfds  # imports TensorFlow
 
     try:
-        tfds.builder_cls(name)
+        tfds.builder_cls(re.split("[/:]", name)[0])  # it knows names without configuration and version
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError):
         return False
     return True

@@ -11,7 +11,7 @@ from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.loading import check_enough, load_dataset
 from mobilevit_core.data.summary import write_skipped
-from mobilevit_core.data.tfds import _tfds_slices
+from mobilevit_core.data.tfds import _tfds_slices, is_known
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_json
 from tests.drawing import COLORS, draw_folder, draw_photo, noise_folder
@@ -208,3 +208,16 @@ def test_look_alikes_of_held_out_photographs_are_not_trained_on(tmp_path: Path) 
     assert "1 training photograph left out: like a validation or test photograph" in dataset.notes[-1]
     choice = DataChoice.from_manifest(dataset.describe())  # more photographs leave them out, too
     assert choice.leave_out == theirs.name == str(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("tf_flowers", True),
+        ("tf_flowers:3.0.1", True),
+        ("cifar10_corrupted/fog_1:1.0.0", True),
+        ("roses", False),
+    ],
+)
+def test_a_data_set_is_known_with_its_version(name: str, known: bool) -> None:
+    assert is_known(name) == known
