@@ -62,7 +62,7 @@ def engine_files() -> dict[str, Path]:
     Raises:
         UserError: LiteRT.js is not installed.
     """
-    files = {f"device/{name}": ENGINE / name for name in ("engine.js", "resize.js")}
+    files = {f"device/{name}": ENGINE / name for name in ("engine.js", "ground.js", "resize.js")}
     files |= {f"device/litert/{name}": LITERT / name for name in SCRIPTS}
     missing = [name for name, path in files.items() if not path.is_file()]
     if missing:

@@ -5,6 +5,7 @@
 // where it has some. On some GPUs only WebGPU's first run is right: it is used where it gives what WebAssembly
 // gives, every time, and is faster.
 
+import { drawOnGround } from "./ground.js";
 import { photoToTensor } from "./resize.js";
 
 const LITERT = "2.5.3"; // as in package.json; a cache keeps each version's WebAssembly by it
@@ -313,8 +314,6 @@ async function decode(blob) {
 function pixelsOf(source, width, height) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "white";
-  context.fillRect(0, 0, width, height);
-  context.drawImage(source, 0, 0);
+  drawOnGround(context, source);
   return context.getImageData(0, 0, width, height);
 }

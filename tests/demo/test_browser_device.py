@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import io
 import json
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from demo.comparison import Comparison
 from mobilevit_core import load_classifier
@@ -139,6 +141,23 @@ def test_this_device_answers_as_the_server(
     )
     assert (answers.argmax(axis=1) == expected.argmax(axis=1)).sum() >= 59  # of 60, 98 %
     assert np.abs(answers - expected).mean(axis=1).max() < 0.02
+    closed(page)
+
+
+@NEEDS_LITERT
+def test_a_white_drawing_lies_on_black_as_on_the_server(
+    browser: "Browser", served: str, shipped: Bundle
+) -> None:
+    drawing = Image.new("RGBA", (240, 200), (255, 255, 255, 0))
+    ImageDraw.Draw(drawing).regular_polygon((120, 100, 70), 5, fill=(255, 255, 255, 255))
+    file = io.BytesIO()
+    drawing.save(file, "PNG")
+    classifier = load_classifier(shipped.folder, "float32")
+    expected = classifier.probabilities(file.getvalue())
+    blank = classifier.probabilities(np.full((200, 240, 3), 255, np.uint8))
+    page = opened(browser, served)
+    answer = page.evaluate(ASK, ["float32", base64.b64encode(file.getvalue()).decode()])
+    assert np.abs(np.array(answer) - expected).max() < 0.02 < np.abs(blank - expected).max()
     closed(page)
 
 
