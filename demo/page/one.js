@@ -177,6 +177,7 @@ function resetLook() {
   look.disabled = true;
   byId("map").hidden = true;
   byId("map").removeAttribute("src");
+  byId("crop").classList.remove("quiet");
   byId("looked").textContent = "";
 }
 
