@@ -263,7 +263,8 @@ def test_a_disk_that_fills_up_keeps_the_last_checkpoint(
         else:
             patch.setattr(*target.get(where, (packing, "attached")), full)
         kept = "2 of 3 epochs are kept" if where == "checkpoint" else "The training is finished"
-        with pytest.raises(UserError, match=f"there: No space left on device. {kept}"):
+        out = "Free some there, or name a folder on another disk"
+        with pytest.raises(UserError, match=f"there: No space left on device. {out}. {kept}"):
             train(photos, run.path)
     assert not _leftovers(run) and not run.bundle.exists() and not run.cache.exists()
     train(photos, run.path)
