@@ -141,7 +141,7 @@ def test_the_next_photo_has_no_faded_frame(browser: "Browser", served: str) -> N
     page.wait_for_function("document.querySelector('#looked').innerText.startsWith('for ')")
     assert page.locator("#crop.quiet").count() == 1
     page.locator("#examples button").last.click()
-    page.locator("#examples button[aria-pressed=true]").last.wait_for()
+    page.locator("#examples li:last-child button[aria-pressed=true]").wait_for()  # not the one before
     page.wait_for_function(COMPARED)
     assert page.locator("#crop.quiet").count() == 0 and page.locator("#map").is_hidden()
     assert page.input_value("#look") == "0"
