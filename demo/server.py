@@ -209,6 +209,11 @@ def _page_routes(comparison: Comparison, limits: dict[str, int] | None) -> list[
     def worker(_: Request) -> FileResponse:
         return FileResponse(site.PAGE / "sw.js")
 
+    def trunk_manifest(_: Request) -> Response:
+        if not site.trunk_files():
+            raise HTTPException(404)
+        return Response(site.trunk_manifest(), media_type="application/json")
+
     return [
         Route("/", page),
         Route("/index.html", page),
@@ -217,6 +222,8 @@ def _page_routes(comparison: Comparison, limits: dict[str, int] | None) -> list[
         Route("/report/{name:path}", report),
         Route("/bundle/page.json", facts),
         Route("/bundle/{name}", _sender(lambda: site.bundle_files(bundle))),
+        Route(f"/trunk/{MANIFEST}", trunk_manifest),
+        Route("/trunk/{name}", _sender(site.trunk_files)),
     ]
 
 

@@ -1,7 +1,9 @@
 """The page's files: the same ones are sent by the server and copied into a folder by `publish`."""
 
+import base64
 import functools
 import gzip
+import json
 import os
 import re
 from html import escape
@@ -10,8 +12,12 @@ from pathlib import Path
 from demo import words
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import MANIFEST
+from mobilevit_core.bundle.manifest import MANIFEST_VERSION, VERSION, read_manifest
+from mobilevit_core.bundle.tflite_metadata import metadata
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
+from mobilevit_core.training.everyday import FILE as EVERYDAY
+from mobilevit_core.training.transfer import GENERAL_FOLDER
 
 DEMO = Path(__file__).parent
 PAGE = DEMO / "page"  # HTML, scripts, style
@@ -21,6 +27,11 @@ LITERT = ENGINE / "node_modules" / "@litertjs"
 # Threads would need the headers COOP and COEP, which most web servers don't send.
 RUNTIMES = ("litert_wasm_internal", "litert_wasm_compat_internal")
 SCRIPTS = ("core/dist/index.js", "wasm-utils/dist/index.js", *(f"core/wasm/{name}.js" for name in RUNTIMES))
+OURS = ("engine.js", "ground.js", "resize.js", "graft.js", "archive.js")
+FLATBUFFERS = ENGINE / "node_modules" / "flatbuffers" / "mjs"  # writes .tflite files in the browser
+BUFFER_SCRIPTS = ("builder", "byte-buffer", "constants", "encoding", "flatbuffers", "utils")
+QR = ENGINE / "node_modules" / "qrcode-generator" / "dist" / "qrcode.mjs"
+TAUGHT = "Taught in a browser on the features of MobileViT."
 
 
 def index(bundle: Bundle, picture: str | None = None) -> str:
@@ -62,8 +73,10 @@ def engine_files() -> dict[str, Path]:
     Raises:
         UserError: LiteRT.js is not installed.
     """
-    files = {f"device/{name}": ENGINE / name for name in ("engine.js", "ground.js", "resize.js")}
+    files = {f"device/{name}": ENGINE / name for name in OURS}
     files |= {f"device/litert/{name}": LITERT / name for name in SCRIPTS}
+    files |= {f"device/flatbuffers/{name}.js": FLATBUFFERS / f"{name}.js" for name in BUFFER_SCRIPTS}
+    files["device/qrcode.js"] = QR
     missing = [name for name, path in files.items() if not path.is_file()]
     if missing:
         raise UserError(f"LiteRT.js is not here ({missing[0]}). To get it: npm ci --prefix demo/device")
@@ -78,4 +91,35 @@ def compressed(name: str) -> bytes:
 
 def is_installed() -> bool:
     """Whether LiteRT.js is here, so that a visitor's browser can run the network."""
-    return LITERT.is_dir()
+    return LITERT.is_dir() and FLATBUFFERS.is_dir() and QR.is_file()
+
+
+def trunk_files() -> dict[str, Path]:
+    """What new classes are taught on in the browser, by name: the general weights' trunk in every format.
+
+    Returns:
+        Nothing where they are not installed.
+    """
+    if not all((GENERAL_FOLDER / name).is_file() for name in (MANIFEST, EVERYDAY)):
+        return {}
+    trunks = read_manifest(GENERAL_FOLDER / MANIFEST).trunk.values()
+    return {name: GENERAL_FOLDER / name for name in (EVERYDAY, *(entry.file for entry in trunks))}
+
+
+@functools.cache
+def trunk_manifest() -> bytes:
+    """What the page needs to know of the trunk, as its `bundle.json`.
+
+    Files that the page writes take their metadata and the fields of their manifest from it.
+    """
+    manifest = read_manifest(GENERAL_FOLDER / MANIFEST)
+    whole, own = manifest.to_json(), ("input", "architecture", "variant", "versions")
+    described = {
+        "files": whole["trunk"],
+        "input": whole["input"],
+        "class_names": [],
+        "metadata": base64.b64encode(metadata(TAUGHT, manifest.rule.image_size)).decode(),
+        "weights_sha256": manifest.files["keras"].sha256,
+        "made": {VERSION: MANIFEST_VERSION} | {key: whole[key] for key in own},
+    }
+    return json.dumps(described).encode()

@@ -55,6 +55,12 @@ class Progress {
   }
 }
 
+/** SHA-256, hexadecimal; a browser computes it on pages with https and on this machine. */
+export async function digestOf(content) {
+  if (!crypto.subtle) return null;
+  return Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", content)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 const WASM = new URL("litert/core/wasm/", import.meta.url);
 let runtime = null; // promise of LiteRT.js; one for all engines of the page
 
@@ -107,15 +113,31 @@ export class Engine {
     return this.#loading;
   }
 
-  async #load(format, progress) {
-    this.format = null;
-    this.#manifest ??= await (await get(new URL("bundle.json", this.#bundle))).json();
-    const { file, bytes, sha256 } = this.#manifest.files?.[format] ?? { file: this.#manifest.formats[format] }; // version 1: formats
+  /** What `bundle.json` says. */
+  async manifest() {
+    return (this.#manifest ??= await (await get(new URL("bundle.json", this.#bundle))).json());
+  }
+
+  /** The content of a weight format's file. */
+  async content(format, tell) {
+    return format === this.format ? this.#content : this.#read(format, new Progress(tell));
+  }
+
+  async #read(format, progress) {
+    const { files, formats } = await this.manifest();
+    const { file, bytes, sha256 } = files?.[format] ?? { file: formats[format] }; // version 1: formats
     const url = new URL(file, this.#bundle);
     if (sha256) url.searchParams.set("sha256", sha256.slice(0, 12)); // so that a cache never gives older weights
-    const [litert, weights] = await Promise.all([loadRuntime(progress), progress.read(url, bytes)]);
-    this.#litert = litert;
-    this.#content = new Uint8Array(await weights.arrayBuffer());
+    const content = new Uint8Array(await (await progress.read(url, bytes)).arrayBuffer());
+    if (!sha256 || ((await digestOf(content)) ?? sha256) === sha256) return content;
+    await globalThis.caches?.open("page").then((cache) => cache.delete(url)); // of sw.js, which would give it again
+    throw new Error(`${file} arrived damaged: its checksum is another one; reload the page`);
+  }
+
+  async #load(format, progress) {
+    this.format = null;
+    [this.#litert, this.#content] = await Promise.all([loadRuntime(progress), this.#read(format, progress)]);
+    const litert = this.#litert;
     this.#size_bytes = this.#content.length;
     this.#drop();
     this.#wasm = await litert.loadAndCompile(this.#content, { accelerator: "wasm" });
@@ -227,6 +249,22 @@ export class Engine {
     output.delete();
     input.delete();
     return values;
+  }
+
+  /** What another file with the same input says about drawn inputs, by WebAssembly. */
+  async answersTo(content, seeds) {
+    const model = await this.#litert.loadAndCompile(content, { accelerator: "wasm" }), answers = [];
+    try {
+      for (const seed of seeds) answers.push(await this.#run(model, this.drawn(seed)));
+    } finally {
+      model.delete();
+    }
+    return answers;
+  }
+
+  /** The output for a drawn input. */
+  async ofDrawn(seed) {
+    return this.#run(this.#wasm, this.drawn(seed));
   }
 
   async #timed(model, pixels, runs) {

@@ -60,23 +60,30 @@ def describe(content: bytes, class_names: Sequence[str], image_size: int) -> byt
     graph.tensors[graph.inputs[0]].name = INPUT
     graph.tensors[graph.outputs[0]].name = OUTPUT
     entry, buffer = schema.MetadataT(), schema.BufferT()
-    buffer.data = list(metadata_schema.pack(_metadata(class_names, image_size)))
+    buffer.data = list(metadata(f"Tells apart: {', '.join(class_names)}.", image_size))
     entry.name, entry.buffer = METADATA, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [entry for entry in model.metadata or [] if entry.name != METADATA] + [entry]
     return pack(model)
 
 
-def _metadata(class_names: Sequence[str], image_size: int) -> ModelMetadata:
+def metadata(description: str, image_size: int) -> bytes:
+    """TFLite Metadata of a network of this program; the names of its classes are in `labels.txt`.
+
+    Args:
+        description: of the network, for people.
+        image_size: side of the input in pixels.
+    """
     graph = SubGraphMetadata(
         input_tensor_metadata=[_image(image_size)], output_tensor_metadata=[_probabilities()]
     )
-    return ModelMetadata(
+    root = ModelMetadata(
         name="MobileViT",
-        description=f"Tells apart: {', '.join(class_names)}.",
+        description=description,
         subgraph_metadata=[graph],
         min_parser_version=MIN_PARSER_VERSION,
     )
+    return metadata_schema.pack(root)
 
 
 def _image(size: int) -> TensorMetadata:
