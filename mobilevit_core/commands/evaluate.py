@@ -121,7 +121,8 @@ def _trained_on(bundle: Bundle) -> Mapping[str, Any]:
     if last_name(recorded["name"]) == described["name"]:
         described = recorded
     names = DataChoice.from_manifest(described).data
-    missing = [name for name in names if not Path(name).exists() and not is_known(name)]
+    # A data set is recorded with its version: a folder "caltech101" is not the data set of that name.
+    missing = [name for name in names if not Path(name).exists() and not (":" in name and is_known(name))]
     if missing:
         raise UserError(
             f"{bundle.folder} was trained on {missing[0]}, and does not say where that folder lies. Name it "

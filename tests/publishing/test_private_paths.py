@@ -81,6 +81,10 @@ def test_the_run_knows_where_the_photographs_lie(trained: Bundle, tmp_path: Path
     elsewhere = shutil.copytree(trained.folder, tmp_path / "bundle")
     with pytest.raises(UserError, match="trained on my_flowers, and does not say where.*--data"):
         evaluate(elsewhere)
+    manifest = elsewhere / "bundle.json"
+    manifest.write_text(manifest.read_text().replace('"my_flowers"', '"caltech101"'))
+    with pytest.raises(UserError, match="trained on caltech101, and does not say where.*--data"):
+        evaluate(elsewhere)
 
 
 def test_a_bundle_of_an_earlier_version_is_not_published(small_bundle: Bundle, tmp_path: Path) -> None:
