@@ -245,10 +245,10 @@ def _engine_routes() -> list[BaseRoute]:
         runtime = name.removeprefix("litert/core/wasm/").removesuffix(end)
         if name.endswith(end) and runtime in site.RUNTIMES and site.is_installed():
             return Response(site.compressed(runtime), media_type="application/gzip")
-        files = site.engine_files() if site.is_installed() else {}
-        if f"device/{name}" not in files:
+        path = site.device_files().get(f"device/{name}")
+        if path is None or not path.is_file():  # without LiteRT.js, the page's own scripts are there
             raise HTTPException(404)
-        return FileResponse(files[f"device/{name}"])
+        return FileResponse(path)
 
     return [Route("/device/{name:path}", send)]
 

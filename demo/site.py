@@ -67,16 +67,21 @@ def bundle_files(bundle: Bundle) -> dict[str, Path]:
     return {MANIFEST: bundle.folder / MANIFEST, **files}
 
 
+def device_files() -> dict[str, Path]:
+    """What runs in the browser, without the WebAssembly, which is sent compressed: address -> file."""
+    files = {f"device/{name}": ENGINE / name for name in OURS}
+    files |= {f"device/litert/{name}": LITERT / name for name in SCRIPTS}
+    files |= {f"device/flatbuffers/{name}.js": FLATBUFFERS / f"{name}.js" for name in BUFFER_SCRIPTS}
+    return files | {"device/qrcode.js": QR}
+
+
 def engine_files() -> dict[str, Path]:
-    """What runs in the browser, without the WebAssembly, which is sent compressed: address -> file.
+    """`device_files` of a page that is published.
 
     Raises:
         UserError: LiteRT.js is not installed.
     """
-    files = {f"device/{name}": ENGINE / name for name in OURS}
-    files |= {f"device/litert/{name}": LITERT / name for name in SCRIPTS}
-    files |= {f"device/flatbuffers/{name}.js": FLATBUFFERS / f"{name}.js" for name in BUFFER_SCRIPTS}
-    files["device/qrcode.js"] = QR
+    files = device_files()
     missing = [name for name, path in files.items() if not path.is_file()]
     if missing:
         raise UserError(f"LiteRT.js is not here ({missing[0]}). To get it: npm ci --prefix demo/device")

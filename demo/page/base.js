@@ -58,8 +58,8 @@ export async function loadFacts() {
 
 const KEPT = "keep-photos-here";
 
-/** Whether photos stay on this device: always without a server, else as the visitor ticked it, in every tab. */
-export const isPrivate = () => !facts.server || byId("private").checked;
+/** Whether photos stay on this device: always without a server, else as the visitor ticked it, in every tab. No engine, no switch. */
+export const isPrivate = () => !facts.server || Boolean(byId("private")?.checked);
 
 export function connectPrivate(changed) {
   const box = byId("private");

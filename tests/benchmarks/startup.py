@@ -15,6 +15,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gradio_client import Client, handle_file
@@ -26,20 +28,31 @@ SIDES = {"first TFLite answer": "float32", "first Keras answer": "keras"}
 SETTLED = 5  # seconds
 
 
-def measure(bundle: str, photo: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds from the start, without the pauses for memory, and memory in MB, for one server."""
+@contextmanager
+def running(*options: str) -> Iterator[tuple[int, str, float]]:
+    """app.py as a process of its own, once it sends its page: process, address, seconds that this took."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     start = time.perf_counter()
-    command = [sys.executable, str(APP), "--port", str(port), "--bundle", bundle]
+    command = [sys.executable, str(APP), "--port", str(port), *options]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}"
         while not _answers(url):
-            time.sleep(0.05)
-        seconds, paused = {"page": time.perf_counter() - start}, 0.0
-        memory = {"page": memory_mb(server.pid)}
+            time.sleep(0.02)
+        yield server.pid, url, time.perf_counter() - start
+    finally:
+        server.kill()
+        server.wait()
+
+
+def measure(bundle: str, photo: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds from the start, without the pauses for memory, and memory in MB, for one server."""
+    with running("--bundle", bundle) as (process, url, page):
+        start = time.perf_counter() - page
+        seconds, paused = {"page": page}, 0.0
+        memory = {"page": memory_mb(process)}
         client = Client(url, verbose=False)
         for side, name in SIDES.items():
             answer = client.predict(handle_file(photo), name, api_name="/classify")
@@ -47,12 +60,9 @@ def measure(bundle: str, photo: Path) -> tuple[dict[str, float], dict[str, float
             seconds[side] = time.perf_counter() - start - paused
             time.sleep(SETTLED)
             paused += SETTLED
-            memory[side] = memory_mb(server.pid)
+            memory[side] = memory_mb(process)
         client.close()
         return seconds, memory
-    finally:
-        server.kill()
-        server.wait()
 
 
 def _answers(url: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo import gallery, words
+from demo import gallery, site, words
 from demo.comparison import Comparison, compared_first
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
@@ -23,7 +23,7 @@ from tests.demo.visitor import Visitor
 if TYPE_CHECKING:
     from typing import Literal
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 MEASURED = f"{COMPARED} && !document.querySelector('#measure').disabled"
@@ -36,6 +36,23 @@ def test_the_page_opens_answered(browser: "Browser", served: str, shipped: Bundl
     assert page.locator("#bars [role=meter]").count() == 5
     assert timed_rows(page) == list(compared_first())
     assert page.inner_text("#speed").startswith(f"{FORMATS[compared_first()[1]].title} is ")
+    closed(page)
+
+
+def test_without_the_engine_the_server_answers_and_nothing_else_is_asked_for(
+    browser: "Browser", served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `pip install` alone: LiteRT.js comes with `npm ci`."""
+    monkeypatch.setattr(site, "LITERT", tmp_path / "litertjs")
+    told: list[str] = []
+
+    def listen(page: "Page") -> None:
+        page.on("console", lambda line: told.append(line.text) if line.type == "error" else None)
+
+    page = opened(browser, served, prepare=listen)
+    assert page.inner_text("#name") and len(timed_rows(page)) == 2
+    assert not page.locator("#live, #run-here, #private").filter(visible=True).count()
+    assert not told
     closed(page)
 
 

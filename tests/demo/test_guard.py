@@ -255,16 +255,11 @@ def test_markup_is_shown_letter_by_letter() -> None:
 
 
 def test_no_private_member_of_gradio_is_used() -> None:
-    """Nor is anything of it replaced; `demo.quick_start` alone changes how one of its modules is imported."""
     folder = Path(server.__file__).parent
     private = re.compile(
         r"\b(?:gr|gradio|blocks|get_blocks\(\)|server|app)\._\w|\._queue|setattr\(gr|middleware_stack ="
     )
-    found = {
-        path.name: private.findall(path.read_text(encoding="utf-8"))
-        for path in folder.glob("*.py")
-        if path.name != "quick_start.py"
-    }
+    found = {path.name: private.findall(path.read_text(encoding="utf-8")) for path in folder.glob("*.py")}
     assert {name: used for name, used in found.items() if used} == {}
 
 

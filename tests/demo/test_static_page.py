@@ -114,6 +114,19 @@ def test_the_policy_allows_the_one_script_inside_of_the_page_and_no_eval() -> No
     assert "http" not in policy().replace("https://huggingface.co", "")
 
 
+def test_all_scripts_that_the_page_begins_with_are_asked_for_at_once() -> None:
+    begun, asked = [site_files.PAGE / "main.js"], set()
+    while begun:
+        script = begun.pop()
+        imports = re.findall(r'^import .*? from "(\..*?)";', script.read_text(encoding="utf-8"), re.MULTILINE)
+        found = {(script.parent / name).resolve() for name in imports} - asked
+        asked |= found
+        begun += found
+    page = (site_files.PAGE / "index.html").read_text(encoding="utf-8")
+    preloaded = re.findall(r'rel="modulepreload" href="(.*?)"', page)
+    assert {site_files.DEMO / name for name in preloaded} == asked and len(asked) > 10
+
+
 def test_the_engines_version_is_the_installed_one() -> None:
     wanted = json.loads((site_files.ENGINE / "package.json").read_text())["dependencies"]["@litertjs/core"]
     assert f'const LITERT = "{wanted}"' in (site_files.ENGINE / "engine.js").read_text()
