@@ -16,12 +16,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from demo import gallery, site, words
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.bundle.files import REPORT
+from mobilevit_core.bundle.files import MANIFEST, REPORT
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.errors import UserError
 from mobilevit_core.publishing.card import licence_of
 from mobilevit_core.publishing.model_repository import copy_bundle
 from mobilevit_core.publishing.pages import PageOptions
+from mobilevit_core.training.transfer import GENERAL_FOLDER
 
 PROJECT = site.DEMO.parent
 WIDTH, HEIGHT = 1200, 630  # pixels; what other sites show of a link
@@ -37,8 +38,10 @@ STATIC_README = """\
 
 Any web server can serve this folder, for example `python -m http.server`. `bundle/` holds the weights,
 `report/` what was measured. The photographs in `examples/` are under CC BY 2.0, by those whom
-`examples/index.json` names; one without a name there is the publisher's. LiteRT.js in `device/litert/` is
-under the Apache License 2.0 (https://github.com/google-ai-edge/LiteRT).
+`examples/index.json` names; one without a name there is the publisher's. LiteRT.js in `device/litert/` and
+`device/flatbuffers/` are under the Apache License 2.0 (https://github.com/google-ai-edge/LiteRT,
+https://github.com/google/flatbuffers), `device/qrcode.js` is under the MIT License
+(https://github.com/kazuhikoarase/qrcode-generator). `trunk/` is what the page learns new classes on.
 """
 GRADIO_README = """\
 # {title}
@@ -73,7 +76,11 @@ def write_static(bundle: Bundle, folder: Path, options: PageOptions) -> None:
     copy_bundle(bundle, folder / "bundle", formats)
     if (folder / "bundle" / REPORT).is_dir():
         (folder / "bundle" / REPORT).rename(folder / REPORT)
-    facts = words.facts_without_server(bundle) | {"lessons": None, "engine": True}
+    trunk = site.trunk_files()
+    facts = words.facts_without_server(bundle) | {"engine": True, "teaches": bool(trunk)}
+    if trunk:
+        _copy({f"trunk/{name}": path for name, path in trunk.items()}, folder)
+        (folder / "trunk" / MANIFEST).write_bytes(site.trunk_manifest())
     (folder / "bundle" / "page.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
     gallery.bring_along(bundle, folder / "examples", options.with_examples)
     scripts = [path for path in site.PAGE.iterdir() if path.suffix in (".js", ".css")]
@@ -114,6 +121,10 @@ def write_gradio(bundle: Bundle, folder: Path, options: PageOptions) -> None:
     engine = [*site.engine_files().values(), *wasm]
     _copy({name: PROJECT / name for name in names}, folder)
     _copy({path.relative_to(PROJECT).as_posix(): path for path in engine}, folder)
+    general = {path.relative_to(PROJECT).as_posix(): path for path in site.trunk_files().values()}
+    if general:
+        manifest = GENERAL_FOLDER / MANIFEST
+        _copy(general | {manifest.relative_to(PROJECT).as_posix(): manifest}, folder)
     copy_bundle(bundle, folder / "demo" / "weights", formats)
     gallery.bring_along(bundle, folder / "demo" / "examples", options.with_examples)
     needed = requirements(("run", "demo"))

@@ -198,7 +198,9 @@ def _page_routes(comparison: Comparison, limits: dict[str, int] | None) -> list[
         return HTMLResponse(site.index(bundle))
 
     def facts(_: Request) -> JSONResponse:
-        return JSONResponse(words.facts(comparison) | {"lessons": limits, "engine": site.is_installed()})
+        engine = site.is_installed()
+        offered = {"engine": engine, "teaches": engine and bool(site.trunk_files()), "lessons": limits}
+        return JSONResponse(words.facts(comparison) | offered)
 
     def report(request: Request) -> FileResponse:
         path = bundle.file(f"{REPORT}/{request.path_params['name']}")

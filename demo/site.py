@@ -119,12 +119,18 @@ def trunk_manifest() -> bytes:
     """
     manifest = read_manifest(GENERAL_FOLDER / MANIFEST)
     whole, own = manifest.to_json(), ("input", "architecture", "variant", "versions")
+    weights = manifest.files["keras"].sha256
     described = {
         "files": whole["trunk"],
         "input": whole["input"],
         "class_names": [],
         "metadata": base64.b64encode(metadata(TAUGHT, manifest.rule.image_size)).decode(),
-        "weights_sha256": manifest.files["keras"].sha256,
+        "weights_sha256": weights,
         "made": {VERSION: MANIFEST_VERSION} | {key: whole[key] for key in own},
+        "start": {
+            "weights_sha256": weights,
+            "data": {key: item for key, item in whole["data"].items() if key != "notes"},
+            "classes": len(manifest.class_names),
+        },
     }
     return json.dumps(described).encode()

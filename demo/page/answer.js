@@ -59,8 +59,7 @@ function showVerdict(verdict) {
   byId("verdict").className = verdict ? (verdict.right ? "right" : "wrong") : "";
 }
 
-export function bar({ label, score }) {
-  const name = facts.display[label] ?? label;
+export function bar({ label, score, name = facts.display[label] ?? label }) {
   const meter = create("span", {
     role: "meter", class: "meter", "aria-label": name, "aria-valuemin": 0, "aria-valuemax": 100,
     "aria-valuenow": Math.round(score * 100), "aria-valuetext": percent(score), style: { "--share": `${(score * 100).toFixed(1)}%` },

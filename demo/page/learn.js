@@ -155,14 +155,14 @@ export function mayBeLuck(right, of, chance, z = 1.645) {
   return low <= chance;
 }
 
-/** The threshold under which an answer is "none of these": RejectionRule.fit of mobilevit_core/bundle/rejection.py. */
-export function rejection(answers, other) {
+/** The threshold under which an answer is "none of these", at most `most`: RejectionRule.fit of mobilevit_core/bundle/rejection.py. */
+export function rejection(answers, other, most = 1) {
   const known = (row) => Math.max(...row.filter((_, index) => index !== other));
   const isOther = (row) => other !== null && row[other] >= Math.max(...row);
   const scores = answers.map((row) => (isOther(row) ? 0 : known(row))).sort((a, b) => a - b);
   const ordered = [other === null ? 1 / answers[0].length : 0, ...scores];
   const place = Math.min(FALSE_ALARMS * (scores.length + 1), scores.length), low = Math.floor(place);
-  const threshold = Math.min(ordered[low] + (place - low) * ((ordered[low + 1] ?? ordered[low]) - ordered[low]), 1);
+  const threshold = Math.min(ordered[low] + (place - low) * ((ordered[low + 1] ?? ordered[low]) - ordered[low]), most);
   const rejected = answers.filter((row) => isOther(row) || known(row) < threshold).length;
   return { threshold, false_alarms: rejected / answers.length, photos: answers.length, ...(other === null ? {} : { other }) };
 }

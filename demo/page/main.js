@@ -7,6 +7,8 @@ import { fromVisitor, leaveOne, privacyChanged, startOne } from "./one.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 const panelOf = (tab) => byId(tab.getAttribute("aria-controls"));
+const TAUGHT = "#taught="; // begins a link to something taught, which the tab Teach it opens
+const wanted = () => (location.hash.startsWith(TAUGHT) ? "teach" : location.hash.slice(1));
 const shownTabs = () => tabs.filter((tab) => !tab.hidden);
 
 /** Shows a tab; its name stands in the address, so that Back and Reload find it again. */
@@ -19,8 +21,10 @@ export function choose(id, focus = false) {
     panelOf(tab).hidden = tab !== chosen;
     if (left) panelOf(tab).dispatchEvent(new Event("left"));
   }
+  panelOf(chosen).dispatchEvent(new Event("entered"));
   if (focus) chosen.focus();
   const hash = `#${panelOf(chosen).id}`;
+  if (location.hash.startsWith(TAUGHT) && hash === "#teach") return; // it can be reloaded and passed on
   if (location.hash !== hash && (location.hash || chosen !== tabs[0])) history.pushState(null, "", hash);
 }
 
@@ -33,7 +37,7 @@ function connectTabs() {
       if (to !== undefined) choose(panelOf(shown[(to + shown.length) % shown.length]).id, true);
     });
   }
-  addEventListener("popstate", () => choose(location.hash.slice(1)));
+  addEventListener("popstate", () => choose(wanted()));
   byId("one").addEventListener("left", leaveOne);
   addEventListener("beforeunload", (event) => { if (isBusy()) event.preventDefault(); });
 }
@@ -82,6 +86,22 @@ function showPrograms() {
   byId("programs").hidden = false;
 }
 
+/** "Teach it" is loaded when it is first shown. */
+function connectTeach() {
+  let loading = null;
+  const load = () => (loading ??= import("./teach.js").then((module) => {
+    module.startTeach(byId("teach"));
+    return module;
+  }));
+  const enter = () => load().then(({ openLink }) => openLink(location.hash)).catch(() => {
+    loading = null;
+    tell("This part of the page can't be reached. Try again in a moment.");
+  });
+  byId("teach").addEventListener("entered", enter);
+  addEventListener("hashchange", () => { if (location.hash.startsWith(TAUGHT)) choose("teach"); });
+  byId("tab-teach").hidden = false;
+}
+
 async function start() {
   byId("starting").remove();
   byId("app").hidden = false;
@@ -92,12 +112,8 @@ async function start() {
   showPrograms();
   startMany();
   startGood();
-  if (facts.lessons) {
-    const { startTeach } = await import("./teach.js");
-    startTeach(byId("teach"));
-    byId("tab-teach").hidden = false;
-  }
-  if (location.hash) choose(location.hash.slice(1));
+  if (facts.teaches) connectTeach();
+  if (location.hash) choose(wanted());
   byId("photo").addEventListener("change", ({ target }) => {
     give([...target.files]);
     target.value = ""; // so that the same photo can be chosen again

@@ -1,306 +1,321 @@
-// "Teach it": classes by name and photos, a head in seconds, then tried at once. A page that offers it imports this.
+// "Teach it": classes by name and photos, learned on this device after every photo. A page that offers it imports this.
 
-import { Engine } from "../device/engine.js";
-import { byId, create, facts, here, percent, Told } from "./base.js";
+import { byId, create } from "./base.js";
 import { bar } from "./answer.js";
-import { deviceProblem, openCamera, stopStream } from "./device.js";
-import { call, follow, upload } from "./server.js";
+import { UNREADABLE } from "./device.js";
+import { answerOf, ask, changed, events, lesson, model, MOST_CLASSES, MOST_PHOTOS, NONE, nameOf, problem, setOpened } from "./lesson.js";
+import { hold, isOpen, openLens, release, smallPicture, stopLens } from "./lens.js";
+import { cleanName, fromText, LINK, unpackHead } from "./link.js";
+import { drawTaught, startTaught } from "./taught.js";
+import { guard, loadEveryday, say, withTrunk } from "./trunk.js";
 
-const content = ({ most_classes, fewest, most, minutes }) => `
-  <p class="lead">Name 2 to ${most_classes} things, add ${fewest} to ${most} photos of each, and press Train.
-  Call one “none of these” and fill it with anything else, and it learns to say so.</p>
-  <ol id="lesson" aria-label="Things to learn"></ol>
-  <div class="tools">
-    <button id="add-class" type="button">Add a class</button>
-    <button id="shooting" type="button">Use the camera</button>
-    <button id="train" class="big primary" type="button" disabled>Train</button>
+const CONTENT = `
+  <div class="watched">
+    <div id="lens" data-state="off"><video id="lens-video" muted playsinline aria-label="What your camera sees"></video>
+      <canvas id="tried" width="96" height="96" role="img" aria-label="The photo that is being named" hidden></canvas>
+      <p id="lens-said"></p></div>
+    <div class="tools"><button id="lens-toggle" class="big" type="button">Use the camera</button>
+      <label class="big">Try a photo<input id="try-photo" type="file" accept="image/*"></label></div>
+    <ol id="guess" class="bars" tabindex="0" aria-label="What it takes this for"></ol>
+    <p id="heard" class="unseen" role="status"></p>
+    <div id="teach-loading" hidden><progress aria-label="Loading the network"></progress><p></p></div>
+    <p id="teach-status" role="status"></p><button id="undo" type="button" hidden>Undo</button>
   </div>
-  <p id="teach-status" role="status"></p>
-  <div id="lens" hidden><video muted playsinline aria-label="What your camera sees"></video>
-    <p id="lens-said" hidden><strong></strong><span></span></p></div>
-  <section id="taught" class="card" aria-labelledby="taught-title" hidden>
-    <h2 id="taught-title"></h2>
-    <p id="taught-how"></p>
-    <ul id="untaught" class="unreadable"></ul>
-    <div class="tools">
-      <label class="big primary">Try a photo<input id="taught-photo" type="file" accept="image/*"></label>
-      <button id="taught-live" class="big" type="button">Live camera</button>
-      <a id="taught-zip" class="big" download>Download</a>
+  <div class="learned">
+    <p id="opened" class="card" hidden><span></span> <button type="button">Teach it something else</button></p>
+    <div id="own">
+      <p class="lead">Name some things and show them to the camera, or add photos. It learns as you go. Photos stay on
+        this device; nothing is kept when you leave the page.</p>
+      <ol id="lesson" aria-label="Things to learn"></ol>
+      <button id="add-class" type="button">Add a thing</button>
     </div>
-    <div class="tried"><img id="taught-shown" alt="The photo that is being named" hidden>
-      <div aria-live="polite"><p id="taught-name"></p><p id="taught-sure"></p>
-        <ol class="bars"></ol></div></div>
-  </section>
-  <p class="soft">Photos are sent to the machine that serves this page and deleted there once they are
-  learned. What it learned is deleted when you leave the page or don't use it for ${minutes}
-  minutes.</p>
+    <section id="taught" class="card" aria-labelledby="taught-title" hidden></section>
+  </div>
 `;
 
-const STAGES = {
-  sending: "Sending the photos ...", reading: "Reading the photos ...", learning: "Looking at them and learning ...",
-  exporting: "Writing the files for phones and web pages; this takes a minute ...", ready: "",
-};
-const NAMING = "Naming it ...", LOADING_TAUGHT = "Loading what it learned onto this device ...";
-let lesson = []; // [{ name, photos: [{ blob, url }] }]
-let training = false;
-let taught = null; // what the server says of the last training
-let tries = 0; // photos that were tried; an answer to an older one is not shown
-let taughtEngine = null; // names the camera's pictures
-let lens = null; // the camera's stream in this tab
-let asked = null; // the request for the camera that waits; a stream that comes for another one is stopped
+const SMOOTH = 0.6; // of the last guess that is kept in the next one
+const REDRAWN_MS = 120;
+const HEARD_MS = 1500; // a new name has to stay this long before a screen reader says it
+let smooth = null, drawn = 0, undo = null;
+let saidSince = 0; // when the name over the camera became what it is
 
-const limitsOf = () => ({ ...facts.lessons, classes: facts.lessons.most_classes });
-const tell = (text) => { byId("teach-status").textContent = text; };
-const untell = (text) => { if (byId("teach-status").textContent === text) tell(""); };
-const inSentence = (error) => (error instanceof Told ? error.message : deviceProblem(error));
+function offerUndo(text, back) {
+  say(text);
+  undo = back;
+  byId("undo").hidden = false;
+}
+
+function forgetUndo() {
+  undo = null;
+  byId("undo").hidden = true;
+}
+
+/** A class's card; it stays while the class does, and `draw` brings it up to date. */
+function classCard(one) {
+  const isNone = one === lesson.none;
+  const count = create("span", { class: "count" }), list = create("ul", { class: "shots" });
+  const files = create("input", { type: "file", multiple: true, accept: "image/*" });
+  files.addEventListener("change", guard(() => { const chosen = [...files.files]; files.value = ""; return addFiles(one, chosen); }));
+  const shoot = create("button", { type: "button", class: "shoot big primary" }, "Hold to take photos");
+  connectHolding(shoot, one);
+  const remove = create("button", { type: "button" }, "Remove");
+  remove.addEventListener("click", () => removeClass(one));
+  const card = create("li", { class: "card" }, create("div", { class: "named" }, ...(isNone ? [noneSwitch()] : [nameField(one), remove])),
+    create("div", { class: "tools" }, shoot, create("label", { class: "big" }, "Add photos", files), count), list);
+  card.addEventListener("dragover", (event) => event.preventDefault());
+  card.addEventListener("drop", guard((event) => { event.preventDefault(); return addFiles(one, [...event.dataTransfer.files]); }));
+  return Object.assign(card, { draw: () => drawCard(one, { count, list, files, shoot, remove }) });
+}
+
+function drawCard(one, { count, list, files, shoot, remove }) {
+  const isNone = one === lesson.none, title = isNone ? NONE : nameOf(one), number = one.photos.length, full = number >= MOST_PHOTOS;
+  count.textContent = isNone ? noneCount(number) : `${photos(number)}${full ? ", the most it takes" : ""}`;
+  for (const [element, does] of [[files, "Add photos of"], [shoot, "Hold to take photos of"], [remove, "Remove"], [list, "Photos of"]]) element.setAttribute("aria-label", `${does} ${title}`);
+  shoot.disabled = files.disabled = full || (isNone && !one.ticked);
+  for (const item of [...list.children]) if (!one.photos.includes(item.photo)) item.remove();
+  one.photos.forEach((photo, place) => { if (list.children[place]?.photo !== photo) list.insertBefore(shot(one, photo), list.children[place] ?? null); });
+  [...list.children].forEach((item, place) => item.firstChild.setAttribute("aria-label", `Remove photo ${place + 1} of ${title}`));
+}
+
+const photos = (number) => `${number} photo${number === 1 ? "" : "s"}`;
+const noneCount = (number) => [lesson.everyday.length ? `${lesson.everyday.length} everyday photos are in it` : "", number ? `${number} of yours` : "show it your empty room"].filter(Boolean).join("; ");
+
+function nameField(one) {
+  const number = lesson.classes.indexOf(one) + 1;
+  const field = create("input", { type: "text", value: one.name, maxlength: 40, placeholder: `Thing ${number}`, "aria-label": `Name of thing ${number}` });
+  field.addEventListener("input", () => {
+    one.name = cleanName(field.value);
+    refresh();
+    say(problem());
+  });
+  return field;
+}
+
+function noneSwitch() {
+  const box = create("input", { type: "checkbox", checked: lesson.none.ticked });
+  box.addEventListener("change", () => {
+    lesson.none.ticked = box.checked;
+    refresh();
+  });
+  return create("label", { class: "stay" }, box, create("strong", {}, "None of these"), " so that anything else is not taken for one of them");
+}
+
+/** Held by pointer, Space or Enter; a plain click, as screen readers send it, is one photo. */
+function connectHolding(button, one) {
+  let byHand = false; // a click follows, which is not another photo
+  const told = () => say(`${one === lesson.none ? NONE : `“${nameOf(one)}”`}: ${photos(one.photos.length)}.`);
+  const start = guard(async () => {
+    forgetUndo();
+    hold((photo, single) => {
+      addPhoto(one, photo);
+      if (single) told();
+    });
+    await watch();
+  });
+  const end = () => { if (release()) told(); };
+  button.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    button.setPointerCapture(event.pointerId); // the page may grow under the finger
+    byHand = true;
+    start();
+  });
+  for (const event of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) button.addEventListener(event, end);
+  for (const [event, act] of [["keydown", start], ["keyup", end]]) {
+    button.addEventListener(event, (pressed) => {
+      if (pressed.key !== " " && pressed.key !== "Enter") return;
+      pressed.preventDefault();
+      if (!pressed.repeat) act();
+    });
+  }
+  button.addEventListener("click", () => {
+    if (!byHand) start().then(end);
+    byHand = false;
+  });
+  button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press on a phone
+}
+
+function shot(one, photo) {
+  const button = create("button", { type: "button", title: "Remove" }, photo.picture);
+  button.addEventListener("click", () => {
+    const place = one.photos.indexOf(photo), next = button.parentElement.nextElementSibling ?? button.parentElement.previousElementSibling;
+    one.photos.splice(place, 1);
+    offerUndo("The photo is removed.", () => one.photos.splice(place, 0, photo));
+    (next?.firstChild ?? byId("undo")).focus();
+    refresh();
+  });
+  return Object.assign(create("li", {}, button), { photo });
+}
+
+function removeClass(one) {
+  const place = lesson.classes.indexOf(one);
+  offerUndo(`“${nameOf(one)}” is removed.`, () => lesson.classes.splice(place, 0, one));
+  lesson.classes.splice(place, 1);
+  refresh();
+  byId("undo").focus();
+}
+
+function addPhoto(one, photo) {
+  if (one.photos.length < MOST_PHOTOS) one.photos.push(photo);
+  if (one.photos.length >= MOST_PHOTOS) release(); // its button, disabled now, hears no more of the pointer
+  refresh();
+}
+
+/** Photos from files: looked at one after the other; what can't be read is told by its name. */
+async function addFiles(one, files) {
+  forgetUndo();
+  const unreadable = [], room = MOST_PHOTOS - one.photos.length;
+  for (const [place, file] of files.slice(0, room).entries()) {
+    say(`Looking at photo ${place + 1} of ${files.length} ...`);
+    try {
+      addPhoto(one, await fromFile(file));
+    } catch (error) {
+      if (!error?.photo) throw error;
+      unreadable.push(file.name);
+    }
+  }
+  const notes = [files.length > room && `Only ${room} of ${files.length} were taken: ${MOST_PHOTOS} is the most.`, unreadable.length && `Can't be read here: ${unreadable.slice(0, 5).join(", ")}${unreadable.length > 5 ? " ..." : ""}. ${UNREADABLE}`];
+  say(notes.filter(Boolean).join(" ") || problem());
+}
+
+async function fromFile(file) {
+  const features = await withTrunk((engine) => engine.values(file));
+  const bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
+  const picture = smallPicture(bitmap, bitmap.width, bitmap.height);
+  bitmap.close();
+  return { features, picture, name: file.name };
+}
+
+function refresh() {
+  drawLesson();
+  changed();
+}
+
+const cards = new Map(); // class -> its card
 
 function drawLesson() {
-  const { most, classes } = limitsOf();
-  byId("lesson").replaceChildren(...lesson.map(classCard));
-  byId("add-class").disabled = lesson.length >= classes;
-  for (const one of lesson) one.photos.splice(most);
-  judge();
+  const shown = [...lesson.classes, lesson.none];
+  for (const one of shown) if (!cards.has(one)) cards.set(one, classCard(one));
+  const wanted = shown.map((one) => cards.get(one)), list = byId("lesson");
+  [...list.children].filter((card) => !wanted.includes(card)).forEach((card) => card.remove());
+  wanted.forEach((card, place) => { if (list.children[place] !== card) list.insertBefore(card, list.children[place] ?? null); });
+  for (const card of wanted) card.draw();
+  byId("add-class").disabled = lesson.classes.length >= MOST_CLASSES;
+  if (!model()) clearGuess();
 }
 
-function classCard(one, place) {
-  const name = create("input", { type: "text", maxlength: 40, value: one.name, placeholder: `Thing ${place + 1}`, "aria-label": `Name of thing ${place + 1}` });
-  name.addEventListener("input", () => { one.name = name.value; judge(); });
-  const files = create("input", { type: "file", multiple: true, accept: "image/*", "aria-label": `Photos of thing ${place + 1}` });
-  files.addEventListener("change", () => addPhotos(one, files.files));
-  const shoot = create("button", { type: "button", class: "shoot", disabled: !lens }, "Shoot");
-  shoot.addEventListener("click", () => shootOne(one, place));
-  const remove = create("button", { type: "button", "aria-label": `Remove thing ${place + 1}` }, "Remove");
-  remove.addEventListener("click", () => { lesson.splice(place, 1); drawLesson(); });
-  const card = create("li", { class: "card" }, name,
-    create("div", { class: "tools" }, create("label", { class: "big" }, "Add photos", files), shoot,
-      ...(lesson.length > 2 ? [remove] : []), create("span", { class: "count" }, countOf(one))),
-    create("ul", { class: "shots" }, ...one.photos.map((photo, number) => shot(one, photo, number))));
-  card.addEventListener("dragover", (event) => event.preventDefault());
-  card.addEventListener("drop", (event) => { event.preventDefault(); addPhotos(one, event.dataTransfer.files); });
-  return card;
+/** What the camera shows, or a photo that is tried, as a guess with a bar for each class. */
+function guess(features, atOnce = false) {
+  const answering = model();
+  if (!answering) return clearGuess();
+  const values = ask(answering, features), same = smooth?.length === values.length && !atOnce;
+  smooth = same ? values.map((value, index) => SMOOTH * smooth[index] + (1 - SMOOTH) * value) : values;
+  const now = performance.now();
+  if (!atOnce && now - drawn < REDRAWN_MS) return;
+  drawn = now;
+  const answer = answerOf(answering, smooth);
+  headline(answer.unknown ? "Probably none of these" : answer.label, now);
+  drawBars(new Map(answering.names.map((name, index) => [name, smooth[index]])), answer.label);
 }
 
-function countOf({ photos }) {
-  const { fewest, most } = limitsOf();
-  if (photos.length < fewest) return `${photos.length} photo${photos.length === 1 ? "" : "s"}; at least ${fewest}`;
-  return photos.length < most ? `${photos.length} photos` : `${most} photos, the most it takes`;
+function headline(text, now) {
+  if (byId("lens-said").textContent !== text) [byId("lens-said").textContent, saidSince] = [text, now];
+  else if (now - saidSince > HEARD_MS && byId("heard").textContent !== text) byId("heard").textContent = text;
 }
 
-function shot(one, { url }, number) {
-  const button = create("button", { type: "button", "aria-label": `Remove photo ${number + 1}`, title: "Remove" }, create("img", { src: url, alt: "" }));
-  button.addEventListener("click", () => { URL.revokeObjectURL(url); one.photos.splice(number, 1); drawLesson(); });
-  return create("li", {}, button);
+/** A bar for each class in its place, also for those without photos, so that nothing jumps. */
+function drawBars(shares, first = null) {
+  const own = [...lesson.classes.map(nameOf), ...(lesson.none.ticked ? [NONE] : [])];
+  const names = byId("own").hidden ? [...shares.keys()] : own;
+  const rows = names.map((name) => Object.assign(bar({ label: name, score: shares.get(name) ?? 0, name: name === NONE ? "None of these" : name }), { className: name === first ? "first" : "" }));
+  byId("guess").replaceChildren(...rows);
 }
 
-function addPhotos(one, files) {
-  for (const blob of files) one.photos.push({ blob, url: URL.createObjectURL(blob) });
-  drawLesson();
+function clearGuess() {
+  smooth = null;
+  byId("lens-said").textContent = byId("heard").textContent = "";
+  drawBars(new Map());
 }
 
-/** Whether it can be trained, and what is missing. */
-function judge() {
-  const { fewest } = limitsOf();
-  const names = lesson.map(({ name }) => name.trim());
-  const ready = names.every(Boolean) && new Set(names).size === names.length && lesson.every(({ photos }) => photos.length >= fewest);
-  byId("train").disabled = training || !ready;
+async function watch() {
+  byId("tried").hidden = true;
+  await openLens(guess, (error) => guard(() => { throw error; })());
 }
 
-/** Sends every photo, trains, and shows how good it is. */
-async function train() {
-  training = true;
-  judge();
-  // A copy: the lesson may be edited while its photos are sent.
-  const chosen = lesson.map(({ name, photos }) => ({ name: name.trim(), photos: [...photos] }));
-  try {
-    tell(STAGES.sending);
-    const classes = [];
-    for (const { name, photos } of chosen) {
-      const mark = Math.random().toString(36).slice(2); // so that no other upload has the same place
-      const references = await Promise.all(photos.map(({ blob }, number) => upload(new File([blob], `${mark}-${number}.jpg`))));
-      references.forEach((reference, number) => { reference.orig_name = photos[number].blob.name ?? `photo ${number + 1}`; });
-      classes.push({ name, photos: references });
-    }
-    forgetTaught();
-    await follow("teach", [classes], ([told]) => showStage(told), (wait) => { if (wait) tell("Somebody else is teaching right now; yours comes next."); });
-  } catch (error) {
-    tell(inSentence(error));
-  } finally {
-    training = false;
-    judge();
-  }
-}
-
-function showStage(told) {
-  tell(STAGES[told.stage] ?? "");
-  if (told.stage === "exporting" || told.stage === "ready") showTaught(told);
-}
-
-function showTaught(told) {
-  const [low, high] = told.interval_95.map(percent);
-  taught = told;
-  byId("taught").hidden = false;
-  byId("taught-title").textContent = `Right on ${percent(told.accuracy)} of ${told.photos} photos`;
-  byId("taught-how").textContent = `95 % interval: ${low} to ${high}. Each photo was named by a version that had not seen it (cross-validation).`;
-  byId("untaught").replaceChildren(...told.unreadable.map(({ class: name, problem }) => create("li", {}, create("b", {}, name), ` ${problem}`)));
-  const ready = told.stage === "ready";
-  byId("taught-photo").disabled = byId("taught-live").disabled = !ready;
-  byId("taught-zip").hidden = !ready;
-  if (!ready) return;
-  byId("taught-zip").href = here(`taught/${told.token}/${told.archive}`);
-  byId("taught-zip").textContent = `Download for phones and web (${(told.archive_bytes / 1e6).toFixed(1)} MB)`;
-  byId("taught-live").hidden = !told.formats.length;
-}
-
-/** Nothing of what was taught stays, here or on the server. */
-function forgetTaught() {
-  if (taught?.token) navigator.sendBeacon(here(`taught/${taught.token}/forget`));
-  taught = null;
-  taughtEngine = null;
+async function tryPhoto(file) {
   stopLens();
-  endTry();
-  byId("taught").hidden = true;
+  say("Naming it ...");
+  const { features, picture } = await fromFile(file);
+  byId("tried").getContext("2d").drawImage(picture, 0, 0);
+  byId("tried").hidden = false;
+  guess(features, true);
+  say(model() ? `${file.name}: ${byId("lens-said").textContent}.` : "It has not learned anything yet.");
 }
 
-function showTaughtAnswer(answer, place = document.querySelector("#taught .bars")) {
-  byId("taught-name").textContent = !answer ? "" : answer.unknown ? "Probably none of these" : answer.label;
-  const known = taught?.class_names.filter((name) => name !== taught.other) ?? [];
-  byId("taught-sure").textContent = answer && !answer.unknown ? `${percent(answer.score)} sure, if it is one of these ${known.length}.` : "";
-  place.replaceChildren(...(answer?.predictions ?? []).map(bar));
+let openedHash = ""; // it is opened once, not each time that the tab is shown
+
+/** Opens what stands in the address, if it is a link to something taught. */
+export const openLink = guard(async (hash) => {
+  if (!hash.startsWith(LINK) || hash === openedHash) return;
+  const [{ weights_sha256 }, { length }] = await withTrunk(async (engine) => [await engine.manifest(), await engine.ofDrawn(0)]);
+  const answering = unpackHead(fromText(hash.slice(LINK.length)), weights_sha256, length);
+  showOpened(answering);
+  openedHash = hash;
+  byId("opened").firstChild.textContent = `This link knows: ${answering.names.join(", ")}. Show it something: what the camera sees stays on this device.`;
+  say("");
+});
+
+function showOpened(answering) {
+  setOpened(answering);
+  byId("opened").hidden = !answering;
+  byId("own").hidden = Boolean(answering);
+  byId("lens-toggle").classList.toggle("primary", Boolean(answering));
+  clearGuess();
+  drawTaught();
 }
 
-/** Nothing stays of the photo that was tried last, nor comes of it any more. */
-function endTry() {
-  tries += 1;
-  untell(NAMING);
-  byId("taught-shown").hidden = true;
-  showTaughtAnswer(null);
+function closeLink() {
+  showOpened(null);
+  openedHash = "";
+  history.replaceState(null, "", "#teach");
+  byId("lesson").querySelector("input")?.focus();
 }
 
-async function tryTaught(file) {
-  stopLens();
-  endTry();
-  const image = byId("taught-shown"), mine = tries;
-  if (image.src) URL.revokeObjectURL(image.src);
-  image.src = URL.createObjectURL(file);
-  image.hidden = false;
-  tell(NAMING);
-  try {
-    const [answer] = await call("try_taught", [taught.token, await upload(file)]);
-    if (mine !== tries) return;
-    showTaughtAnswer(answer);
-    untell(NAMING);
-  } catch (error) {
-    if (mine === tries) tell(inSentence(error));
-  }
+function addClass() {
+  const one = { name: "", photos: [] };
+  lesson.classes.push(one);
+  refresh();
+  cards.get(one).querySelector("input[type=text]").focus();
 }
 
-/** The camera's stream once it is shown; null where it was stopped before that. */
-async function openLens() {
-  const mine = asked = Symbol("a request for the camera");
-  try {
-    const stream = await openCamera();
-    if (mine === asked) await showLens(stream);
-    else stopStream(stream);
-    return mine === asked ? stream : null;
-  } catch (error) {
-    if (mine !== asked) return null;
-    stopLens();
-    throw error;
-  } finally {
-    if (mine === asked) asked = null;
-  }
-}
-
-async function showLens(stream) {
-  const video = document.querySelector("#lens video");
-  lens = stream;
-  video.srcObject = stream;
-  byId("lens").hidden = false;
-  byId("shooting").textContent = "Stop camera";
-  await video.play();
-}
-
-function stopLens() {
-  if (lens) stopStream(lens);
-  lens = asked = null;
-  untell(LOADING_TAUGHT);
-  byId("lens").hidden = byId("lens-said").hidden = true;
-  byId("shooting").textContent = "Use the camera";
-  byId("taught-live").textContent = "Live camera";
-  document.querySelectorAll("#lesson .shoot").forEach((button) => { button.disabled = true; });
-}
-
-async function toggleShooting() {
-  if (lens) return stopLens();
-  if (asked) return; // the browser asks for permission already
-  try {
-    if (!(await openLens())) return;
-    document.querySelectorAll("#lesson .shoot").forEach((button) => { button.disabled = false; });
-  } catch (error) {
-    tell(inSentence(error));
-  }
-}
-
-async function shootOne(one, place) {
-  const video = document.querySelector("#lens video");
-  const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
-  canvas.getContext("2d").drawImage(video, 0, 0);
-  addPhotos(one, [await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 })]);
-  document.querySelectorAll("#lesson .shoot")[place].focus(); // the cards were drawn anew
-}
-
-/** The camera's pictures named by what was taught, in this browser. */
-async function liveTaught() {
-  if (lens) return stopLens();
-  if (asked) return; // the browser asks for permission already
-  endTry();
-  let stream = null;
-  try {
-    stream = await openLens();
-    if (!stream) return;
-    byId("taught-live").textContent = "Stop camera";
-    tell(LOADING_TAUGHT);
-    const device = (taughtEngine ??= new Engine(here(`taught/${taught.token}/`)));
-    const { formats } = taught;
-    await device.load(formats.includes("dynamic_int8") ? "dynamic_int8" : formats[0]);
-    if (lens !== stream) return; // stopped meanwhile; another one may have been opened
-    untell(LOADING_TAUGHT);
-    byId("lens-said").hidden = false;
-    while (lens === stream) await nameFrame(device, stream);
-  } catch (error) {
-    if (lens !== stream) return;
-    stopLens();
-    tell(inSentence(error));
-  }
-}
-
-async function nameFrame(device, stream) {
-  const video = document.querySelector("#lens video");
-  const answer = device.answerOf(await device.frame(video));
-  if (lens !== stream) return;
-  const [name, note] = byId("lens-said").children;
-  name.textContent = answer.unknown ? "Probably none of these" : answer.label;
-  note.textContent = `${percent(answer.score)}. Nothing leaves your device.`;
-  await new Promise(requestAnimationFrame);
+function undoLast() {
+  undo?.();
+  forgetUndo();
+  say("");
+  refresh();
+  byId("add-class").focus();
 }
 
 /** Fills the tab. */
 export function startTeach(place) {
-  place.innerHTML = content(facts.lessons); // numbers alone are filled in
-  lesson = [{ name: "", photos: [] }, { name: "", photos: [] }];
+  place.innerHTML = CONTENT;
+  lesson.classes.push({ name: "", photos: [] }, { name: "", photos: [] });
+  startTaught();
   drawLesson();
-  byId("add-class").addEventListener("click", () => {
-    lesson.push({ name: "", photos: [] });
-    drawLesson();
-    document.querySelector("#lesson > :last-child input").focus();
-  });
-  byId("train").addEventListener("click", train);
-  byId("shooting").addEventListener("click", toggleShooting);
-  byId("taught-live").addEventListener("click", liveTaught);
-  byId("taught-photo").addEventListener("change", ({ target }) => {
-    if (target.files[0]) tryTaught(target.files[0]);
-    target.value = "";
-  });
-  place.addEventListener("left", stopLens); // the camera stops when another tab is shown
-  addEventListener("pagehide", forgetTaught); // what was taught goes when the page is left
+  byId("add-class").addEventListener("click", addClass);
+  byId("undo").addEventListener("click", undoLast);
+  byId("lens-toggle").addEventListener("click", guard(() => (isOpen() ? stopLens() : watch())));
+  byId("try-photo").addEventListener("change", guard(({ target }) => { const [file] = target.files; target.value = ""; return file && tryPhoto(file); }));
+  place.addEventListener("dragover", (event) => event.preventDefault());
+  place.addEventListener("drop", guard((event) => { if (event.defaultPrevented) return; event.preventDefault(); return event.dataTransfer.files[0] && tryPhoto(event.dataTransfer.files[0]); }));
+  byId("opened").lastElementChild.addEventListener("click", closeLink);
+  for (const event of ["learned", "judged"]) events.addEventListener(event, guard(drawTaught));
+  place.addEventListener("left", stopLens); // the camera stops when another tab is shown; what was taught stays
+  guard(prepare)();
+  addEventListener("beforeunload", (event) => { if (lesson.classes.some((one) => one.photos.length)) event.preventDefault(); });
+}
+
+/** What is loaded first: the network, and everyday photos as numbers. */
+async function prepare() {
+  lesson.everyday = await loadEveryday();
+  refresh();
 }

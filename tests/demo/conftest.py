@@ -1,15 +1,21 @@
 """A page that is really served, and a browser to look at it."""
 
+import functools
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from demo import publishing
 from demo.comparison import Comparison
 from demo.server import build
 from demo.uploads import Limits
 from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.publishing.pages import PageOptions
 from tests.demo.visitor import Visitor
 
 if TYPE_CHECKING:
@@ -18,6 +24,9 @@ if TYPE_CHECKING:
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
+REPOSITORY = "flora/flowers"
+OPTIONS = PageOptions(REPOSITORY, (REPOSITORY,))
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +65,32 @@ def served(comparison: Comparison) -> Iterator[str]:
 def visitor(served: str) -> Iterator[Visitor]:
     with Visitor(base_url=served, timeout=120) as visitor:
         yield visitor
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Python's own web server, which knows nothing of the page."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def site(shipped: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page without a server."""
+    folder = tmp_path_factory.mktemp("static") / "site"
+    folder.mkdir()
+    publishing.write_static(shipped, folder, OPTIONS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def url(site: Path) -> Iterator[str]:
+    """Where Python's own web server shows it."""
+    handler = functools.partial(Quiet, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
 
 
 @pytest.fixture(scope="session")

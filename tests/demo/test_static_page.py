@@ -1,15 +1,11 @@
 """The page without a server: a folder, any web server, and Chromium."""
 
 import base64
-import functools
 import hashlib
 import json
 import re
-import threading
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,44 +18,19 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.classifier import load_classifier
-from mobilevit_core.publishing.pages import PageOptions
+from tests.demo.conftest import OPTIONS, REPOSITORY
 from tests.demo.looking import NO_ANSWER, PATIENCE, SAID, closed, give, opened, timed_rows
 from tests.demo.test_browser_accessible import AXE, violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-REPOSITORY = "flora/flowers"
-OPTIONS = PageOptions(REPOSITORY, (REPOSITORY,))
 MOST_BYTES = 7_000_000  # before the first answer
 needs_litert = pytest.mark.skipif(
     not LITERT.exists(),
     reason="no LiteRT.js. To get it: npm ci --prefix demo/device",
 )
 pytestmark = needs_litert
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Python's own web server, which knows nothing of the page."""
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def site(shipped: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("static") / "site"
-    folder.mkdir()
-    publishing.write_static(shipped, folder, OPTIONS)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def url(site: Path) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
 
 
 def test_the_front_matter_is_a_static_spaces(site: Path, shipped: Bundle) -> None:
