@@ -224,11 +224,6 @@ def _is_own(path: Path, folder: Path) -> bool:
     return any(target.is_relative_to(place / "blobs") for place in (repository, repository.parent))
 
 
-def exists_already(folder: Path) -> UserError:
-    """What to tell where a bundle is to be written over something."""
-    return UserError(f"{folder} exists already. Name a new folder, or remove it first.")
-
-
 def write_bundle(folder: Path, fill: Callable[[Path], Manifest]) -> Bundle:
     """Writes a bundle atomically: it is there complete, or not at all.
 
@@ -244,7 +239,7 @@ def write_bundle(folder: Path, fill: Callable[[Path], Manifest]) -> Bundle:
         UserError: the folder exists already.
     """
     if folder.exists():
-        raise exists_already(folder)
+        raise UserError(f"{folder} exists already. Name a new folder, or remove it first.")
     with replacing(folder) as beside:
         beside.mkdir(parents=True)
         manifest = fill(beside)

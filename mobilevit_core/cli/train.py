@@ -12,7 +12,6 @@ from mobilevit_core.cli.app import app, result
 from mobilevit_core.cli.evaluate import print_classes
 from mobilevit_core.cli.options import DataHelp, JsonOption
 from mobilevit_core.commands.add import add as add_photographs
-from mobilevit_core.commands.plan import HEAD
 from mobilevit_core.commands.pretrain import RECIPE as DISTILL
 from mobilevit_core.commands.pretrain import pretrain
 from mobilevit_core.commands.train import DEFAULT_DATA, Trained, default_run
@@ -21,7 +20,7 @@ from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.data.loading import has_classes
 from mobilevit_core.errors import UserError
-from mobilevit_core.training.recipes import RECIPES
+from mobilevit_core.training.recipes import HEAD, RECIPES
 from mobilevit_core.training.teacher_networks import TEACHERS, is_network
 
 DataArgument = Annotated[

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilevit_core.bundle.bundle import open_bundle
-from mobilevit_core.commands.plan import FINETUNE, HEAD, HEAD_VALUES
+from mobilevit_core.commands.plan import FINETUNE, HEAD_VALUES
 from mobilevit_core.commands.train import Trained, train
 from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import SPLIT_SCHEMES, LabelledPhoto
 from mobilevit_core.data.loading import check_there
 from mobilevit_core.data.provenance import DIGITS
 from mobilevit_core.errors import UserError
+from mobilevit_core.training.recipes import HEAD
 
 if TYPE_CHECKING:
     from mobilevit_core.training.run_folder import RunFolder

@@ -9,9 +9,8 @@ from mobilevit_core.data.dataset import SPLIT_SCHEMES, PhotoDataset
 from mobilevit_core.data.findings import Findings
 from mobilevit_core.errors import UserError
 from mobilevit_core.training.meaning import changed_meanings
-from mobilevit_core.training.recipes import RECIPES, UNEVEN, Recipe, make_recipe
+from mobilevit_core.training.recipes import HEAD, RECIPES, UNEVEN, Recipe, make_recipe
 
-HEAD = "head"  # a new classifier on the features of other weights, in seconds
 FINETUNE, REJECT, FROM_SCRATCH = "finetune", "reject", "default"
 FRESH = "fresh"  # for --weights: no starting weights
 # Training photographs per class on average, from which the whole network is trained and not only the head.

@@ -57,10 +57,11 @@ def pretrain(
         Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch.
     """
     from mobilevit_core.tensorflow_setup import check_tensorflow
+    from mobilevit_core.training.finalize import bundle_model
     from mobilevit_core.training.interruption import ending_clearly
-    from mobilevit_core.training.pretraining import bundle_pretrained, pretrained_model
+    from mobilevit_core.training.pretraining import UNNAMED, pretrained_model
     from mobilevit_core.training.run_folder import RunFolder
-    from mobilevit_core.training.teacher_networks import open_teacher
+    from mobilevit_core.training.teacher_networks import joined_class_names, open_teacher
     from mobilevit_core.training.transfer import default_start, open_start
 
     recipe = make_recipe(RECIPE, {key: str(value) for key, value in (values or {}).items()})
@@ -85,7 +86,10 @@ def pretrain(
             bundle, refused = open_bundle(folder.bundle), []
         else:
             model = pretrained_model(dataset.split("train"), networks, recipe, folder, start)
-            bundle, refused = bundle_pretrained(folder, model, networks, dataset, recipe, origin, provenance)
+            names = joined_class_names(networks) or UNNAMED
+            bundle, refused = bundle_model(
+                folder.bundle, model, dataset, recipe, provenance, origin, folder.history, class_names=names
+            )
         return Pretrained(bundle, tuple(refused), float(folder.rows()[-1]["val_accuracy"]))
 
 

@@ -14,7 +14,7 @@ from mobilevit_core.bundle.download import find_bundle
 from mobilevit_core.bundle.files import EXAMPLES, REPORT, REPORT_PAGE
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.commands.evaluate import record_report, warn_of_provenance
-from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, HEAD, REJECT, Plan, Wish
+from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, REJECT, Plan, Wish
 from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import CROSS_VALIDATION, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import CONTACT_SHEET, Findings
@@ -30,7 +30,7 @@ from mobilevit_core.data.provenance import RECORDED_SPLITS, Provenance
 from mobilevit_core.data.summary import SKIPPED_LIST, counts_table
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.memory import remembering
-from mobilevit_core.training.recipes import Recipe, balance_notes, head_balance_notes
+from mobilevit_core.training.recipes import HEAD, Recipe, balance_notes, head_balance_notes
 
 if TYPE_CHECKING:
     from mobilevit_core.evaluation.metrics import Evaluation

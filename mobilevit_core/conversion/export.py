@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from mobilevit_core.bundle.bundle import Bundle, exists_already, write_bundle
+from mobilevit_core.bundle.bundle import Bundle, write_bundle
 from mobilevit_core.bundle.files import HISTORY, LABELS, MANIFEST
 from mobilevit_core.bundle.manifest import Manifest, write_manifest
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
@@ -27,14 +27,12 @@ from mobilevit_core.conversion.packing import (
 from mobilevit_core.conversion.saved_model import EXTRA, save_saved_model
 from mobilevit_core.conversion.tflite import convert
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.files import replacing, write_bytes
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.runtimes import load_keras
 
 DRAWN_PICTURES = 100  # the same, where there are no photographs
-MADE_WITH = ("tensorflow", "keras", "ai-edge-litert", "ai-edge-quantizer", "pillow", "numpy")
 
 
 @dataclass(frozen=True)
@@ -53,15 +51,17 @@ class Pictures:
     @classmethod
     def of(cls, dataset: PhotoDataset, rule: ResizeRule) -> "Pictures":
         """From a data set: validation photographs are compared on, then training ones; never test ones."""
-        training = dataset.split("train")
-        each = math.ceil(CALIBRATION_PHOTOS / len(dataset.class_names))
+        validation, training = (dataset.splits.get(split, ()) for split in ("validation", "train"))
+        labels = sorted({photo.label for photo in training})
         calibration = [
             photo
-            for label in range(len(dataset.class_names))
-            for photo in [photo for photo in training if photo.label == label][:each]
+            for label in labels
+            for photo in [photo for photo in training if photo.label == label][
+                : math.ceil(CALIBRATION_PHOTOS / len(labels))
+            ]
         ]
-        checked = [*dataset.split("validation"), *training][:CHECK_PHOTOS]
-        return cls(tensors(checked, rule), tensors(calibration, rule))
+        checked = [*validation, *training][:CHECK_PHOTOS]
+        return cls(tensors(checked, rule), tensors(calibration, rule) if calibration else None)
 
     @classmethod
     def drawn(cls, model: keras.Model) -> "Pictures":
@@ -111,8 +111,9 @@ def export_again(
     """
     model = load_keras(bundle.weights("keras"))
     pictures = Pictures.of(dataset, bundle.manifest.rule) if dataset else Pictures.drawn(model)
-    manifest = bundle.manifest.model_copy(update={"metrics": {}})  # nothing was measured on the new files
-    return write_exported(folder, model, manifest, pictures, bundle.history, bundle.provenance)
+    # Nothing was measured on the new files.
+    manifest = bundle.manifest.model_copy(update={"metrics": {}, "versions": versions_here()})
+    return write_converted(folder, converted(model, pictures), manifest, bundle.history, bundle.provenance)
 
 
 def export_trunk(bundle: Bundle, folder: Path, pictures: Pictures | None = None) -> Bundle:
@@ -135,7 +136,7 @@ def export_trunk(bundle: Bundle, folder: Path, pictures: Pictures | None = None)
         files = {name: bundle.weights(name).read_bytes() for name in present}
         parity, made_with = bundle.manifest.parity, bundle.manifest.versions
     else:
-        model, made_with = load_keras(saved), versions(*MADE_WITH)
+        model, made_with = load_keras(saved), versions_here()
         files, parity = _converted(model, pictures or Pictures.drawn(model))
     metrics = {
         split: {**figures, "formats": {"keras": _without_confusion(figures["formats"]["keras"])}}
@@ -165,22 +166,22 @@ def convert_trunk(model: keras.Model, manifest: Manifest, folder: Path, pictures
         pictures: to compare on and to find scales with.
     """
     files, parity = _converted(model, pictures)
-    manifest = manifest.model_copy(update={"parity": parity, "versions": versions(*MADE_WITH)})
+    manifest = manifest.model_copy(update={"parity": parity, "versions": versions_here()})
     return write_bundle(folder, lambda beside: _write_trunk(beside, _saved(model), files, manifest))
 
 
-def _converted(model: keras.Model, pictures: Pictures) -> tuple[dict[str, bytes], dict[str, Any]]:
+def _converted(model: keras.Model, pictures: Pictures) -> tuple[Mapping[str, bytes], dict[str, Any]]:
     """Every format's file and how far it agrees; the float32 one must.
 
     The others are accepted with each head that is grafted onto them, by its own answers.
     """
-    files = convert(model, pictures.calibration)
-    expected = model.predict(pictures.checked, batch_size=16, verbose=0)
+    made = converted(model, pictures)
     parities = {
-        name: Parity.between(expected, run(content, pictures.checked)) for name, content in files.items()
+        name: Parity.between(made.expected, run(content, made.pictures))
+        for name, content in made.files.items()
     }
     parities["float32"].require("float32")
-    return files, {name: asdict(parity) for name, parity in parities.items()}
+    return made.files, {name: asdict(parity) for name, parity in parities.items()}
 
 
 def _write_trunk(folder: Path, saved: bytes, files: Mapping[str, bytes], manifest: Manifest) -> Manifest:
@@ -195,34 +196,15 @@ def _without_confusion(figures: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in figures.items() if key != "confusion"}
 
 
-def write_exported(
-    folder: Path,
-    model: keras.Model,
-    manifest: Manifest,
-    pictures: Pictures,
-    history: Path | None,
-    provenance: Provenance | None,
-) -> tuple[Bundle, list[str]]:
-    """Saves a Keras model, converts it to every format, and writes all of it as one bundle.
-
-    Args:
-        folder: of the new bundle; must not exist.
-        model: a model of `create_mobilevit`.
-        manifest: of the bundle; files, versions, parity and golden inputs are filled in.
-        pictures: to compare on and to find scales with.
-        history: CSV of the training, copied if it is there.
-        provenance: the photographs that went into the weights, where known.
-
-    Returns:
-        The bundle, and one sentence for every format that was refused.
-    """
-    if folder.exists():
-        raise exists_already(folder)
-    files = convert(model, pictures.calibration)
+def converted(model: keras.Model, pictures: Pictures) -> Converted:
+    """A Keras model in every format, with what it answers to the pictures."""
     expected = model.predict(pictures.checked, batch_size=16, verbose=0)
-    converted = Converted(_saved(model), files, pictures.checked, expected)
-    manifest = manifest.model_copy(update={"versions": versions(*MADE_WITH)})
-    return write_converted(folder, converted, manifest, history, provenance)
+    return Converted(_saved(model), convert(model, pictures.calibration), pictures.checked, expected)
+
+
+def versions_here() -> dict[str, str]:
+    """Of the libraries that convert a Keras model, for the manifest."""
+    return versions("tensorflow", "keras", "ai-edge-litert", "ai-edge-quantizer", "pillow", "numpy")
 
 
 def _saved(model: keras.Model) -> bytes:

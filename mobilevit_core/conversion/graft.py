@@ -47,6 +47,7 @@ from ai_edge_litert import schema_py_generated as schema
 from mobilevit_core.bundle.tflite_file import pack, unpack
 from mobilevit_core.bundle.tflite_metadata import METADATA, OUTPUT
 from mobilevit_core.errors import UserError
+from mobilevit_core.models.parts import CLASSIFIER
 
 FEATURES = "features"
 FULLY_CONNECTED, SOFTMAX = schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.SOFTMAX
@@ -59,7 +60,6 @@ TYPES = {
     np.dtype(np.int32): schema.TensorType.INT32,
 }
 SMALL_MATRIX = 1024  # numbers, under which the converter leaves a matrix in float32 in dynamic_int8
-LAYER = "logits"  # in model.keras
 KERAS_CONFIG, KERAS_WEIGHTS = "config.json", "model.weights.h5"
 
 
@@ -137,7 +137,7 @@ def graft_keras(content: bytes, head: Head) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     config = json.loads(members[KERAS_CONFIG])
-    (layer,) = (layer for layer in config["config"]["layers"] if layer["name"] == LAYER)
+    (layer,) = (layer for layer in config["config"]["layers"] if layer["name"] == CLASSIFIER)
     _set_classes(config, len(head.bias))
     layer["config"]["units"] = len(head.bias)
     members[KERAS_CONFIG] = json.dumps(config).encode()
@@ -327,7 +327,7 @@ def _set_classes(config: dict[str, Any], classes: int) -> None:
         for node in layer["inbound_nodes"]:
             for argument in node["args"]:
                 tensor = argument.get("config", {}) if isinstance(argument, dict) else {}
-                if tensor.get("keras_history", [None])[0] == LAYER:
+                if tensor.get("keras_history", [None])[0] == CLASSIFIER:
                     tensor["shape"] = [None, classes]
 
 
@@ -337,7 +337,7 @@ def _with_weights(content: bytes, head: Head) -> bytes:
     written = io.BytesIO(content)
     with h5py.File(written, "r+") as file:
         layers = file["layers"].values()
-        (values,) = (layer["vars"] for layer in layers if layer["vars"].attrs.get("name") == LAYER)
+        (values,) = (layer["vars"] for layer in layers if layer["vars"].attrs.get("name") == CLASSIFIER)
         for name, new in (("0", head.kernel), ("1", head.bias)):
             del values[name]
             values[name] = new.astype(np.float32)

@@ -1,6 +1,7 @@
 """Probabilities that mean what they say: temperature scaling, and how far off they are."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,43 @@ class Calibration:
                 "before": expected_calibration_error(before, labels),
                 "after": expected_calibration_error(calibrated, labels),
             },
+        }
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Answers to photos that the weights were not fitted to: what calibration and rejection rest on.
+
+    Attributes:
+        before: probabilities of the uncalibrated network, (photos, classes).
+        labels: int (photos,).
+        photos: which they are, for people.
+        other: index of the class "none of these", None where there is none.
+        false_alarms: share of the known that may be rejected.
+    """
+
+    before: np.ndarray
+    labels: np.ndarray
+    photos: str
+    other: int | None = None
+    false_alarms: float = FALSE_ALARMS
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Fitted on them."""
+        return Calibration.fit(self.before, self.labels, self.other, self.false_alarms)
+
+    @cached_property
+    def after(self) -> np.ndarray:
+        """Calibrated probabilities, (photos, classes)."""
+        return self.calibration.apply(self.before)
+
+    def sections(self) -> dict[str, Any]:
+        """The manifest's `calibration` and `rejection`."""
+        known = self.after[self.labels != self.other]
+        return {
+            "calibration": self.calibration.to_json(self.after, self.labels, self.photos),
+            "rejection": RejectionRule.fit(known, self.other, self.false_alarms),
         }
 
 

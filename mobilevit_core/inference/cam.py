@@ -15,6 +15,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import Prepared, ResizeRule, crop_box, prepare
 from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.inference.runtimes import load_keras
+from mobilevit_core.models.parts import POOL, classifier
 
 FADED = 0.5  # brightness of the grey where the network did not look
 OUTSIDE = 0.35  # brightness of what the crop leaves out
@@ -36,10 +37,10 @@ class Explainer:
 
         self.bundle = bundle
         model = load_keras(bundle.weights("keras"))
-        inner = keras.Model(model.input, [model.get_layer("pool").input, model.output])
+        inner = keras.Model(model.input, [model.get_layer(POOL).input, model.output])
         signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
         self._run = tf.function(lambda image: inner(image, training=False), [signature], jit_compile=False)
-        self._kernel = model.get_layer("logits").get_weights()[0]
+        self._kernel = classifier(model).get_weights()[0]
         self._lock = threading.Lock()
         self.map(np.zeros(model.input_shape[1:], np.float32))
 

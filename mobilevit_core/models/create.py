@@ -36,7 +36,7 @@ def create_mobilevit(
 
     Returns:
         A functional model from RGB 0..255, float32 (batch, image_size, image_size, 3), to class
-        probabilities (batch, num_classes). `logits_model` gives the same network before the softmax.
+        probabilities (batch, num_classes). `parts.logits_model` gives the same network before the softmax.
 
     Raises:
         UserError: for a value outside of the tables, an image size that the unfold does not allow, or
@@ -67,11 +67,6 @@ def _open_released(source: str, architecture: str, variant: str) -> ReleasedWeig
     released = open_weights(source, variant)
     released.check_variant(variant)
     return released
-
-
-def logits_model(model: keras.Model) -> keras.Model:
-    """The same network, sharing its weights, up to the logits (batch, num_classes)."""
-    return keras.Model(model.input, model.get_layer("logits").output, name=f"{model.name}_logits")
 
 
 def check_variant(architecture: str, variant: str) -> None:

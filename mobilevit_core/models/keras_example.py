@@ -8,6 +8,8 @@ points; the one that matters most: its attention runs over all pixels of the map
 import keras
 from keras import KerasTensor, layers
 
+from mobilevit_core.models.parts import CLASSIFIER, POOL
+
 VARIANTS = ("xxs",)
 EXPANSION = 2
 DROPOUT = 0.1
@@ -38,8 +40,8 @@ def keras_example_logits(image: KerasTensor, variant: str, num_classes: int) -> 
     x = _inverted_residual(x, hidden=80 * EXPANSION, filters=80, stride=2, name="stage5_mv0")
     x = _mobilevit_block(x, depth=3, dim=96, name="stage5_vit")
     x = _conv(x, 320, 1, name="last")
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return layers.Dense(num_classes, name="logits")(x)
+    x = layers.GlobalAveragePooling2D(name=POOL)(x)
+    return layers.Dense(num_classes, name=CLASSIFIER)(x)
 
 
 def _conv(x: KerasTensor, filters: int, kernel_size: int, *, name: str, stride: int = 1) -> KerasTensor:

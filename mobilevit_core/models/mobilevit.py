@@ -4,6 +4,7 @@ import keras
 from keras import KerasTensor, layers
 
 from mobilevit_core.models.blocks import conv_layer, inverted_residual, mobilevit_block
+from mobilevit_core.models.parts import CLASSIFIER, POOL
 from mobilevit_core.models.variants import DEPTHS, VARIANTS
 
 STEM_CHANNELS = 16
@@ -41,8 +42,8 @@ def paper_logits(image: KerasTensor, variant: str, num_classes: int) -> KerasTen
             x, dim=dim, depth=depth, heads=HEADS, dropout=spec.dropout, name=f"stage{stage}_vit"
         )
     x = conv_layer(x, min(4 * spec.channels[4], 960), 1, name="last")
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.GlobalAveragePooling2D(name=POOL)(x)
     x = layers.Dropout(CLASSIFIER_DROPOUT, name="classifier_drop")(x)
     # The authors' initial classifier: a small normal, so that training starts at even odds.
     initial = keras.initializers.TruncatedNormal(stddev=0.02)
-    return layers.Dense(num_classes, kernel_initializer=initial, name="logits")(x)
+    return layers.Dense(num_classes, kernel_initializer=initial, name=CLASSIFIER)(x)

@@ -21,6 +21,7 @@ from mobilevit_core import hub
 from mobilevit_core.errors import UserError, reason
 from mobilevit_core.files import file_sha256
 from mobilevit_core.images.preprocessing import ResizeRule
+from mobilevit_core.models.parts import CLASSIFIER
 from mobilevit_core.models.variants import DEPTHS, VARIANTS
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ SUFFIX = ".safetensors"
 # The commit that a download resolves to and the file's digest go into the manifest.
 REVISION = hub.MAIN
 IMAGENET_CLASSES = 1000
-HEAD = "logits"
 NAMED = 5  # how many tensors of one kind an error lists
 FLOATS = ("F16", "F32", "F64")
 COUNTER = ".num_batches_tracked"  # of PyTorch's BatchNorm; plays no part in the answers
@@ -126,7 +126,7 @@ def _blocks() -> Iterator[tuple[int, str, int, str]]:
 
 TIMM = Naming(
     title="timm",
-    layers={"stem": "stem", "last": "final_conv", HEAD: "head.fc"},
+    layers={"stem": "stem", "last": "final_conv", CLASSIFIER: "head.fc"},
     blocks={"mv": "stages.{stage}.{index}", "down": "stages.{stage}.0", "vit": "stages.{stage}.1"},
     parts={
         "expand": "conv1_1x1",
@@ -162,7 +162,7 @@ TIMM = Naming(
 
 TRANSFORMERS = Naming(
     title="Hugging Face transformers",
-    layers={"stem": "mobilevit.conv_stem", "last": "mobilevit.conv_1x1_exp", HEAD: "classifier"},
+    layers={"stem": "mobilevit.conv_stem", "last": "mobilevit.conv_1x1_exp", CLASSIFIER: "classifier"},
     blocks={
         "mv": "mobilevit.encoder.layer.{stage}.layer.{index}",
         "down": "mobilevit.encoder.layer.{stage}.downsampling_layer",
@@ -296,7 +296,7 @@ class ReleasedWeights:
         plan = self.plan(model)
         self._check(plan)
         for layer, weights in self._read(plan).items():
-            if layer != HEAD or head:
+            if layer != CLASSIFIER or head:
                 model.get_layer(layer).set_weights(weights)
 
     def plan(self, model: "keras.Model") -> list[Tensor]:
@@ -309,7 +309,7 @@ class ReleasedWeights:
             sources = self.naming.sources(layer.name, prefixes)
             for weight, names in zip(layer.weights, sources, strict=True):
                 shape = tuple(weight.shape)
-                if layer.name == HEAD:
+                if layer.name == CLASSIFIER:
                     shape = (*shape[:-1], self.classes)
                 tensors.append(_tensor(layer.name, names, shape))
         return tensors
@@ -412,7 +412,7 @@ def read_file(path: Path, source: str | None = None) -> ReleasedWeights:
             f"{source} is none of {', '.join(VARIANTS)}: its {naming.last} has the shape "
             f"{shapes.get(naming.last)}, first number expected: {', '.join(map(str, widths))}."
         )
-    classes = next(iter(shapes.get(f"{naming.layers[HEAD]}.bias", ())), IMAGENET_CLASSES)
+    classes = next(iter(shapes.get(f"{naming.layers[CLASSIFIER]}.bias", ())), IMAGENET_CLASSES)
     return ReleasedWeights(path, source, naming, widths[width], classes, shapes=shapes, types=types)
 
 

@@ -1,36 +1,63 @@
-"""From a trained model to its bundle: calibration on the validation split, then export."""
+"""From trained weights to their bundle, whichever way they were trained; a head needs no TensorFlow here."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.manifest import Manifest
-from mobilevit_core.bundle.rejection import RejectionRule
-from mobilevit_core.conversion.export import Pictures, tensors, write_exported
-from mobilevit_core.conversion.packing import CHECK_PHOTOS
+from mobilevit_core.conversion.packing import Converted, write_converted
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.provenance import Provenance
-from mobilevit_core.evaluation.calibration import Calibration
-from mobilevit_core.images.preprocessing import ResizeRule
-from mobilevit_core.models.released_weights import HEAD
+from mobilevit_core.evaluation.calibration import HeldOut
+from mobilevit_core.models.parts import classifier
 from mobilevit_core.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+
+def write_trained(
+    folder: Path,
+    converted: Converted,
+    held_out: HeldOut | None,
+    provenance: Provenance,
+    history: Path | None = None,
+    **described: Any,
+) -> tuple[Bundle, list[str]]:
+    """Writes the bundle of trained weights.
+
+    Args:
+        folder: where; must not exist.
+        converted: the network in every format, its classifier calibrated.
+        held_out: what it was calibrated on; None where it was not, and then nothing is rejected.
+        provenance: the photographs that went into the weights.
+        history: CSV of the training, copied into the bundle.
+        described: all other fields of the manifest.
+
+    Returns:
+        The bundle, and one sentence for every format that was refused.
+
+    Raises:
+        UserError: the folder exists.
+    """
+    manifest = Manifest(**described, **(held_out.sections() if held_out else {}))
+    return write_converted(folder, converted, manifest, history, provenance)
 
 
 def bundle_model(
     folder: Path,
-    model: keras.Model,
+    model: "keras.Model",
     dataset: PhotoDataset,
     recipe: Recipe,
     provenance: Provenance,
     origin: Mapping[str, Any] | None = None,
     history: Path | None = None,
-    trained_on: Mapping[str, Any] | None = None,
+    **described: Any,
 ) -> tuple[Bundle, list[str]]:
-    """Makes the bundle of a trained model: calibrates it on the validation split, converts, compares.
+    """Makes the bundle of a trained network: calibrates it on the validation split, converts, compares.
 
     Without validation photographs the probabilities stay uncalibrated and nothing is rejected; without
     training photographs there is no full int8 format.
@@ -44,55 +71,43 @@ def bundle_model(
         provenance: the photographs that went into the weights.
         origin: `start` and `teachers` of the manifest: what other trainings went into the weights.
         history: CSV of the training, copied into the bundle.
-        trained_on: the description of the data, where some of it is no longer there; the data set's own by
-            default.
+        described: fields of the manifest that the data set does not tell.
 
     Returns:
         The bundle, and one sentence for every format that was refused.
     """
-    rule = recipe.rule
-    calibrated = _calibrate(model, dataset, recipe)
-    manifest = Manifest(
-        class_names=dataset.class_names,
-        rule=rule,
-        architecture=recipe.architecture,
-        variant=recipe.variant,
-        recipe=recipe.to_json(),
-        data=dict(trained_on or dataset.describe()),
+    from mobilevit_core.conversion.export import Pictures, converted, versions_here
+
+    held_out = calibrate(model, dataset, recipe) if dataset.splits.get("validation") else None
+    fields = {
+        "class_names": dataset.class_names,
+        "rule": recipe.rule,
+        "architecture": recipe.architecture,
+        "variant": recipe.variant,
+        "recipe": recipe.to_json(),
+        "data": dataset.describe(),
+        "versions": versions_here(),
+        "other_class": dataset.other_class,
         **(origin or {}),
-        **calibrated,
-        other_class=dataset.other_class,
-    )
-    return write_exported(folder, model, manifest, _pictures(dataset, rule, model), history, provenance)
-
-
-def _calibrate(model: keras.Model, dataset: PhotoDataset, recipe: Recipe) -> dict[str, Any]:
-    """Calibrates the model's classifier; returns the manifest's `calibration` and `rejection`."""
-    photos, other = dataset.splits.get("validation", ()), dataset.other
-    if not photos:
-        return {}
-    labels = np.array([photo.label for photo in photos])
-    before = model.predict(tensors(photos, recipe.rule), batch_size=16, verbose=0)
-    calibration = Calibration.fit(before, labels, other, recipe.false_alarms)
-    fold_calibration(model, calibration)
-    after, known = calibration.apply(before), labels != other
-    where = f"{len(photos)} photographs of the validation split"
-    return {
-        "calibration": calibration.to_json(after, labels, where),
-        "rejection": RejectionRule.fit(after[known], other, recipe.false_alarms),
+        **described,
     }
+    pictures = Pictures.of(dataset, recipe.rule) if any(dataset.splits.values()) else Pictures.drawn(model)
+    return write_trained(folder, converted(model, pictures), held_out, provenance, history, **fields)
 
 
-def fold_calibration(model: keras.Model, calibration: Calibration) -> None:
-    """Gives the model the calibrated classifier."""
-    head = model.get_layer(HEAD)
-    head.set_weights(calibration.fold(*head.get_weights()))
+def calibrate(model: "keras.Model", dataset: PhotoDataset, recipe: Recipe) -> HeldOut:
+    """Folds what the validation split says into a model's classifier; returns what it said."""
+    from mobilevit_core.conversion.export import tensors
 
-
-def _pictures(dataset: PhotoDataset, rule: ResizeRule, model: keras.Model) -> Pictures:
-    """What exports are compared on: photographs, as far as there are any."""
-    validation, training = (dataset.splits.get(split, ()) for split in ("validation", "train"))
-    if validation and training:
-        return Pictures.of(dataset, rule)
-    photos = [*validation, *training][:CHECK_PHOTOS]
-    return Pictures(tensors(photos, rule)) if photos else Pictures.drawn(model)
+    photos = dataset.split("validation")
+    before = model.predict(tensors(photos, recipe.rule), batch_size=16, verbose=0)
+    held_out = HeldOut(
+        before,
+        np.array([photo.label for photo in photos]),
+        f"{len(photos)} photographs of the validation split",
+        dataset.other,
+        recipe.false_alarms,
+    )
+    layer = classifier(model)
+    layer.set_weights(held_out.calibration.fold(*layer.get_weights()))
+    return held_out

@@ -65,7 +65,7 @@ def finish_run(run: RunFolder, folder: Path | None = None) -> tuple[Bundle, list
         provenance = Provenance.read(run.path) or Provenance()
         origin = {key: record.get(key) for key in ("start", "teachers")}
         bundle, refused = bundle_model(
-            folder, model, dataset, recipe, provenance, origin, run.history, record["data"]
+            folder, model, dataset, recipe, provenance, origin, run.history, data=record["data"]
         )
         if dataset.splits["validation"]:
             record_validation(bundle, dataset)

@@ -13,7 +13,7 @@ from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.messages import note, warn
-from mobilevit_core.models.released_weights import HEAD
+from mobilevit_core.models.parts import backbone, classifier
 from mobilevit_core.training.head import Example, distinct, folds_for, in_turns, is_uneven
 from mobilevit_core.training.linear_probe import fit
 from mobilevit_core.training.recipes import Recipe
@@ -64,7 +64,7 @@ class WithClassifier:
             return
         if not self._fitted:
             self._fitted.extend(self._fit(model, class_names))
-        model.get_layer(HEAD).set_weights(self._fitted)
+        classifier(model).set_weights(self._fitted)
 
     def _fit(self, model: keras.Model, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         photos, _ = distinct(
@@ -88,7 +88,7 @@ class WithClassifier:
 
     def _features(self, model: keras.Model, photos: Sequence[Example], mirrored: bool = False) -> np.ndarray:
         """What the model's classifier gets, (photographs, features); batch by batch, to keep memory small."""
-        network, size = keras.Model(model.input, model.get_layer(HEAD).input), self.rule.image_size
+        network, size = backbone(model), self.rule.image_size
         images = in_order(lambda photo: preprocess(photo.source, self.rule, photo.name), photos)
         batch, features = np.zeros((BATCH, size, size, 3), np.float32), []
         for start in range(0, len(photos), BATCH):

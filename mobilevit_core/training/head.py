@@ -18,11 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilevit_core.bundle.bundle import Bundle, exists_already, open_bundle
-from mobilevit_core.bundle.manifest import Manifest
-from mobilevit_core.bundle.rejection import RejectionRule
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.conversion.graft import Head, graft, graft_keras
-from mobilevit_core.conversion.packing import CHECK_PHOTOS, Converted, versions, write_converted
+from mobilevit_core.conversion.packing import CHECK_PHOTOS, Converted, versions
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.class_names import check_class_names
 from mobilevit_core.data.dataset import CROSS_VALIDATION, NONE_OF_THESE, THUMBNAIL, PhotoDataset
@@ -32,17 +30,17 @@ from mobilevit_core.data.near_duplicates import group_alike
 from mobilevit_core.data.provenance import DIGITS, RECORDED_SPLITS, Provenance
 from mobilevit_core.data.splitting import same_scene_notes, take_apart
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.calibration import Calibration
+from mobilevit_core.evaluation.calibration import HeldOut
 from mobilevit_core.evaluation.metrics import Evaluation
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.messages import note
 from mobilevit_core.training.features import Trunk, open_trunk
+from mobilevit_core.training.finalize import write_trained
 from mobilevit_core.training.linear_probe import fit, left_out
-from mobilevit_core.training.recipes import UNEVEN
+from mobilevit_core.training.recipes import HEAD, UNEVEN
 from mobilevit_core.training.run_folder import RunFolder
 
-RECIPE = "head"
 FOLDS = 5
 FEWEST = 3  # photographs per class: with fewer, nothing is left to choose the strength by
 MADE_WITH = ("ai-edge-litert", "pillow", "numpy")
@@ -72,7 +70,7 @@ class FittedHead:
         pictures: photograph's place among the examples -> uint8 (size, size, 3): what files are compared on.
         evaluation: by cross-validation: every photograph answered by a classifier that never saw it.
         strength: of the regularization, chosen by cross-validation.
-        calibration: what the classifier was calibrated by.
+        held_out: the answers by cross-validation that the classifier was calibrated by.
         seconds: for all of it.
         seed: of the folds.
         provenance: the photographs that went into it, and into the network before.
@@ -85,7 +83,7 @@ class FittedHead:
     pictures: Mapping[int, np.ndarray] = field(repr=False)
     evaluation: Evaluation = field(repr=False)
     strength: float
-    calibration: Calibration
+    held_out: HeldOut = field(repr=False)
     seconds: float
     seed: int
     provenance: Provenance = field(repr=False)
@@ -131,29 +129,24 @@ class FittedHead:
         Raises:
             UserError: the folder exists.
         """
-        if folder.exists():
-            raise exists_already(folder)
         converted = Converted(
             graft_keras(self.trunk.keras, self.head),
             {name: graft(content, name, self.head) for name, content in self.trunk.files.items()},
             list(self.pictures.values()),
             self.head.probabilities(self.head.features[list(self.pictures)]),
         )
-        return write_converted(folder, converted, self._manifest(), provenance=self.provenance)
-
-    def _manifest(self) -> Manifest:
-        after = self.evaluation
-        other = len(self.class_names) - 1 if self.other_class else None
-        known = after.labels != other
-        where = f"{len(self.examples)} photographs by cross-validation"
         figures = {
             "data": self.data["name"],
             "split_scheme": self.data["split_scheme"],
             "split": CROSS_VALIDATION,
             "provenance": None,
-            "formats": {"float32": after.to_json()},
+            "formats": {"float32": self.evaluation.to_json()},
         }
-        return Manifest(
+        return write_trained(
+            folder,
+            converted,
+            self.held_out,
+            self.provenance,
             class_names=self.class_names,
             rule=self.rule,
             architecture=self.trunk.architecture,
@@ -163,8 +156,6 @@ class FittedHead:
             versions={**self.trunk.versions, **versions(*MADE_WITH)},
             start=self.trunk.origin,
             metrics={CROSS_VALIDATION: figures},
-            calibration=self.calibration.to_json(after.probabilities, after.labels, where),
-            rejection=RejectionRule.fit(after.probabilities[known], other),
             other_class=self.other_class,
         )
 
@@ -212,17 +203,17 @@ def fit_head(
     before = left_out(features, labels, groups, folds, seed, balanced)
     kernel, bias, strength = fit(features, labels, groups, folds, seed, balanced)
     other = len(class_names) - 1 if class_names[-1] == NONE_OF_THESE else None
-    calibration = Calibration.fit(before, labels, other)
-    kernel, bias = (part.astype(np.float32) for part in calibration.fold(kernel, bias))
+    held_out = HeldOut(before, labels, f"{len(examples)} photographs by cross-validation", other)
+    kernel, bias = (part.astype(np.float32) for part in held_out.calibration.fold(kernel, bias))
     return FittedHead(
         head=Head(kernel, bias, features),
         trunk=weights,
         data={**data, "notes": [*data["notes"], *notes, *doubts]},
         examples=examples,
         pictures={place: pictures[place] for place in turns},
-        evaluation=Evaluation(class_names, labels, calibration.apply(before), other),
+        evaluation=Evaluation(class_names, labels, held_out.after, other),
         strength=strength,
-        calibration=calibration,
+        held_out=held_out,
         seconds=time.perf_counter() - start,
         seed=seed,
         provenance=Provenance.joined([own, *weights.provenance]),
@@ -274,7 +265,7 @@ def train_head(dataset: PhotoDataset, trunk: Trunk, run: RunFolder, seed: int = 
 
 
 def _recipe(split_scheme: str, seed: int) -> dict[str, Any]:
-    return {"name": RECIPE, "split_scheme": split_scheme, "seed": seed}
+    return {"name": HEAD, "split_scheme": split_scheme, "seed": seed}
 
 
 def _gather(

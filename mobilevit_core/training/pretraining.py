@@ -5,7 +5,7 @@ make most of the loss, through a linear layer that is thrown away at the end; th
 teacher's probabilities beside it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,25 +13,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.bundle.manifest import Manifest
-from mobilevit_core.conversion.export import (
-    CALIBRATION_PHOTOS,
-    CHECK_PHOTOS,
-    Pictures,
-    tensors,
-    write_exported,
-)
-from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.data.provenance import Provenance
+from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.models.parts import POOL, classifier
 from mobilevit_core.training.callbacks import AddEpochFacts, SaveEpoch, UpdateEMA
 from mobilevit_core.training.crops import CropBatches, CropPlan, CropStore, Targets
 from mobilevit_core.training.progress import EstimateTime, TrainingProgress
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder, sizes_by_epoch
 from mobilevit_core.training.state import TrainingState, tell_damaged
-from mobilevit_core.training.teacher_networks import TeacherNetwork, joined_class_names
+from mobilevit_core.training.teacher_networks import TeacherNetwork
 from mobilevit_core.training.transfer import Start
 
 HELD_BACK = 2048  # crops, at most a tenth, that the validation figures come from
@@ -58,8 +49,8 @@ class LearnsFeatures:
 
     def network(self, plain: keras.Model) -> keras.Model:
         """Logits and features side by side: (batch, classes + features)."""
-        features = keras.layers.Dense(self.features, name=FEATURES)(plain.get_layer("pool").output)
-        outputs = [plain.get_layer("logits").output, features] if self.classes else [features]
+        features = keras.layers.Dense(self.features, name=FEATURES)(plain.get_layer(POOL).output)
+        outputs = [classifier(plain).output, features] if self.classes else [features]
         joined = keras.layers.Concatenate(name="answers")(outputs) if self.classes else features
         return keras.Model(plain.input, joined)
 
@@ -225,42 +216,3 @@ def _train_epoch(
         ],
         verbose=0,
     )
-
-
-def bundle_pretrained(
-    run: RunFolder,
-    model: keras.Model,
-    teachers: Sequence[TeacherNetwork],
-    dataset: PhotoDataset,
-    recipe: Recipe,
-    origin: Mapping[str, Any],
-    provenance: Provenance,
-) -> tuple[Bundle, list[str]]:
-    """Exports a pretrained network; its classes are the teachers'.
-
-    Args:
-        run: the run's folder.
-        model: from `pretrained_model`.
-        teachers: whose classes it names.
-        dataset: the photos.
-        recipe: of the run.
-        origin: `start` and `teachers` of the manifest.
-        provenance: the photos that went into the weights.
-
-    Returns:
-        The bundle, and one sentence for every format that was refused.
-    """
-    manifest = Manifest(
-        class_names=joined_class_names(teachers) or UNNAMED,
-        rule=recipe.rule,
-        architecture=recipe.architecture,
-        variant=recipe.variant,
-        recipe=recipe.to_json(),
-        data=dataset.describe(),
-        **origin,
-    )
-    photos = dataset.split("train")
-    pictures = Pictures(
-        tensors(photos[:CHECK_PHOTOS], recipe.rule), tensors(photos[-CALIBRATION_PHOTOS:], recipe.rule)
-    )
-    return write_exported(run.bundle, model, manifest, pictures, run.history, provenance)

@@ -32,6 +32,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import RESIZE_MODES, ResizeRule
 from mobilevit_core.models.image_size import check_image_size
 
+HEAD = "head"  # no row of `RECIPES`: a new classifier on the features of other weights, in seconds
 UNEVEN = 3.0  # largest class over smallest, above which balance="auto" balances the classes
 
 CHOICES = {

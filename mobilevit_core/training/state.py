@@ -10,7 +10,8 @@ import numpy as np
 
 from mobilevit_core.errors import UserError
 from mobilevit_core.messages import note
-from mobilevit_core.models.create import create_mobilevit, logits_model
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.models.parts import logits_model
 from mobilevit_core.training import checkpoints
 from mobilevit_core.training.checkpoints import Checkpoint
 from mobilevit_core.training.devices import (

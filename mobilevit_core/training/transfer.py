@@ -14,7 +14,8 @@ from mobilevit_core.data.dataset import NONE_OF_THESE
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
-from mobilevit_core.models.released_weights import HEAD, IMAGENET, ReleasedWeights, is_released, open_weights
+from mobilevit_core.models.parts import CLASSIFIER
+from mobilevit_core.models.released_weights import IMAGENET, ReleasedWeights, is_released, open_weights
 from mobilevit_core.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class StartingWeights:
         theirs = self.bundle.manifest.class_names
         for layer in load_keras(self.bundle.weights("keras")).layers:
             weights, own = layer.get_weights(), model.get_layer(layer.name)
-            if layer.name != HEAD:
+            if layer.name != CLASSIFIER:
                 own.set_weights(weights)
             elif set(theirs) <= set(class_names):
                 places = [class_names.index(name) for name in theirs]

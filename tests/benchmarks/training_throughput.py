@@ -32,7 +32,8 @@ from transformers import MobileViTConfig, MobileViTForImageClassification
 
 from mobilevit_core.inference.latency import processor, processor_features
 from mobilevit_core.inference.runtimes import default_threads
-from mobilevit_core.models.create import create_mobilevit, logits_model
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.models.parts import logits_model
 from mobilevit_core.training.flat_adamw import FlatAdamW
 from mobilevit_core.training.fused_model import training_form
 

@@ -8,7 +8,8 @@ from ai_edge_litert.interpreter import Interpreter
 from mobilevit_core.conversion import tflite as conversion
 from mobilevit_core.conversion.export import drawn_pictures
 from mobilevit_core.conversion.export_form import RootMeanSquare, export_form
-from mobilevit_core.models.create import create_mobilevit, logits_model
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.models.parts import logits_model
 
 SIZE = 64
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from mobilevit_core.images.preprocessing import resize
 from mobilevit_core.images.reading import read_photo
-from mobilevit_core.models.create import create_mobilevit, logits_model
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.models.parts import logits_model
 
 PHOTO_SIZE = (640, 480)
 SHORTER_SIDE, CROP = 288, 256

@@ -8,7 +8,7 @@ import pytest
 from mobilevit_core import create_mobilevit
 from mobilevit_core.errors import UserError
 from mobilevit_core.models.blocks import fold, unfold
-from mobilevit_core.models.create import logits_model
+from mobilevit_core.models.parts import logits_model
 
 ARCHITECTURES = ("paper", "keras_example")
 

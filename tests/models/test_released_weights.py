@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from mobilevit_core.errors import UserError
-from mobilevit_core.models.create import create_mobilevit, logits_model
+from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.models.mobilevit import VARIANTS
+from mobilevit_core.models.parts import logits_model
 from mobilevit_core.models.released_weights import IMAGENET_CLASSES, TIMM, open_weights
 from tests.models.published_logits import first_logits, published_input
 from tests.models.seeded_weights import (

@@ -18,8 +18,9 @@ import transformers
 from safetensors.numpy import load_file
 
 from mobilevit_core.models.blocks import BATCH_NORM, LAYER_NORM_EPSILON
-from mobilevit_core.models.create import create_mobilevit, logits_model
+from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.models.mobilevit import VARIANTS
+from mobilevit_core.models.parts import logits_model
 from tests.models.seeded_weights import (
     CLASSES,
     GOLDEN,

@@ -71,7 +71,7 @@ def arrange_death(moment: str) -> None:
     elif moment == "epoch done":
         facts.on_epoch_begin = dying_at(facts.on_epoch_begin, 2)
     elif moment == "calibration":
-        finalize.fold_calibration = dying_at(finalize.fold_calibration, 1, after=True)
+        finalize.calibrate = dying_at(finalize.calibrate, 1, after=True)
     elif moment == "bundle half written":
         packing.attached = dying_at(packing.attached, 2)
     elif moment == "bundle written, not measured":

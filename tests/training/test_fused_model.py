@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mobilevit_core.models.create import create_mobilevit, logits_model
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.models.parts import logits_model
 from mobilevit_core.training.fused_layers import FastDropout
 from mobilevit_core.training.fused_model import TRAINING_LAYERS, training_form
 

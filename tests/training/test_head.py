@@ -92,8 +92,9 @@ def test_the_bundle_answers_as_the_discriminant_does(trunk: Trunk, classes: int)
     logits = standard @ directions - (means.T * directions).sum(axis=0) / 2
     kernel = fitted.head.kernel * deviation[:, None]
     scale = (kernel * directions).sum() / (directions**2).sum()
-    assert scale * fitted.calibration.temperature == pytest.approx(
-        min(linear_probe.SCALES, key=lambda one: abs(one - scale * fitted.calibration.temperature)), rel=1e-3
+    assert scale * fitted.held_out.calibration.temperature == pytest.approx(
+        min(linear_probe.SCALES, key=lambda one: abs(one - scale * fitted.held_out.calibration.temperature)),
+        rel=1e-3,
     )
     expected = linear_probe.softmax(scale * logits)
     assert np.allclose(fitted.head.probabilities(fitted.head.features), expected, atol=1e-4)

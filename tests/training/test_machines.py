@@ -15,7 +15,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.commands.train import train
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
-from mobilevit_core.models.create import logits_model
+from mobilevit_core.models.parts import logits_model
 from mobilevit_core.training import finish, state
 from mobilevit_core.training.devices import check_backend, check_devices, own_part
 from mobilevit_core.training.run_folder import RunFolder
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 ON_JAX = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 LOGITS = """
 import sys, keras, numpy as np
-from mobilevit_core.models.create import logits_model
+from mobilevit_core.models.parts import logits_model
 model, images, answers = sys.argv[1:]
 np.save(answers, logits_model(keras.saving.load_model(model)).predict(np.load(images), verbose=0))
 """

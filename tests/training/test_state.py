@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from mobilevit_core.models.create import create_mobilevit, logits_model
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.models.parts import logits_model
 from mobilevit_core.training.fused_model import training_form
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.state import learning_rate, make_optimizer
