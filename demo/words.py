@@ -218,24 +218,25 @@ def _rejection_tile(
     """How many photos of anything else are rejected: of all sources together, as in the report."""
     if not (rule := manifest.rejection):
         return []
-    mistakes = f"{rule.false_alarms * 100:.1f} % of the photos that do show one are rejected by mistake"
+    share = f"{rule.false_rejection_rate * 100:.1f}"
+    mistakes = f"{share} % of the photos that do show one are rejected by mistake"
     if hardest := _hardest(manifest):
         sources = measured["rejection"]
-        photos = sum(row["pictures"] for row in sources.values())
-        found = sum(row["found"] * row["pictures"] for row in sources.values()) / photos
+        photos = sum(row["photos"] for row in sources.values())
+        rate = sum(row["detection_rate"] * row["photos"] for row in sources.values()) / photos
         names = ", ".join(name.replace("_", " ") for name in sources)
         text = (
             f"of {photos:,} photos of other things are rejected ({names}). The rest get a wrong name, most "
             f"often {hardest}"
         )
         return [
-            {"title": "None of these", "value": f"{found * 100:.0f} %", "text": f"{text}. And {mistakes}."}
+            {"title": "None of these", "value": f"{rate * 100:.0f} %", "text": f"{text}. And {mistakes}."}
         ]
     if other := result.get("other"):
         photos = f"of {other['photos']} photos of other things are rejected"
         text = f"{photos}, the rest get a wrong name. And {mistakes}."
-        return [{"title": "None of these", "value": f"{other['found'] * 100:.0f} %", "text": text}]
-    share, _, text = mistakes.partition(" % ")
+        return [{"title": "None of these", "value": f"{other['detection_rate'] * 100:.0f} %", "text": text}]
+    text = mistakes.removeprefix(f"{share} % ")
     return [{"title": "Rejected by mistake", "value": f"{share} %", "text": f"{text}."}]
 
 
@@ -244,8 +245,8 @@ def _hardest(manifest: Manifest) -> str:
     sources = (manifest.measured or {}).get("rejection")
     if not sources:
         return ""
-    name = min(sources, key=lambda name: sources[name]["found"])
-    return f"{100 - sources[name]['found'] * 100:.0f} % of {name.replace('_', ' ')}"
+    name = min(sources, key=lambda name: sources[name]["detection_rate"])
+    return f"{100 - sources[name]['detection_rate'] * 100:.0f} % of {name.replace('_', ' ')}"
 
 
 def _phrase(name: str, manifest: Manifest) -> str:

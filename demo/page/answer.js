@@ -29,7 +29,7 @@ function inWords(answer) {
 }
 
 function whyUnknown(score) {
-  const { threshold, false_alarms: share } = facts.rejection ?? {};
+  const { threshold, false_rejection_rate: share } = facts.rejection ?? {};
   if (!share) return "";
   const few = `${share <= 0.1 ? "Only about" : "About"} 1 in ${Math.round(1 / share)} real photos of these ${facts.thing}`;
   return score < threshold ? `Not sure: under ${percent(threshold)}. ${few} scores this low.` : `${few} gets this answer.`;

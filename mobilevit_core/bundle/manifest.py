@@ -30,7 +30,7 @@ from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import read_json, write_json
 
-MANIFEST_VERSION = 3
+MANIFEST_VERSION = 4
 VERSION = "manifest_version"
 LONGEST_PROBLEM = 300
 # What pydantic calls by Python's words.

@@ -175,19 +175,11 @@ class Origin(TypedDict):
 
 
 class OtherFigures(TypedDict):
-    """Photos of anything else in a split: how many, and the share that was rejected."""
+    """Photos of anything else in a split or of one source: how many, and the share that was rejected."""
 
     __pydantic_config__ = SECTION
     photos: Annotated[int, Field(gt=0, strict=True)]
-    found: Share
-
-
-class SourceFigures(TypedDict):
-    """The same for one source of such photos."""
-
-    __pydantic_config__ = SECTION
-    pictures: Annotated[int, Field(gt=0, strict=True)]
-    found: Share
+    detection_rate: Share
 
 
 class FormatFigures(TypedDict):
@@ -207,7 +199,7 @@ class SplitFigures(TypedDict):
     data: DataName
     split: Text
     formats: Annotated[dict[Text, FormatFigures], Field(min_length=1)]
-    rejection: NotRequired[dict[Text, SourceFigures]]
+    rejection: NotRequired[dict[Text, OtherFigures]]
 
 
 class Errors(TypedDict):
@@ -232,7 +224,7 @@ class Parity(TypedDict):
     """How far an export agreed with Keras when it was accepted."""
 
     __pydantic_config__ = SECTION
-    same_top1: Share
+    top1_agreement: Share
     largest_difference: Number
     mean_difference: Number
-    pictures: Count
+    images: Count

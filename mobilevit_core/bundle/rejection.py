@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-FALSE_ALARMS = 0.05  # share of photographs of known classes that may be rejected, where a recipe sets none
+FALSE_REJECTION_RATE = 0.05  # of known classes, where a recipe sets none
 SMALLEST = 1e-12  # probabilities are kept over it before a logarithm
 
 Share = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
@@ -27,34 +27,37 @@ class RejectionRule:
 
     Attributes:
         threshold: a highest probability under it means none of them.
-        false_alarms: share of the validation photographs under it.
+        false_rejection_rate: share of the validation photographs under it.
         photos: how many validation photographs it was fitted on.
         other: index of the class "none of these", None where the network has none.
     """
 
     threshold: Share
-    false_alarms: Share
+    false_rejection_rate: Share
     photos: Annotated[int, Field(ge=1, strict=True)]
     other: Annotated[int, Field(ge=0, strict=True)] | None = None
 
     @staticmethod
-    def fit_shift(probabilities: np.ndarray, other: int, false_alarms: float = FALSE_ALARMS) -> float:
+    def fit_shift(probabilities: np.ndarray, other: int, rate: float = FALSE_REJECTION_RATE) -> float:
         """What to take off the logit of "none of these" so that it is named for a share of the known.
 
         Args:
             probabilities: of photographs of known classes that were not trained on, (photos, classes).
             other: index of the class "none of these".
-            false_alarms: that share.
+            rate: that share.
         """
         logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST))
         lead = logits[:, other] - np.delete(logits, other, axis=1).max(axis=1)
-        place = false_alarms * (len(lead) + 1)  # from the highest downwards, as in `fit`
+        place = rate * (len(lead) + 1)  # from the highest downwards, as in `fit`
         ordered = np.sort(lead)[::-1]
         return float(np.interp(place, np.arange(1, len(ordered) + 1), ordered))
 
     @classmethod
     def fit(
-        cls, probabilities: np.ndarray, other: int | None = None, false_alarms: float = FALSE_ALARMS
+        cls,
+        probabilities: np.ndarray,
+        other: int | None = None,
+        rate: float = FALSE_REJECTION_RATE,
     ) -> "RejectionRule":
         """The rule that is expected to reject a share of other photographs of known classes.
 
@@ -63,17 +66,17 @@ class RejectionRule:
         Args:
             probabilities: calibrated, of photographs that were not trained on, (photos, classes).
             other: index of the class "none of these"; none of these photographs is of it.
-            false_alarms: that share.
+            rate: that share.
         """
         rule = cls(0.0, 0.0, len(probabilities), other)
         scores = np.where(rule.rejects(probabilities), 0.0, rule.score(probabilities))
         # A new photograph's score is as likely to fall between any two neighbours among these n, so the
-        # threshold stands at place false_alarms * (n + 1) of their order, from the lowest possible score
+        # threshold stands at place rate * (n + 1) of their order, from the lowest possible score
         # upwards. The plain quantile of 25 photographs would be expected to reject 8.5 %, not 5 %.
         ordered = np.array([0.0 if other is not None else 1 / probabilities.shape[1], *np.sort(scores)])
-        place = false_alarms * (len(scores) + 1)
+        place = rate * (len(scores) + 1)
         rule = replace(rule, threshold=min(float(np.interp(place, np.arange(len(ordered)), ordered)), 1.0))
-        return replace(rule, false_alarms=float(rule.rejects(probabilities).mean()))
+        return replace(rule, false_rejection_rate=float(rule.rejects(probabilities).mean()))
 
     def rejects(self, probabilities: np.ndarray) -> np.ndarray:
         """Whether each picture is called none of the classes: boolean (photos,), or one for (classes,)."""

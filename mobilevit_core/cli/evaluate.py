@@ -84,8 +84,8 @@ def print_figures(figures: dict[str, Any]) -> None:
             f"split scheme {figures['split_scheme']}"
         )
         if "other" in row:
-            found, count = row["other"]["found"], row["other"]["photos"]
-            result(f"  {found:.1%} of {count} photos of anything else are rejected (OOD detection rate)")
+            rate, count = row["other"]["detection_rate"], row["other"]["photos"]
+            result(f"  {rate:.1%} of {count} photos of anything else are rejected (OOD detection rate)")
     print_classes(next(iter(figures["formats"].values())))
 
 
@@ -129,8 +129,8 @@ def unknown(
         return
     for name, row in figures.items():
         result(
-            f"{name}: AUROC {row['auroc']:.3f}; {row['found']:.1%} of {row['pictures']} rejected, "
-            f"{row['false_alarms']:.1%} of the photographs of known classes ({dataset.name}, split {split})"
+            f"{name}: AUROC {row['auroc']:.3f}; {row['detection_rate']:.1%} of {row['photos']} rejected, "
+            f"{row['false_rejection_rate']:.1%} of photos of known classes ({dataset.name}, {split} split)"
         )
 
 

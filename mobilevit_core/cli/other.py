@@ -42,8 +42,8 @@ def export(
         file = files[name]
         result(
             f"{exported.folder / file.file}: {file.bytes:,} bytes, "
-            f"{parity['same_top1']:.1%} of {parity['pictures']} images top-1 agreement, largest difference "
-            f"{parity['largest_difference']:.2g}"
+            f"{parity['top1_agreement']:.1%} of {parity['images']} images top-1 agreement, the largest "
+            f"difference {parity['largest_difference']:.2g}"
         )
     if "int8" not in manifest.parity and not exported.refused:
         messages.say("int8 is not among them: its scales are found on photographs. Name some with --data.")

@@ -240,7 +240,7 @@ def warn_of_provenance(figures: Mapping[str, Any]) -> None:
     for source, row in figures.get("rejection", {}).items():
         if row["trained_on"]:
             messages.warn(
-                f"{source}: {row['trained_on']} of {row['pictures']} photographs were trained on, as "
+                f"{source}: {row['trained_on']} of {row['photos']} photographs were trained on, as "
                 "whatever class, so the detection rate may look better than it is."
             )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilevit_core.bundle.rejection import FALSE_ALARMS, SMALLEST, RejectionRule
+from mobilevit_core.bundle.rejection import FALSE_REJECTION_RATE, SMALLEST, RejectionRule
 
 BINS = 15
 TEMPERATURES = (0.25, 4.0)  # what the fit may choose from
@@ -39,7 +39,7 @@ class Calibration:
         probabilities: np.ndarray,
         labels: np.ndarray,
         other: int | None = None,
-        false_alarms: float = FALSE_ALARMS,
+        false_rejection_rate: float = FALSE_REJECTION_RATE,
     ) -> "Calibration":
         """Fits both.
 
@@ -47,12 +47,12 @@ class Calibration:
             probabilities: of the uncalibrated network, (photos, classes).
             labels: int (photos,), of photographs that were not trained on.
             other: index of the class "none of these", None where there is none.
-            false_alarms: share of the known that may be named "none of these".
+            false_rejection_rate: share of the known that may be named "none of these".
         """
         known = labels != other
         shift = None
         if other is not None and known.any():
-            shift = RejectionRule.fit_shift(probabilities[known], other, false_alarms)
+            shift = RejectionRule.fit_shift(probabilities[known], other, false_rejection_rate)
             probabilities = with_shift(probabilities, other, shift)
         return cls(fit_temperature(probabilities, labels), shift, other)
 
@@ -98,19 +98,19 @@ class HeldOut:
         labels: int (photos,).
         photos: which they are, for people.
         other: index of the class "none of these", None where there is none.
-        false_alarms: share of the known that may be rejected.
+        false_rejection_rate: share of the known that may be rejected.
     """
 
     before: np.ndarray
     labels: np.ndarray
     photos: str
     other: int | None = None
-    false_alarms: float = FALSE_ALARMS
+    false_rejection_rate: float = FALSE_REJECTION_RATE
 
     @cached_property
     def calibration(self) -> Calibration:
         """Fitted on them."""
-        return Calibration.fit(self.before, self.labels, self.other, self.false_alarms)
+        return Calibration.fit(self.before, self.labels, self.other, self.false_rejection_rate)
 
     @cached_property
     def after(self) -> np.ndarray:
@@ -122,7 +122,7 @@ class HeldOut:
         known = self.after[self.labels != self.other]
         return {
             "calibration": self.calibration.to_json(self.after, self.labels, self.photos),
-            "rejection": RejectionRule.fit(known, self.other, self.false_alarms),
+            "rejection": RejectionRule.fit(known, self.other, self.false_rejection_rate),
         }
 
 

@@ -63,7 +63,7 @@ def markdown(figures: Mapping[str, Any]) -> str:
             [
                 FORMATS[name].title,
                 f"{result['accuracy']:.1%} ({low:.1%} to {high:.1%})",
-                f"{parity['same_top1']:.1%}",
+                f"{parity['top1_agreement']:.1%}",
                 f"{parity['largest_difference']:.2g} / {parity['mean_difference']:.2g}",
                 f"{row['size_bytes'] / 1e6:.2f} MB",
                 *(f"{latency['p50']:.1f} / {latency['p95']:.1f}" for latency in latencies),

@@ -29,7 +29,7 @@ class Evaluation:
         probabilities: float (photos, classes).
         other: index of the class "none of these", None without one. Accuracy and the figures per class are
             about the photographs of the other classes: one of those that is rejected is a mistake, and
-            photos of anything else count for themselves (`found`, the OOD detection rate).
+            photos of anything else count for themselves (the OOD detection rate).
     """
 
     class_names: tuple[str, ...]
@@ -103,7 +103,7 @@ class Evaluation:
         others = self.answers[~self.wanted]
         if not len(others):
             return {}
-        return {"other": {"photos": len(others), "found": float((others == self.other).mean())}}
+        return {"other": {"photos": len(others), "detection_rate": float((others == self.other).mean())}}
 
 
 def labels_for(dataset: PhotoDataset, class_names: tuple[str, ...]) -> dict[int, int]:
@@ -180,19 +180,18 @@ def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> d
 
     Returns:
         auroc: probability that a known photo scores over an unknown one, 0.5 for no separation;
-        found: the OOD detection rate, the share of unknown photos that the rule rejects; false_alarms: the
-        false rejection rate, the same of known ones; found_at_5_percent: TPR at 5 % FPR, the share under
-        the score that 5 % of the known are under, whatever the rule's threshold; pictures: number of
-        unknown ones.
+        detection_rate: share of unknown photos that the rule rejects; false_rejection_rate: the same of known
+        ones; tpr_at_5_percent_fpr: the share of unknown ones under the score that 5 % of the known are under,
+        whatever the rule's threshold; photos: number of unknown ones.
     """
     others = np.sort(rule.score(unknown))
     under = [np.searchsorted(others, rule.score(known), side) for side in ("left", "right")]
     return {
         "auroc": float(np.mean(under) / len(others)),  # a tie counts half
-        "found": float(rule.rejects(unknown).mean()),
-        "found_at_5_percent": float(np.mean(rule.score(unknown) < np.quantile(rule.score(known), 0.05))),
-        "false_alarms": float(rule.rejects(known).mean()),
-        "pictures": len(unknown),
+        "detection_rate": float(rule.rejects(unknown).mean()),
+        "tpr_at_5_percent_fpr": float(np.mean(rule.score(unknown) < np.quantile(rule.score(known), 0.05))),
+        "false_rejection_rate": float(rule.rejects(known).mean()),
+        "photos": len(unknown),
     }
 
 

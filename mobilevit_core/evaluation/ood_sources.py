@@ -68,11 +68,11 @@ def table(rows: Mapping[str, Mapping[str, float | None]]) -> list[tuple[str, ...
     lines = [
         (
             source,
-            str(row["pictures"]),
+            str(row["photos"]),
             "unknown" if row["trained_on"] is None else str(row["trained_on"]),
             f"{row['auroc']:.3f}",
-            f"{row['found']:.1%}",
-            f"{row['found_at_5_percent']:.1%}",
+            f"{row['detection_rate']:.1%}",
+            f"{row['tpr_at_5_percent_fpr']:.1%}",
         )
         for source, row in rows.items()
     ]

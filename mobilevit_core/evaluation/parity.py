@@ -10,23 +10,23 @@ from mobilevit_core.errors import UserError
 
 @dataclass(frozen=True)
 class Parity:
-    """How far two sets of answers to the same pictures agree.
+    """How far two sets of answers to the same images agree.
 
     Attributes:
-        same_top1: share of the pictures with the same most probable class.
+        top1_agreement: share of the images with the same most probable class.
         largest_difference: of any probability.
         mean_difference: of all probabilities.
-        pictures: how many were compared.
+        images: how many were compared.
     """
 
-    same_top1: float
+    top1_agreement: float
     largest_difference: float
     mean_difference: float
-    pictures: int
+    images: int
 
     @classmethod
     def between(cls, first: np.ndarray, second: np.ndarray) -> "Parity":
-        """Compares probabilities (pictures, classes)."""
+        """Compares probabilities (images, classes)."""
         same = first.argmax(axis=1) == second.argmax(axis=1)
         differences = np.abs(first - second)
         return cls(float(same.mean()), float(differences.max()), float(differences.mean()), len(first))
@@ -34,11 +34,11 @@ class Parity:
     def require(self, name: str) -> None:
         """Raises a UserError that names the figures if they are under the floor of the format `name`."""
         fmt = FORMATS[name]
-        differing = round((1 - self.same_top1) * self.pictures)
+        differing = round((1 - self.top1_agreement) * self.images)
         # Written so that NaN, which is neither over nor under anything, is refused too.
-        if not (differing <= fmt.differing(self.pictures) and self.largest_difference <= fmt.difference):
+        if not (differing <= fmt.differing(self.images) and self.largest_difference <= fmt.difference):
             raise UserError(
-                f"{name} is refused: on {self.pictures} pictures {self.same_top1:.1%} have Keras's answer "
+                f"{name} is refused: on {self.images} images {self.top1_agreement:.1%} have Keras's answer "
                 f"(floor {fmt.parity:.1%}) and the largest difference of a probability is "
                 f"{self.largest_difference:.2g} (limit {fmt.difference:g})."
             )

@@ -148,14 +148,14 @@ def _rejected(report: dict[str, Any]) -> dict[str, float] | None:
     """How many photos of anything else are rejected: of the sources where they were measured.
 
     Returns:
-        found: share; pictures: number. None where there are none, or no rule.
+        detection_rate and photos, their number. None where there are none, or no rule.
     """
     rows = report["figures"].get("rejection")
     if not rows:
         return report["unknown"]["all"] if report["unknown"] else None
-    pictures = sum(row["pictures"] for row in rows.values())
-    found = sum(row["found"] * row["pictures"] for row in rows.values())
-    return {"found": found / pictures, "pictures": pictures}
+    photos = sum(row["photos"] for row in rows.values())
+    rejected = sum(row["detection_rate"] * row["photos"] for row in rows.values())
+    return {"detection_rate": rejected / photos, "photos": photos}
 
 
 def _fastest(comparison: dict[str, Any] | None) -> float | None:
@@ -195,7 +195,7 @@ def _unknown(rule: RejectionRule | None, evaluation: Evaluation) -> dict[str, An
     known, others = (evaluation.probabilities[rows] for rows in (evaluation.wanted, ~evaluation.wanted))
     return {
         "rule": rule.to_json(),
-        "false_alarms": float(rule.rejects(known).mean()),
+        "false_rejection_rate": float(rule.rejects(known).mean()),
         "all": separation(rule, known, others) if len(others) else None,
     }
 

@@ -184,13 +184,14 @@ def _rejection(bundle: Bundle, _: str) -> Iterator[str]:
     yield (
         'An answer means "none of these" where the highest probability of a class is under '
         f"{rule.threshold:.1%}{learned}. Of {rule.photos} {photographs}, "
-        f"{rule.false_alarms:.1%} got that answer. Treat it as a hint, not as a filter."
+        f"{rule.false_rejection_rate:.1%} got that answer. Treat it as a hint, not as a filter."
     )
     rows = next((m["rejection"] for m in manifest.metrics.values() if m.get("rejection")), {})
     if rows:
         lines = ["| photos of anything else | OOD detection rate | AUROC |", "| --- | --- | --- |"]
         lines += [
-            f"| {plain(name)} | {row['found']:.1%} | {row['auroc']:.3f} |" for name, row in rows.items()
+            f"| {plain(name)} | {row['detection_rate']:.1%} | {row['auroc']:.3f} |"
+            for name, row in rows.items()
         ]
         yield "\n".join(lines)
 

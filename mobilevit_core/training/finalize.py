@@ -106,7 +106,7 @@ def calibrate(model: "keras.Model", dataset: PhotoDataset, recipe: Recipe) -> He
         np.array([photo.label for photo in photos]),
         f"{len(photos)} photographs of the validation split",
         dataset.other,
-        recipe.false_alarms,
+        recipe.false_rejection_rate,
     )
     layer = classifier(model)
     layer.set_weights(held_out.calibration.fold(*layer.get_weights()))

@@ -26,7 +26,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from mobilevit_core.bundle.rejection import FALSE_ALARMS
+from mobilevit_core.bundle.rejection import FALSE_REJECTION_RATE
 from mobilevit_core.data.dataset import SPLIT_SCHEMES, PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import RESIZE_MODES, ResizeRule
@@ -82,7 +82,7 @@ class Recipe:
     balance: str = "auto"  # "classes" draws all classes alike often, "none" every photograph; "auto" balances
     # where the largest class has more than `UNEVEN` times the photographs of the smallest
     other_share: float = 0.3  # of every batch that shows none of the classes, all sources alike
-    false_alarms: float = FALSE_ALARMS  # share of validation photographs that may be called "none of these"
+    false_rejection_rate: float = FALSE_REJECTION_RATE  # share of validation photos called "none of these"
     epoch_photos: int = 0  # per epoch; 0: as many as the classes have, and those of "none of these" on top
     crops: int = 0  # that a teacher network is asked about; 0 for one of each photo
     devices: str = "one"  # "all" accelerators of the machine; "machines": several, each its part of a batch
@@ -106,7 +106,7 @@ class Recipe:
         for name in (*shares, "flip", "color", "degrade"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
-        for name in ("other_share", "false_alarms"):
+        for name in ("other_share", "false_rejection_rate"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1, without both.")
         if not 0 < self.crop_scale <= 1:
@@ -170,7 +170,7 @@ RECIPES = {
         degrade=0.1,
         start_share=0.1,
         other_share=0.45,
-        false_alarms=0.03,
+        false_rejection_rate=0.03,
     ),
     "distill": Recipe(
         split_scheme="whole",

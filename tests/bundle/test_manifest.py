@@ -38,7 +38,7 @@ WHOLE_FILES = {
     "deep lists": (b"[" * 100_000, "too many levels"),
     "deep objects": (b'{"recipe":' * 100_000, "too many levels"),
     "deep and whole": (b'{"recipe":' * 100 + b"1" + b"}" * 100, "too many levels"),
-    "a key twice": (b'{"manifest_version": 3, "variant": "s", "variant": "xs"}', "the key 'variant' twice"),
+    "a key twice": (b'{"manifest_version": 4, "variant": "s", "variant": "xs"}', "the key 'variant' twice"),
     "zeros": (bytes(100_000), "not JSON"),
     "too large": (b" " * (64 * 2**20 + 1), "larger than 64 MB"),
     "a long number": (b'{"manifest_version": ' + b"1" * 5000 + b"}", "a number of 5000 digits"),

@@ -91,7 +91,7 @@ def test_parity_counts_and_measures() -> None:
     first = np.array([[0.6, 0.4], [0.2, 0.8], [0.5, 0.5], [0.9, 0.1]])
     second = np.array([[0.7, 0.3], [0.6, 0.4], [0.5, 0.5], [0.9, 0.1]])
     parity = Parity.between(first, second)
-    assert parity.same_top1 == 0.75
+    assert parity.top1_agreement == 0.75
     assert parity.largest_difference == pytest.approx(0.4)
     broken = np.full((4, 2), np.nan)
     with pytest.raises(UserError, match="float32 is refused"):

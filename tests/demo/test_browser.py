@@ -195,7 +195,7 @@ def test_words_never_claim_too_much(browser: "Browser", served: str) -> None:
     def said(unknown: bool, **scores: float) -> dict[str, str]:
         rows = [{"label": name.replace("_", " "), "score": score} for name, score in scores.items()]
         script = """(answer) => {
-          facts.rejection = { threshold: 0.5, false_alarms: 0.05 };
+          facts.rejection = { threshold: 0.5, false_rejection_rate: 0.05 };
           showAnswer(answer);
           const text = (id) => byId(id).innerText;
           const state = byId("answer").className;

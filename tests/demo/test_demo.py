@@ -226,16 +226,17 @@ def test_the_subtitle_says_what_it_is(shipped: Bundle) -> None:
 
 def test_one_figure_says_how_many_other_things_are_rejected(shipped: Bundle) -> None:
     """The page's tile, the bundle's report and the project's README; the last two name it by hand."""
-    sources = shipped.manifest.metrics["test"]["rejection"].values()
-    photos = sum(row["pictures"] for row in sources)
-    share = f"{100 * sum(row['found'] * row['pictures'] for row in sources) / photos:.0f} %"
+    by_name = shipped.manifest.metrics["test"]["rejection"]
+    sources = by_name.values()
+    photos = sum(row["photos"] for row in sources)
+    share = f"{100 * sum(row['detection_rate'] * row['photos'] for row in sources) / photos:.0f} %"
     tile = next(tile for tile in words.tiles(shipped) if tile["title"] == "None of these")
     assert tile["value"] == share and f"of {photos:,} photos of other things are rejected" in tile["text"]
     report = (shipped.folder / "report" / "index.html").read_text()
     assert re.search(rf"<dt>None of these</dt><dd><strong>{share}</strong> of {photos:,} photos", report)
     readme = " ".join((APP.parent / "README.md").read_text().split())
     assert f"It rejects {share} of {photos:,} photos of other things" in readme
-    wrong = f"{100 * (1 - shipped.manifest.metrics['test']['rejection']['other_flowers']['found']):.0f} %"
+    wrong = f"{100 * (1 - by_name['other_flowers']['detection_rate']):.0f} %"
     assert f"{wrong} of other flowers" in tile["text"] and f"of other kinds of flowers, {wrong} get" in readme
     knows = words.facts_without_server(shipped)["knows"]
     assert knows.endswith(f"and nothing else: {wrong} of other flowers get a wrong name.")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mobilevit_core.bundle.rejection import FALSE_ALARMS
+from mobilevit_core.bundle.rejection import FALSE_REJECTION_RATE
 from mobilevit_core.evaluation.calibration import (
     Calibration,
     expected_calibration_error,
@@ -72,7 +72,7 @@ def test_the_classifier_carries_it(shift: float | None) -> None:
     assert np.allclose(after, calibration.apply(before), atol=1e-5)
 
 
-@pytest.mark.parametrize("share", [0.02, FALSE_ALARMS])
+@pytest.mark.parametrize("share", [0.02, FALSE_REJECTION_RATE])
 def test_none_of_these_is_named_for_the_stated_share_of_the_known(share: float) -> None:
     random = np.random.default_rng(3)
     logits = random.normal(size=(2000, 3)) + 3 * np.eye(3)[np.repeat([0, 1], 1000)]

@@ -21,9 +21,9 @@ def test_every_source_has_its_figures(small_bundle: Bundle, photo_folder: Path, 
     rows = rejection_by_source(classifier, known, [source, str(photo_folder)])
     trained = len(load_dataset(str(photo_folder)).split("train"))
     assert rows["things"]["trained_on"] == 0 and rows[photo_folder.name]["trained_on"] == trained
-    assert list(rows) == ["things", photo_folder.name] and rows["things"]["pictures"] == 7
+    assert list(rows) == ["things", photo_folder.name] and rows["things"]["photos"] == 7
     # Photographs of the classes themselves are not found; whatever is found lies between none and all.
-    assert rows[photo_folder.name]["found"] < 0.5 and 0 <= rows["things"]["found"] <= 1
+    assert rows[photo_folder.name]["detection_rate"] < 0.5 and 0 <= rows["things"]["detection_rate"] <= 1
     header, first, _ = table(rows)
     assert len(header) == len(first) and first[:3] == ("things", "7", "0")
     with pytest.raises(UserError, match="There is no folder"):
@@ -41,7 +41,7 @@ def test_the_command_prints_and_records_it(small_bundle: Bundle, tmp_path: Path)
     assert result.exit_code == 0, result.output
     assert "TPR at 5 %" in result.stdout and "things" in result.stdout
     recorded = open_bundle(folder).manifest.metrics["validation"]["rejection"]
-    assert recorded["things"]["pictures"] == 4
+    assert recorded["things"]["photos"] == 4
     page = (folder / "report" / "index.html").read_text()
     assert "<td>things</td>" in page and str(tmp_path) not in page.split('id="robustness"')[1]
     assert "of 4 photos of anything else" in " ".join(page.split())

@@ -82,7 +82,7 @@ def test_all_variants_are_compared_and_written_down(
     rows = figures["comparison"]["rows"]
     assert list(rows) == list(FORMATS) == list(figures["formats"])
     assert rows["keras"]["parity"]["largest_difference"] == 0
-    assert rows["float32"]["parity"]["same_top1"] == 1
+    assert rows["float32"]["parity"]["top1_agreement"] == 1
     text = readme.read_text()
     assert text.startswith("before\n<!-- formats -->\n| format") and text.endswith("-->\nafter\n")
     page = (folder / "report" / "index.html").read_text()
@@ -158,10 +158,10 @@ def test_separation_of_known_cases() -> None:
     rule = RejectionRule(0.7, 0.05, 100)
     assert separation(rule, sure, unsure) == {
         "auroc": 1.0,
-        "found": 1.0,
-        "found_at_5_percent": 1.0,
-        "false_alarms": 0.0,
-        "pictures": 6,
+        "detection_rate": 1.0,
+        "tpr_at_5_percent_fpr": 1.0,
+        "false_rejection_rate": 0.0,
+        "photos": 6,
     }
     assert separation(rule, sure, sure)["auroc"] == 0.5
 

@@ -91,17 +91,17 @@ def test_a_rejected_photograph_is_a_mistake() -> None:
     figures = result.to_json()
     assert figures["closed_set_accuracy"] == 1  # the cat that is called none of these is a cat before a dog
     assert figures["photos"] == 3 and figures["per_class"]["cat"]["recall"] == 0.5
-    assert figures["other"] == {"photos": 3, "found": pytest.approx(2 / 3)}
+    assert figures["other"] == {"photos": 3, "detection_rate": pytest.approx(2 / 3)}
 
 
 def test_the_rule_rejects_whatever_the_network_rejects() -> None:
     confidence = np.linspace(0.4, 0.9, 400)
     known = np.stack([confidence, (1 - confidence) / 2, (1 - confidence) / 2], axis=1)
     rule = RejectionRule.fit(known, other=2)
-    assert rule.false_alarms == pytest.approx(0.05)
+    assert rule.false_rejection_rate == pytest.approx(0.05)
     assert rule.rejects(np.array([0.3, 0.1, 0.6])) and not rule.rejects(np.array([0.6, 0.1, 0.3]))
     assert RejectionRule(**{k: v for k, v in rule.to_json().items() if k != "score"}) == rule
     known[:80] = (0.2, 0.1, 0.7)  # the network itself rejects a fifth: the threshold adds none
     rule = RejectionRule.fit(known, other=2)
-    assert rule.false_alarms == pytest.approx(0.2)
+    assert rule.false_rejection_rate == pytest.approx(0.2)
     assert np.allclose(rule.score(known[:1]), 0.2)
