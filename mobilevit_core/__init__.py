@@ -1,4 +1,4 @@
-"""MobileViT from photographs to a phone: train, evaluate, export, measure.
+"""MobileViT from photos to a phone: train, evaluate, export, measure.
 
     from mobilevit_core import train, evaluate, export, create_mobilevit, fit_head, load_classifier
 

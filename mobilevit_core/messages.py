@@ -8,7 +8,7 @@ MOST_NOTES = 10
 
 
 def counted(count: int, noun: str) -> str:
-    """A number with its noun: "1 photograph", "1,200 photographs"."""
+    """A number with its noun: "1 photo", "1,200 photos"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 

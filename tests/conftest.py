@@ -1,4 +1,4 @@
-"""Shared by all tests: drawn photographs, a small trained bundle, the shipped one, the real data set."""
+"""Shared by all tests: drawn photos, a small trained bundle, the shipped one, the real data set."""
 
 import os
 import shlex
@@ -23,7 +23,7 @@ from tests.drawing import draw_folder
 from tests.networks import float32_alone, tiny_networks
 
 SHIPPED = Path(__file__).parents[1] / "demo" / "weights"
-GET_PHOTOGRAPHS = "python -c \"import tensorflow_datasets as tfds; tfds.load('tf_flowers')\""
+GET_PHOTOS = "python -c \"import tensorflow_datasets as tfds; tfds.load('tf_flowers')\""
 
 
 SECONDS = "seconds/modules"  # in pytest's cache: module -> seconds in the last run
@@ -161,9 +161,9 @@ def shipped() -> Bundle:
 
 @pytest.fixture(scope="session")
 def tf_flowers() -> PhotoDataset:
-    """The real photographs, where they are prepared; nothing is downloaded for a test."""
+    """The real photos, where they are prepared; nothing is downloaded for a test."""
     import tensorflow_datasets as tfds
 
     if not (Path(tfds.builder("tf_flowers").data_dir) / "dataset_info.json").exists():
-        pytest.skip(f"tf_flowers is not prepared here. To get it: {GET_PHOTOGRAPHS}")
+        pytest.skip(f"tf_flowers is not prepared here. To get it: {GET_PHOTOS}")
     return load_dataset("tf_flowers")

@@ -1,4 +1,4 @@
-"""Drawn photographs, and what tests read out of a .tflite file."""
+"""Drawn photos, and what tests read out of a .tflite file."""
 
 import json
 import zipfile
@@ -49,7 +49,7 @@ def noise_photo(seed: int, size: tuple[int, int] = (90, 70)) -> Image.Image:
 
 
 def noise_folder(folder: Path, counts: dict[str, int], seed: int = 0) -> Path:
-    """Subfolder -> number of photographs of noise; "" for the folder itself."""
+    """Subfolder -> number of photos of noise; "" for the folder itself."""
     for number, (name, count) in enumerate(counts.items()):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for index in range(count):

@@ -76,13 +76,13 @@ def test_one_bad_photo_does_not_take_the_answers_of_the_others(
 ) -> None:
     good = photo_folder / "red" / "00.jpg"
     bad = [tmp_path / "bad.txt", tmp_path / "missing.jpg"]
-    bad[0].write_text("no photograph")
+    bad[0].write_text("no photo")
     result = run("predict", shipped.folder, bad[0], good, bad[1], *form)
     assert result.exit_code == 2 and result.stdout.count(str(good)) == 1
     if form:
         assert list(json.loads(result.stdout)["photos"]) == [str(good)]
     assert result.stdout.replace(str(good), "").count(str(tmp_path)) == 0
-    assert "bad.txt is not a JPEG" in result.stderr and "no photograph" in result.stderr
+    assert "bad.txt is not a JPEG" in result.stderr and "no photo" in result.stderr
     assert result.stderr.count("Error: ") == 1 and "Traceback" not in result.stderr
 
 
@@ -101,8 +101,8 @@ def test_wrong_data_is_told_before_anything_is_written(tmp_path: Path) -> None:
         shutil.rmtree(folder / name)
     assert "only one class folder (red)" in refused("train", "--data", folder, "--run", runs)
     (folder / "blue").mkdir()
-    (folder / "blue" / "a.jpg").write_text("no photograph")
-    assert "'blue' has no readable photograph" in refused("train", "--data", folder, "--run", runs)
+    (folder / "blue" / "a.jpg").write_text("no photo")
+    assert "'blue' has no readable photo" in refused("train", "--data", folder, "--run", runs)
     assert "Unknown recipe 'best'" in refused("train", "--data", folder, "--recipe", "best", "--run", runs)
     for value in ("image_size=100", "stages=100:1"):
         assert "Image size 100" in refused("train", "--data", folder, "--run", runs, "--set", value)
@@ -116,12 +116,12 @@ def test_wrong_data_is_told_before_anything_is_written(tmp_path: Path) -> None:
 def test_wrong_bundles_and_photos_are_told(small_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> None:
     photo = photo_folder / "red" / "00.jpg"
     text = tmp_path / "text.jpg"
-    text.write_text("no photograph")
+    text.write_text("no photo")
     assert "text.jpg is not a JPEG" in refused("predict", small_bundle.folder, text)
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
     assert "cut.jpg is damaged" in refused("predict", small_bundle.folder, cut)
-    assert "no photograph" in refused("predict", small_bundle.folder, tmp_path / "none.jpg")
+    assert "no photo" in refused("predict", small_bundle.folder, tmp_path / "none.jpg")
     assert "no bundle folder" in refused("predict", tmp_path / "none", photo)
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
     (folder / "model.keras").unlink()

@@ -1,4 +1,4 @@
-"""A photograph becomes the same tensor in evaluation, in predict and in the demo."""
+"""A photo becomes the same tensor in evaluation, in predict and in the demo."""
 
 import io
 from pathlib import Path

@@ -44,7 +44,7 @@ def test_a_head_is_trained_measured_and_used(
     words = ["train", str(photo_folder), "--weights", str(small_bundle.folder), "--run", "run"]
     done = light(*words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "by cross-validation on 30 photographs" in done.stdout
+    assert "by cross-validation on 30 photos" in done.stdout
     bundle = open_bundle(tmp_path / "run" / "bundle")
     assert bundle.intact == bundle.expected == tuple(FORMATS)
     assert (bundle.folder / "report" / "index.html").read_text().count("<svg") == 2

@@ -4,7 +4,7 @@ model.keras, model_float32.tflite, ...   the formats of `weight_formats.FORMATS`
 trunk_float32.tflite, ...                the same without a classifier, where heads are grafted onto it
 bundle.json                              the manifest: class names in order, resize rule, origin, digests
 history.csv                              the training, one row per epoch
-provenance.txt                           digests of the photographs that went into it (`data/provenance.py`)
+provenance.txt                           digests of the photos that went into it (`data/provenance.py`)
 report/                                  what was measured, as a page and as JSON
 examples/                                up to six photos to try it with, and their list (`examples.py`)
 """
@@ -26,7 +26,7 @@ from mobilevit_core.bundle.files import (
     REPORT,
     REPORT_FIGURES,
     REPORT_PAGE,
-    REPORT_PHOTOGRAPHS,
+    REPORT_PHOTOS,
     SEEN,
 )
 from mobilevit_core.bundle.manifest import Manifest, read_manifest, write_manifest
@@ -46,7 +46,7 @@ FILES = (
     *(FORMATS[name].trunk for name in tflite_formats()),
 )
 EXAMPLE_FILES = tuple(f"{EXAMPLES}/{name}" for name in (EXAMPLES_LIST, *EXAMPLE_PHOTOS))
-SHOWN = re.compile(r"\d{1,9}\.jpg")  # in a report: a photograph, named after its place in the data set
+SHOWN = re.compile(r"\d{1,9}\.jpg")  # in a report: a photo, named after its place in the data set
 BLOB = re.compile(r"[0-9a-f]{40,64}")  # what the Hub's cache calls a file's content
 
 
@@ -123,22 +123,22 @@ class Bundle:
 
     @property
     def provenance(self) -> Provenance | None:
-        """The photographs that went into the weights, None where the bundle does not tell."""
+        """The photos that went into the weights, None where the bundle does not tell."""
         return Provenance.read(self.folder)
 
     def file(self, name: str) -> Path | None:
         """One of the bundle's files by its name; never a file of elsewhere.
 
         Args:
-            name: one of `FILES` or `EXAMPLE_FILES`, or of a photograph in the report.
+            name: one of `FILES` or `EXAMPLE_FILES`, or of a photo in the report.
 
         Returns:
             The file; None where the bundle lacks it, the name is another one, or it is a link that leads out.
         """
         folder, _, last = name.rpartition("/")
-        photograph = folder == f"{REPORT}/{REPORT_PHOTOGRAPHS}" and SHOWN.fullmatch(last)
+        photo = folder == f"{REPORT}/{REPORT_PHOTOS}" and SHOWN.fullmatch(last)
         path = self.folder / name
-        named = name in FILES or name in EXAMPLE_FILES or photograph
+        named = name in FILES or name in EXAMPLE_FILES or photo
         return path if named and path.is_file() and _is_own(path, self.folder) else None
 
     def record_metrics(self, split: str, metrics: dict[str, Any]) -> None:
@@ -201,7 +201,7 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
 
 def _check_links(folder: Path) -> None:
     """Refuses a bundle whose files are elsewhere: it would show, or publish, what else is on this machine."""
-    for name in (*FILES, *EXAMPLE_FILES, EXAMPLES, REPORT, f"{REPORT}/{REPORT_PHOTOGRAPHS}"):
+    for name in (*FILES, *EXAMPLE_FILES, EXAMPLES, REPORT, f"{REPORT}/{REPORT_PHOTOS}"):
         if not _is_own(folder / name, folder):
             raise UserError(
                 f"The bundle {folder} is not opened: its {name} is a link that leads out of it. If you trust "

@@ -5,7 +5,7 @@ from mobilevit_core.data.provenance import FILE as SEEN
 MANIFEST = "bundle.json"
 HISTORY = "history.csv"
 REPORT = "report"  # a folder
-REPORT_PAGE, REPORT_FIGURES, REPORT_PHOTOGRAPHS = "index.html", "report.json", "photographs"  # in it
+REPORT_PAGE, REPORT_FIGURES, REPORT_PHOTOS = "index.html", "report.json", "photos"  # in it
 EXAMPLES, EXAMPLES_LIST = "examples", "examples.json"  # a folder, and the list in it
 EXAMPLE_PHOTOS = tuple(f"{number}.jpg" for number in range(1, 7))
 
@@ -24,6 +24,6 @@ __all__ = [
     "REPORT",
     "REPORT_FIGURES",
     "REPORT_PAGE",
-    "REPORT_PHOTOGRAPHS",
+    "REPORT_PHOTOS",
     "SEEN",
 ]

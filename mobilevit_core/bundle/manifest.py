@@ -51,13 +51,13 @@ class Manifest(BaseModel):
 
     Attributes:
         class_names: in the order of the probabilities.
-        rule: how a photograph becomes the input tensor; `input` in the file.
+        rule: how a photo becomes the input tensor; `input` in the file.
         architecture: "paper" or "keras_example".
         variant: "xxs", "xs" or "s".
         files: weight format -> its file, with the digest.
         trunk: weight format -> its file without a classifier, where heads can be grafted onto the bundle.
         recipe: all values of the training run.
-        data: data set, split scheme, number of photographs, digest.
+        data: data set, split scheme, number of photos, digest.
         versions: of the libraries that made it.
         metrics: split -> what was measured on it.
         parity: weight format -> how far it agreed with Keras when it was accepted.
@@ -121,7 +121,7 @@ class Manifest(BaseModel):
         """The figures that stand for the weights; None where nothing was measured.
 
         Those of the test split, else by cross-validation, else of the validation split. That comes last: a
-        model with figures by cross-validation was trained on its photographs.
+        model with figures by cross-validation was trained on its photos.
         """
         splits = ("test", CROSS_VALIDATION, "validation")
         return next((self.metrics[split] for split in splits if self.metrics.get(split)), None)
@@ -237,4 +237,4 @@ def _training_of(origin: dict[str, Any]) -> str:
     data, classes = origin["data"], f"({origin['classes']} classes)"
     if "photos" not in data:  # weights of others that do not tell what they were trained on
         return f"unknown data: {data['name']} {classes}"
-    return f"{data['photos']['train']:,} photographs of {data['name']} {classes}"
+    return f"{data['photos']['train']:,} photos of {data['name']} {classes}"

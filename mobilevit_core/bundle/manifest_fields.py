@@ -137,7 +137,7 @@ class RecipeSection(TypedDict):
 
 
 class Photos(TypedDict):
-    """Number of photographs in each split."""
+    """Number of photos in each split."""
 
     __pydantic_config__ = SECTION
     train: Count

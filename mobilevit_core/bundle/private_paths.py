@@ -16,7 +16,7 @@ def is_path(text: str) -> bool:
 
 def last_name(text: str) -> str:
     """A folder's or a file's own name, without where it lies; any other name as it is."""
-    return re.split(r"[/\\]", text.rstrip("/\\"))[-1] or "photographs" if is_path(text) else text
+    return re.split(r"[/\\]", text.rstrip("/\\"))[-1] or "photos" if is_path(text) else text
 
 
 def without_paths(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The rejection rule: when an answer should be "none of these".
 
 The score is the highest probability, because every runtime gives it, also outside of this project. For a
-model of this size trained from scratch on tf_flowers, the energy and the highest logit separated photographs
+model of this size trained from scratch on tf_flowers, the energy and the highest logit separated photos
 of 93 other kinds of flowers no better (AUROC 0.740, 0.749 and 0.747).
 
 A network may have learned "none of these" as its last class. Then a picture for which that class is the most
@@ -27,8 +27,8 @@ class RejectionRule:
 
     Attributes:
         threshold: a highest probability under it means none of them.
-        false_rejection_rate: share of the validation photographs under it.
-        photos: how many validation photographs it was fitted on.
+        false_rejection_rate: share of the validation photos under it.
+        photos: how many validation photos it was fitted on.
         other: index of the class "none of these", None where the network has none.
     """
 
@@ -42,7 +42,7 @@ class RejectionRule:
         """What to take off the logit of "none of these" so that it is named for a share of the known.
 
         Args:
-            probabilities: of photographs of known classes that were not trained on, (photos, classes).
+            probabilities: of photos of known classes that were not trained on, (photos, classes).
             other: index of the class "none of these".
             rate: that share.
         """
@@ -59,20 +59,20 @@ class RejectionRule:
         other: int | None = None,
         rate: float = FALSE_REJECTION_RATE,
     ) -> "RejectionRule":
-        """The rule that is expected to reject a share of other photographs of known classes.
+        """The rule that is expected to reject a share of other photos of known classes.
 
         Where the network itself calls more of them "none of these", the threshold adds none.
 
         Args:
-            probabilities: calibrated, of photographs that were not trained on, (photos, classes).
-            other: index of the class "none of these"; none of these photographs is of it.
+            probabilities: calibrated, of photos that were not trained on, (photos, classes).
+            other: index of the class "none of these"; none of these photos is of it.
             rate: that share.
         """
         rule = cls(0.0, 0.0, len(probabilities), other)
         scores = np.where(rule.rejects(probabilities), 0.0, rule.score(probabilities))
-        # A new photograph's score is as likely to fall between any two neighbours among these n, so the
+        # A new photo's score is as likely to fall between any two neighbours among these n, so the
         # threshold stands at place rate * (n + 1) of their order, from the lowest possible score
-        # upwards. The plain quantile of 25 photographs would be expected to reject 8.5 %, not 5 %.
+        # upwards. The plain quantile of 25 photos would be expected to reject 8.5 %, not 5 %.
         ordered = np.array([0.0 if other is not None else 1 / probabilities.shape[1], *np.sort(scores)])
         place = rate * (len(scores) + 1)
         rule = replace(rule, threshold=min(float(np.interp(place, np.arange(len(ordered)), ordered)), 1.0))

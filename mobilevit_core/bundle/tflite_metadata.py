@@ -92,7 +92,7 @@ def _image(size: int) -> TensorMetadata:
     normalization = NormalizationOptions(mean=[0.0], std=[1.0])
     return TensorMetadata(
         name=INPUT,
-        description=f"RGB photograph, {size} x {size} pixels, 0 to 255.",
+        description=f"RGB photo, {size} x {size} pixels, 0 to 255.",
         content=Content(metadata_schema.IMAGE_PROPERTIES, ImageProperties(metadata_schema.RGB, image_size)),
         process_units=[ProcessUnit(metadata_schema.NORMALIZATION_OPTIONS, normalization)],
         stats=Stats(max=[255.0], min=[0.0]),
@@ -166,7 +166,7 @@ class Embedded(BaseModel):
     Attributes:
         format: weight format of the file.
         class_names: in the order of the probabilities.
-        rule: how a photograph becomes the input; `input` in the file.
+        rule: how a photo becomes the input; `input` in the file.
         golden: drawn inputs with this file's answers, None in older files.
     """
 

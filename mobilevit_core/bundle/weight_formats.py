@@ -12,7 +12,7 @@ class WeightFormat:
         engine: "keras" or "litert", what runs it.
         title: what people read.
         holds: what is stored and computed in which numbers, for people.
-        parity: smallest share of photographs with Keras's top-1 at which an export is accepted.
+        parity: smallest share of photos with Keras's top-1 at which an export is accepted.
         difference: largest difference of any probability to Keras's at which an export is accepted.
     """
 
@@ -69,7 +69,7 @@ FORMATS = {
         "model_int8.tflite",
         "litert",
         "TFLite int8",
-        "weights and arithmetic in int8 with scales from training photographs; normalization, softmax and "
+        "weights and arithmetic in int8 with scales from training photos; normalization, softmax and "
         "attention products in float32",
         parity=0.97,
     ),

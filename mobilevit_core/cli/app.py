@@ -104,7 +104,7 @@ def _error_exit(message: str) -> typer.Exit:
 
 app = typer.Typer(
     cls=Commands,
-    help="MobileViT from photographs to a phone.",
+    help="MobileViT from photos to a phone.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -37,7 +37,7 @@ def evaluate(
     ood: Annotated[
         list[str] | None,
         typer.Option(
-            help="Photographs that show none of the classes, a folder or a data set of tensorflow-datasets: "
+            help="Photos that show none of the classes, a folder or a data set of tensorflow-datasets: "
             "how many are rejected. Can be repeated."
         ),
     ] = None,
@@ -90,7 +90,7 @@ def print_figures(figures: dict[str, Any]) -> None:
 
 
 def print_rejection(rows: dict[str, Any]) -> None:
-    """One row per source of photographs that show none of the classes."""
+    """One row per source of photos that show none of the classes."""
     if not rows:
         return
     from mobilevit_core.evaluation.ood_sources import table
@@ -122,7 +122,7 @@ def unknown(
     format: FormatOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How well photographs of classes that the bundle never saw are told apart from those that it knows."""
+    """How well photos of classes that the bundle never saw are told apart from those that it knows."""
     dataset, figures = commands.unknown(bundle, data, split, format)
     if as_json:
         print(json.dumps({"data": dataset.name, "split": split, "unknown": figures}))

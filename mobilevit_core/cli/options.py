@@ -15,6 +15,6 @@ BundleArgument = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 FormatOption = Annotated[str | None, typer.Option(help=f"One of: {', '.join(FORMATS)}.")]
 DataHelp = (
-    "A folder with one subfolder of photographs per class, a zip file of such a folder, a CSV file with the "
+    "A folder with one subfolder of photos per class, a zip file of such a folder, a CSV file with the "
     "columns path and label, or a data set of tensorflow-datasets."
 )

@@ -46,7 +46,7 @@ def export(
             f"difference {parity['largest_difference']:.2g}"
         )
     if "int8" not in manifest.parity and not exported.refused:
-        messages.say("int8 is not among them: its scales are found on photographs. Name some with --data.")
+        messages.say("int8 is not among them: its scales are found on photos. Name some with --data.")
     if exported.refused:
         raise UserError("\n".join(exported.refused))
 
@@ -81,8 +81,8 @@ def write_example_photos(
         "demo/examples"
     ),
 ) -> None:
-    """Fetch twelve held-out photographs of tf_flowers (1 MB), with their photographers, for the page."""
+    """Fetch twelve held-out photos of tf_flowers (1 MB), with their photographers, for the page."""
     from mobilevit_core.data.tf_flowers.examples import CREDITS, LICENCE, write_examples
 
     written = write_examples(to)
-    result(f"{len(written)} photographs in {to} ({LICENCE}, photographers in {CREDITS})")
+    result(f"{len(written)} photos in {to} ({LICENCE}, photographers in {CREDITS})")

@@ -26,14 +26,14 @@ def predict(
         ),
     ],
     format: FormatOption = None,
-    top: Annotated[int, typer.Option(min=1, help="How many answers per photograph.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="How many answers per photo.")] = 5,
     table: Annotated[
         Path | None,
-        typer.Option("--csv", help="Write the answers into this CSV file, a row per photograph as it comes."),
+        typer.Option("--csv", help="Write the answers into this CSV file, a row per photo as it comes."),
     ] = None,
     as_json: JsonOption = False,
     json_lines: Annotated[
-        bool, typer.Option("--json-lines", help="Print one JSON object per photograph as it comes.")
+        bool, typer.Option("--json-lines", help="Print one JSON object per photo as it comes.")
     ] = False,
     parquet: Annotated[
         Path | None,
@@ -46,9 +46,9 @@ def predict(
         int | None, typer.Option(min=1, help="Processes for --parquet; default: one per processor.")
     ] = None,
 ) -> None:
-    """The most probable classes of photographs.
+    """The most probable classes of photos.
 
-    Each answer is printed as it comes. A photograph that can't be read is named on standard error; the others
+    Each answer is printed as it comes. A photo that can't be read is named on standard error; the others
     get their answers all the same, and the exit code is 2.
 
     Example: python -m mobilevit_core predict demo/weights holiday_photos --csv answers.csv
@@ -96,7 +96,7 @@ def _to_parquet(
     count, unread = predict_to_parquet(bundle, find_photos(photos), folder, format, workers)
     messages.say(f"{count - unread:,} answers in {folder}")
     if unread:
-        raise UserError(f"{unread:,} of {count:,} photographs can't be read; the column error says why.")
+        raise UserError(f"{unread:,} of {count:,} photos can't be read; the column error says why.")
 
 
 def _print_answer(photo: Path, answer: Answer, top: int) -> None:
@@ -112,4 +112,4 @@ def _finish(count: int, problems: list[UserError], table: Path | None) -> None:
     if problems:
         if count == 1:
             raise problems[0]
-        raise UserError(f"{len(problems):,} of {count:,} photographs can't be read; they are named above.")
+        raise UserError(f"{len(problems):,} of {count:,} photos can't be read; they are named above.")

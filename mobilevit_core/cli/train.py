@@ -11,7 +11,7 @@ from mobilevit_core import messages
 from mobilevit_core.cli.app import app, result
 from mobilevit_core.cli.evaluate import print_classes
 from mobilevit_core.cli.options import DataHelp, JsonOption
-from mobilevit_core.commands.add import add as add_photographs
+from mobilevit_core.commands.add import add as add_photos
 from mobilevit_core.commands.pretrain import RECIPE as DISTILL
 from mobilevit_core.commands.pretrain import pretrain
 from mobilevit_core.commands.train import DEFAULT_DATA, Trained, default_run
@@ -31,14 +31,14 @@ DataOption = Annotated[list[str] | None, typer.Option(help="The same as an argum
 OtherOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Photographs that show none of the classes, a folder or a data set of tensorflow-datasets; "
+        help="Photos that show none of the classes, a folder or a data set of tensorflow-datasets; "
         "they become the class 'none of these', like a subfolder _other of the data. Can be repeated."
     ),
 ]
 TrainOnlyOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="More photographs of the same classes, a folder or a data set of tensorflow-datasets, that are "
+        help="More photos of the same classes, a folder or a data set of tensorflow-datasets, that are "
         "only trained on: no figure counts them. Can be repeated."
     ),
 ]
@@ -52,13 +52,13 @@ OtherWithoutOption = Annotated[
 DataWeightOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="SOURCE=NUMBER: how often photographs of a source (an argument, --train-only or --other) are "
+        help="SOURCE=NUMBER: how often photos of a source (an argument, --train-only or --other) are "
         "drawn, compared with the others. Can be repeated."
     ),
 ]
 RecipeOption = Annotated[
     str | None,
-    typer.Option(help=f"One of: {', '.join((*RECIPES, HEAD))}. Default: depends on the photographs."),
+    typer.Option(help=f"One of: {', '.join((*RECIPES, HEAD))}. Default: depends on the photos."),
 ]
 RunOption = Annotated[
     Path | None,
@@ -70,7 +70,7 @@ RunOption = Annotated[
 AddOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="More photographs for the finished run of --run: trains again from its bundle into a new run "
+        help="More photos for the finished run of --run: trains again from its bundle into a new run "
         "folder and lists gains and regressions. Can be repeated."
     ),
 ]
@@ -109,7 +109,7 @@ UnlabelledOption = Annotated[
 LeaveOutOption = Annotated[
     str | None,
     typer.Option(
-        help="A data set whose validation and test photographs, and near-duplicates of them, must not be "
+        help="A data set whose validation and test photos, and near-duplicates of them, must not be "
         "trained on; for pretraining."
     ),
 ]
@@ -130,7 +130,7 @@ ExamplesOption = Annotated[
 
 @app.command()
 def train(
-    photographs: DataArgument = None,
+    photos: DataArgument = None,
     data: DataOption = None,
     run: RunOption = None,
     weights: WeightsOption = None,
@@ -149,16 +149,16 @@ def train(
     examples: ExamplesOption = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a MobileViT on your photographs, export it, and measure it.
+    """Train a MobileViT on your photos, export it, and measure it.
 
     Whatever you do not set is chosen and explained. You can stop at any time: the same command continues
     after the last finished epoch.
 
     Example: python -m mobilevit_core train my_photos
 
-    More photographs for a finished run: train --add more_photos --run runs/my_photos
+    More photos for a finished run: train --add more_photos --run runs/my_photos
     """
-    names = [*(photographs or []), *(data or [])]
+    names = [*(photos or []), *(data or [])]
     if add:
         about_data = (names, train_only, other, other_without, data_weight, leave_out, without)
         _add(add, run, any((weights, recipe, values, teacher, devices, *about_data)), examples, as_json)
@@ -226,10 +226,10 @@ def _add(
     more: Sequence[str], run: Path | None, has_other_options: bool, examples: bool, as_json: bool
 ) -> None:
     if run is None:
-        raise UserError("--add needs the run to add photographs to: --run runs/my_photos")
+        raise UserError("--add needs the run to add photos to: --run runs/my_photos")
     if has_other_options:
         raise UserError("--add trains as the run of --run was trained. Leave out all other options.")
-    added = add_photographs(run, more, examples=examples)
+    added = add_photos(run, more, examples=examples)
     _print_trained(added.trained, as_json)
     if not as_json:
         result(added.summary)
@@ -250,7 +250,7 @@ def _print_trained(trained: Trained, as_json: bool) -> None:
     result(f"Bundle: {bundle.folder}")
     result(
         f"Accuracy: {figures['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) {where} "
-        f"{figures['photos']} photographs"
+        f"{figures['photos']} photos"
     )
     print_classes(figures)
     for sentence in trained.doubts:
@@ -266,7 +266,7 @@ def finish(
         Path | None, typer.Option(help="Folder of the bundle. Default: inside the run folder.")
     ] = None,
 ) -> None:
-    """Make a bundle from a run's newest checkpoint, even before its end or with photographs missing."""
+    """Make a bundle from a run's newest checkpoint, even before its end or with photos missing."""
     from mobilevit_core.training.finish import finish_run
     from mobilevit_core.training.run_folder import RunFolder
 

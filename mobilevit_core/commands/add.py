@@ -1,4 +1,4 @@
-"""`train --add`: an existing run trained again with more photographs, and what that changed."""
+"""`train --add`: an existing run trained again with more photos, and what that changed."""
 
 import itertools
 import os
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Added:
-    """A run with more photographs.
+    """A run with more photos.
 
     Attributes:
         trained: the new run.
         folder: of the new run.
         summary: gains and regressions in a sentence.
-        table: CSV of the photographs where only the bundle before or only the new one is right.
+        table: CSV of the photos where only the bundle before or only the new one is right.
     """
 
     trained: Trained
@@ -45,9 +45,9 @@ def add(
     *,
     examples: bool = True,
 ) -> Added:
-    """Trains again from a run's bundle, on its photographs and more.
+    """Trains again from a run's bundle, on its photos and more.
 
-    The run stays as it is. Photographs of its test split stay test photographs.
+    The run stays as it is. Photos of its test split stay test photos.
 
     Args:
         run: folder of a finished run.
@@ -68,7 +68,7 @@ def add(
 
     old = RunFolder(Path(run))
     if not old.config.is_file():
-        raise UserError(f"{old.path} is not a training run. Name the run to add photographs to with --run.")
+        raise UserError(f"{old.path} is not a training run. Name the run to add photos to with --run.")
     record = old.record()
     if not old.bundle.is_dir():
         raise UserError(
@@ -79,7 +79,7 @@ def add(
     added = DataChoice(tuple(more)).absolute().data
     again = [name for name in added if name in choice.data]
     if again:
-        raise UserError(f"{again[0]} is part of {old.path} already. Name a folder of other photographs.")
+        raise UserError(f"{again[0]} is part of {old.path} already. Name a folder of other photos.")
     manifest, is_head = open_bundle(old.bundle).manifest, record["recipe"].get("name") == HEAD
     choice = replace(choice, data=(*choice.data, *added))
     folder = Path(to) if to else _next_folder(old, set(choice.data))
@@ -96,7 +96,7 @@ def add(
 
 
 def _data_of(run: "RunFolder") -> DataChoice:
-    """The photographs of a run, to be found again from anywhere."""
+    """The photos of a run, to be found again from anywhere."""
     return DataChoice.from_manifest(run.record()["data"]).absolute()
 
 

@@ -1,6 +1,6 @@
 """A folder of Parquet files with the answers of one bundle, which a killed run can go on with.
 
-answers-000000.parquet, ...   a row per photograph, in the order in which they were answered
+answers-000000.parquet, ...   a row per photo, in the order in which they were answered
 _answers.json                 the bundle that answers here: digest, format, class names
 """
 
@@ -38,14 +38,14 @@ SCHEMA = pa.schema(
 
 
 def answer_row(classifier: Classifier, path: str) -> dict[str, Any]:
-    """The row of one photograph.
+    """The row of one photo.
 
     Args:
         classifier: a loaded bundle.
-        path: of the photograph.
+        path: of the photo.
 
     Returns:
-        Column -> value, None where there is none: a photograph that can't be read has only path and error.
+        Column -> value, None where there is none: a photo that can't be read has only path and error.
     """
     row: dict[str, Any] = dict.fromkeys(SCHEMA.names) | {"path": path_text(path)}
     try:
@@ -103,7 +103,7 @@ class AnswerFolder:
             raise UserError(f"Another process writes into {self.path}. Wait until it ends.") from None
 
     def left(self, photos: Sequence[str | os.PathLike[str]]) -> list[str]:
-        """Absolute paths of the photographs that no file here holds, each once, in the given order."""
+        """Absolute paths of the photos that no file here holds, each once, in the given order."""
         done = {path for table in self._tables("path") for path in table["path"].to_pylist()}
         paths = dict.fromkeys(os.path.abspath(photo) for photo in photos)
         return [path for path in paths if path_text(path) not in done]
@@ -122,13 +122,13 @@ class AnswerFolder:
                 rows.append(table.cast(SCHEMA))
                 if sum(map(len, rows)) >= FILE_ROWS or time.monotonic() - began >= FILE_SECONDS:
                     written += self._write_file(rows)
-                    messages.say(f"{written:,} of {total:,} photographs answered")
+                    messages.say(f"{written:,} of {total:,} photos answered")
                     rows, began = [], time.monotonic()
         finally:
             self._write_file(rows)
 
     def counts(self) -> tuple[int, int]:
-        """Rows, and how many of them are photographs that could not be read."""
+        """Rows, and how many of them are photos that could not be read."""
         columns = [table["error"] for table in self._tables("error")]
         return sum(map(len, columns)), sum(len(column) - column.null_count for column in columns)
 

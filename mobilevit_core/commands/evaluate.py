@@ -1,4 +1,4 @@
-"""`evaluate` and `unknown`: how good a bundle is on photographs."""
+"""`evaluate` and `unknown`: how good a bundle is on photos."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ def evaluate(
         split_scheme: how the splits are made; by default as in the bundle's training.
         format: the weight format to measure; by default each that the bundle has.
         record: store the figures in `bundle.json` and a page in the bundle's `report/`.
-        ood: folders or names in tensorflow-datasets whose photographs show none of the classes
+        ood: folders or names in tensorflow-datasets whose photos show none of the classes
             (out-of-distribution); how many of each are rejected comes under "rejection".
         all_formats: also compare parity, size, latency, load time and memory of all formats; implies
             `record`.
@@ -139,7 +139,7 @@ def _warn_of_changes(dataset: PhotoDataset, trained: Mapping[str, Any], split: s
     before, found = trained["photos"].get(split), len(dataset.splits.get(split, ()))
     if before is not None and found != before:
         messages.warn(
-            f"the {split} split has {found} photographs, it had {before} when the bundle was trained: the "
+            f"the {split} split has {found} photos, it had {before} when the bundle was trained: the "
             "data have changed since, or some are missing here."
         )
 
@@ -184,7 +184,7 @@ def record_report(
 def unknown(
     bundle: str | os.PathLike[str], data: str, split: str = "test", format: str | None = None
 ) -> tuple[PhotoDataset, dict[str, dict[str, float]]]:
-    """How well photographs of classes that a bundle does not know are told apart from those that it knows.
+    """How well photos of classes that a bundle does not know are told apart from those that it knows.
 
     Args:
         bundle: its folder.
@@ -223,16 +223,16 @@ def load_as(
 
 
 def warn_of_provenance(figures: Mapping[str, Any]) -> None:
-    """Says so where the bundle has seen photographs that it is evaluated on."""
+    """Says so where the bundle has seen photos that it is evaluated on."""
     provenance, split = figures["provenance"], figures["split"]
     if provenance is None:
-        text = "the bundle does not say which photographs it was trained on; these may be among them."
+        text = "the bundle does not say which photos it was trained on; these may be among them."
     elif provenance["trained_on"] and split != "train":
         trained_on = provenance["trained_on"]
-        text = f"{trained_on} of these photographs were trained on; the accuracy looks better than it is."
+        text = f"{trained_on} of these photos were trained on; the accuracy looks better than it is."
     elif provenance["chosen_by"] and split not in ("train", "validation"):
         chosen_by = provenance["chosen_by"]
-        text = f"{chosen_by} of these photographs were used to choose something (temperature, epoch)."
+        text = f"{chosen_by} of these photos were used to choose something (temperature, epoch)."
     else:
         text = None
     if text:
@@ -240,7 +240,7 @@ def warn_of_provenance(figures: Mapping[str, Any]) -> None:
     for source, row in figures.get("rejection", {}).items():
         if row["trained_on"]:
             messages.warn(
-                f"{source}: {row['trained_on']} of {row['photos']} photographs were trained on, as "
+                f"{source}: {row['trained_on']} of {row['photos']} photos were trained on, as "
                 "whatever class, so the detection rate may look better than it is."
             )
 

@@ -38,11 +38,11 @@ def export(
     Args:
         bundle: its folder, or an opened one.
         to: folder to write; must not exist.
-        data: photographs to compare the files on and to find the scales of int8 with; without them, drawn
+        data: photos to compare the files on and to find the scales of int8 with; without them, drawn
             pictures are compared, and there is no int8.
         saved_model: write a SavedModel instead of a bundle with TFLite files.
         trunk: write what heads and trainings start from: the Keras weights, and the files without their
-            classifier, cut from the bundle's own, or converted anew with the photographs of `data`.
+            classifier, cut from the bundle's own, or converted anew with the photos of `data`.
 
     Returns:
         What was written.

@@ -13,12 +13,12 @@ from mobilevit_core.training.recipes import HEAD, RECIPES, UNEVEN, Recipe, make_
 
 FINETUNE, REJECT, FROM_SCRATCH = "finetune", "reject", "default"
 FRESH = "fresh"  # for --weights: no starting weights
-# Training photographs per class on average, from which the whole network is trained and not only the head.
+# Training photos per class on average, from which the whole network is trained and not only the head.
 HEAD_BELOW = 40
 # The same for the smallest class, where classes are uneven. Measured with 20 hats and 400 T-shirts from the
 # general weights: the whole network found neither of the 2 test hats, a head 8 of 20 by cross-validation.
 SMALLEST_BELOW = 20
-# Test photographs, under which accuracy comes from cross-validation on all photographs instead.
+# Test photos, under which accuracy comes from cross-validation on all photos instead.
 ENOUGH_TEST = 50
 SMALL_PHOTOS = 128  # pixels of the median shorter side, up to which a higher resolution adds nothing
 HEAD_VALUES = ("seed", "split_scheme", "suspects", "variant")  # of a recipe, that the head takes
@@ -77,7 +77,7 @@ class Wish:
             raise UserError("The recipe head takes no --teacher. Leave it out, or add --recipe finetune.")
 
     def before_loading(self) -> Plan:
-        """What can be said before the photographs are known: the start, and how they are split.
+        """What can be said before the photos are known: the start, and how they are split.
 
         Raises:
             UserError: a value that the recipe can't hold, or starting weights that are not there.
@@ -95,8 +95,8 @@ class Wish:
             values = {"suspects": "keep", **values}
         return Plan(name, make_recipe(base, values), start, (reason,) if reason else ())
 
-    def with_photographs(self, plan: Plan, dataset: PhotoDataset, findings: Findings) -> Plan:
-        """The plan after a look at the photographs."""
+    def with_photos(self, plan: Plan, dataset: PhotoDataset, findings: Findings) -> Plan:
+        """The plan after a look at the photos."""
         if self.recipe is None:
             plan = self._with_recipe(plan, dataset)
         if plan.is_head:
@@ -132,7 +132,7 @@ class Wish:
         if source == FLOWERS:
             return os.fspath(source), (
                 f"start: the flower weights in {_short(FLOWERS)}, because no general weights are installed; "
-                "for photographs of other things, --weights imagenet is better"
+                "for photos of other things, --weights imagenet is better"
             )
         return None, "start: fresh weights, because none for this network are installed here"
 
@@ -150,10 +150,10 @@ class Wish:
 
     def _with_recipe(self, plan: Plan, dataset: PhotoDataset) -> Plan:
         average = len(dataset.split("train")) / len(dataset.class_names)
-        few, some = average < HEAD_BELOW, f"there are {average:.0f} training photographs per class on average"
+        few, some = average < HEAD_BELOW, f"there are {average:.0f} training photos per class on average"
         name, smallest = dataset.smallest_class
         if not few and smallest < SMALLEST_BELOW and dataset.unevenness > UNEVEN:
-            few, some = True, f"the smallest class, {name}, has only {smallest} training photographs"
+            few, some = True, f"the smallest class, {name}, has only {smallest} training photos"
         if plan.start is None:
             reason = f"recipe: {plan.name}, the whole network from scratch; {some}"
             return replace(plan, reasons=(*plan.reasons, reason))
@@ -172,13 +172,13 @@ class Wish:
         return replace(plan, reasons=(*plan.reasons, reason))
 
     def _with_test_split(self, plan: Plan, dataset: PhotoDataset) -> Plan:
-        """Holds no test photographs back where they would be too few to tell anything."""
+        """Holds no test photos back where they would be too few to tell anything."""
         test = len(dataset.splits.get("test", ()))
         divided_here = dataset.split_scheme in SPLIT_SCHEMES and dataset.split_scheme != "whole"
         if test >= ENOUGH_TEST or not divided_here or "split_scheme" in self.values:
             return plan
         reason = (
-            f"accuracy: by cross-validation on all photographs, because a test split would have only {test} "
+            f"accuracy: by cross-validation on all photos, because a test split would have only {test} "
             "(--set split_scheme=default holds them back)"
         )
         recipe = replace(plan.recipe, split_scheme="whole")
@@ -209,7 +209,7 @@ class Wish:
             return plan
         if findings.shorter_side and findings.shorter_side <= SMALL_PHOTOS:
             recipe = replace(recipe, stages=((SMALL_PHOTOS, recipe.epochs),), image_size=SMALL_PHOTOS)
-            why = f"because the shorter side of half of the photographs is {findings.shorter_side} px or less"
+            why = f"because the shorter side of half of the photos is {findings.shorter_side} px or less"
         elif len(recipe.stages) > 1:
             why = "low resolution first, because most is learned as well there and several times faster"
         else:

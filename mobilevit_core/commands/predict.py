@@ -1,4 +1,4 @@
-"""`predict`: answers for photographs, folders of them and glob patterns, as they come."""
+"""`predict`: answers for photos, folders of them and glob patterns, as they come."""
 
 import csv
 import glob
@@ -22,14 +22,14 @@ from mobilevit_core.inference.answer import Answer
 from mobilevit_core.inference.classifier import Classifier
 
 TABLES = (".csv", ".tsv", ".parquet")
-MOST_NAMED = 20  # files of one kind that are not photographs
+MOST_NAMED = 20  # files of one kind that are not photos
 
 
 def find_photos(places: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """The photographs that are meant.
+    """The photos that are meant.
 
     Args:
-        places: files, folders (every photograph in them, however deep; other files are named in a note),
+        places: files, folders (every photo in them, however deep; other files are named in a note),
             glob patterns such as "photos/*.jpg" or "photos/**/*.png", and CSV or Parquet files with a column
             `path`, relative to their folder.
 
@@ -50,7 +50,7 @@ def _found(place: Path) -> list[Path]:
     if place.is_dir():
         inside = _inside(place)
         if not inside:
-            raise UserError(f"The folder {place} holds no photographs ({READ}).")
+            raise UserError(f"The folder {place} holds no photos ({READ}).")
         return inside
     if place.suffix.lower() in TABLES and place.is_file():
         return listed_paths(place)
@@ -74,21 +74,21 @@ def _literally_where_there(pattern: Path) -> str:
 
 
 def _inside(folder: Path) -> list[Path]:
-    """The photographs of a folder; what else it holds is named on standard error."""
+    """The photos of a folder; what else it holds is named on standard error."""
     photos, skipped = photos_below(folder)
     messages.notes([f"{folder}: {note}" for note in skipped_notes(skipped, MOST_NAMED)])
     return photos
 
 
 def predictions(classifier: Classifier, photos: Sequence[Path]) -> Iterator[tuple[Path, Answer | UserError]]:
-    """Answers for many photographs; several are read at a time, memory is bounded.
+    """Answers for many photos; several are read at a time, memory is bounded.
 
     Args:
         classifier: a loaded bundle.
         photos: files.
 
     Yields:
-        Each photograph with its answer, or with the error where it can't be read.
+        Each photo with its answer, or with the error where it can't be read.
     """
 
     def read(photo: Path) -> np.ndarray | UserError:
@@ -102,7 +102,7 @@ def predictions(classifier: Classifier, photos: Sequence[Path]) -> Iterator[tupl
 
 
 class AnswerTable:
-    """A CSV file with a row per photograph, each written at once.
+    """A CSV file with a row per photo, each written at once.
 
     Args:
         path: replaced if it is there.
@@ -125,7 +125,7 @@ class AnswerTable:
         self._file.close()
 
     def add(self, photo: Path, answer: Answer | UserError) -> None:
-        """Writes a photograph's row."""
+        """Writes a photo's row."""
         if isinstance(answer, UserError):
             self._write([str(photo), "", "", "", "", str(answer)])
             return

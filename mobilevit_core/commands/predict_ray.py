@@ -1,4 +1,4 @@
-"""`predict --parquet`: very many photographs, answered by workers of Ray Data on one or many machines.
+"""`predict --parquet`: very many photos, answered by workers of Ray Data on one or many machines.
 
 The workers send rows of paths and numbers; this process alone writes them.
 """
@@ -18,7 +18,7 @@ from mobilevit_core.commands.answer_folder import SCHEMA, AnswerFolder, answer_r
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.classifier import load_classifier
 
-BATCH = 32  # photographs that a worker takes at a time
+BATCH = 32  # photos that a worker takes at a time
 RETRIES = 3  # of a batch whose worker died
 OBJECT_STORE_BYTES = 200 * 2**20  # shared memory; only paths and answers are in it
 # Read by Ray when it starts. What the person has set in the environment is respected.
@@ -33,10 +33,10 @@ def predict_to_parquet(
     format: str | None = None,
     workers: int | None = None,
 ) -> tuple[int, int]:
-    """Answers the photographs that a folder of Parquet files does not hold yet.
+    """Answers the photos that a folder of Parquet files does not hold yet.
 
     The workers run on this machine, or on the cluster that the environment variable RAY_ADDRESS names. There,
-    every machine needs this package, and the bundle and the photographs under the same paths.
+    every machine needs this package, and the bundle and the photos under the same paths.
 
     Args:
         source: the bundle, as in `load_classifier`.
@@ -46,7 +46,7 @@ def predict_to_parquet(
         workers: processes with one interpreter each; default: one per processor.
 
     Returns:
-        Rows in the folder, and how many of them are photographs that could not be read.
+        Rows in the folder, and how many of them are photos that could not be read.
 
     Raises:
         UserError: the folder is not free for this bundle, or Ray can't be started, or a worker failed.
@@ -86,7 +86,7 @@ class Worker:
         paths = [os.fsdecode(path) for path in batch["path"].to_pylist()]
         for folder in {os.path.dirname(path) for path in paths}:
             if not os.path.isdir(folder):  # else a forgotten mount would give thousands of rows of errors
-                raise UserError(f"{folder} is not there on a worker's machine; the photographs must be.")
+                raise UserError(f"{folder} is not there on a worker's machine; the photos must be.")
         rows = [answer_row(self._classifier, path) for path in paths]
         return pa.Table.from_pylist(rows, SCHEMA)
 

@@ -1,4 +1,4 @@
-"""`train`: from a folder of photographs to a measured bundle."""
+"""`train`: from a folder of photos to a measured bundle."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ from mobilevit_core.data.dataset import CROSS_VALIDATION, LabelledPhoto, PhotoDa
 from mobilevit_core.data.findings import CONTACT_SHEET, Findings
 from mobilevit_core.data.loading import (
     Data,
-    Photographs,
+    UndividedPhotos,
     check_enough,
     check_there,
     load_unlabelled,
-    read_photographs,
+    read_photos,
 )
 from mobilevit_core.data.provenance import RECORDED_SPLITS, Provenance
 from mobilevit_core.data.summary import SKIPPED_LIST, counts_table
@@ -49,10 +49,10 @@ class Trained:
     Attributes:
         bundle: the artefact.
         figures: what was measured on `split`, as `evaluate` gives it.
-        split: "test", "validation", or "cross-validation" where all photographs were trained on.
+        split: "test", "validation", or "cross-validation" where all photos were trained on.
         report: the page with plots and mistakes.
         refused: a sentence for every weight format that was refused.
-        dataset: the photographs.
+        dataset: the photos.
     """
 
     bundle: Bundle
@@ -77,12 +77,12 @@ class Trained:
         told = []
         if share > max(figures["interval_95"][0], 1.5 / len(rows)):
             told.append(
-                f"always answering {name!r} would be right for {100 * share:.1f} % of these photographs, so "
+                f"always answering {name!r} would be right for {100 * share:.1f} % of these photos, so "
                 "the accuracy says little; look at the recall of each class."
             )
         never = [name for name, row in rows.items() if row["photos"] and not row["recall"]]
         if never:
-            told.append(f"never recognized: {', '.join(never)}. More photographs of such classes help most.")
+            told.append(f"never recognized: {', '.join(never)}. More photos of such classes help most.")
         return told
 
 
@@ -97,14 +97,14 @@ def train(
     unlabelled: Sequence[str] = (),
     examples: bool = True,
 ) -> Trained:
-    """Trains on photographs, exports, evaluates and writes the report.
+    """Trains on photos, exports, evaluates and writes the report.
 
     Whatever is not set is chosen and explained on standard error. If it is stopped, the same call
     continues after the last finished epoch; once finished, it returns what is there.
 
     Args:
         data: a folder with one subfolder per class, a zip or CSV file, a name in tensorflow-datasets,
-            several of them, or a `DataChoice`, which says more about the photographs.
+            several of them, or a `DataChoice`, which says more about the photos.
         run: folder of the run; by default below `runs`, named after the data.
         recipe: "head" or a key of `recipes.RECIPES`.
         weights: what to start from: a bundle's folder, "general", "imagenet", a safetensors file,
@@ -119,7 +119,7 @@ def train(
         The bundle and its figures.
 
     Raises:
-        UserError: photographs, weights, values or the run folder do not allow a training.
+        UserError: photos, weights, values or the run folder do not allow a training.
         Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch. Also the end of a training
             on several machines, whose bundle another process makes.
     """
@@ -148,14 +148,14 @@ def _train(
     teachers: "Sequence[Bundle] | NetworkTeachers",
     examples: bool,
 ) -> Trained:
-    """`train`, once everything is checked that can be checked without photographs."""
+    """`train`, once everything is checked that can be checked without photos."""
     messages.say(f"Reading {', '.join(choice.data)} ...")
-    photographs = read_photographs(choice)
-    dataset = _divided(photographs, plan.recipe)
+    photos = read_photos(choice)
+    dataset = _divided(photos, plan.recipe)
     findings = Findings.of(dataset)
-    before, plan = plan, wish.with_photographs(plan, dataset, findings)
+    before, plan = plan, wish.with_photos(plan, dataset, findings)
     if plan.recipe.split_scheme != before.recipe.split_scheme:
-        dataset = _divided(photographs, plan.recipe)
+        dataset = _divided(photos, plan.recipe)
     _tell(dataset, findings, plan, folder)
     from mobilevit_core.training.run_folder import RunFolder
 
@@ -189,7 +189,7 @@ def _prepare_keras(plan: Plan, wish: Wish) -> None:
 
 
 def _check_run(folder: Path, wish: Wish, plan: Plan) -> None:
-    """Refuses a run folder with other values before it reads photographs; a named recipe is final."""
+    """Refuses a run folder with other values before it reads photos; a named recipe is final."""
     from mobilevit_core.training.run_folder import RunFolder
 
     if wish.recipe and not plan.is_head:
@@ -218,7 +218,7 @@ def _open_teachers(
 
 
 def _open(plan: Plan) -> "Start | None":
-    """Starting weights, checked before any photograph is read."""
+    """Starting weights, checked before any photo is read."""
     from mobilevit_core.training.transfer import open_start
 
     start = open_start(plan.start, plan.recipe.variant) if plan.start else None
@@ -227,15 +227,15 @@ def _open(plan: Plan) -> "Start | None":
     return start
 
 
-def _divided(photographs: Photographs, recipe: Recipe) -> PhotoDataset:
-    return photographs.divided(recipe.split_scheme, recipe.seed, keep_suspects=recipe.suspects != "drop")
+def _divided(photos: UndividedPhotos, recipe: Recipe) -> PhotoDataset:
+    return photos.divided(recipe.split_scheme, recipe.seed, keep_suspects=recipe.suspects != "drop")
 
 
 def default_run(data: str, recipe: str | None) -> Path:
     """Where a run goes that names no folder.
 
     Args:
-        data: the first of the photographs: a folder, a zip or CSV file, or a data set's name.
+        data: the first of the photos: a folder, a zip or CSV file, or a data set's name.
         recipe: as the person chose it, None where that is left to us.
 
     Returns:
@@ -278,12 +278,12 @@ def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder", examples: b
     photos = _photos_of(dataset, [example.digest for example in fitted.examples])
     if len(dataset.splits.get("test", ())) >= ENOUGH_TEST:
         split, crossed = "test", None
-    else:  # every photograph answered by a classifier that never saw it
+    else:  # every photo answered by a classifier that never saw it
         split, crossed = CROSS_VALIDATION, fitted.evaluation
         dataset = replace(dataset, splits={**dataset.splits, split: photos})
     if not _is_measured(done.bundle, split):
         _tell_suspects(run, photos, dataset.class_names, fitted.evaluation.probabilities)
-    # A head's network was not fitted to the head's photographs; what it had seen before can't be told apart.
+    # A head's network was not fitted to the head's photos; what it had seen before can't be told apart.
     on_head = (trunk.origin.get("recipe") or {}).get("name") == HEAD
     before = None if on_head else trunk.provenance
     # Keras, which takes seconds to load, has the same classifier on the same network.
@@ -321,7 +321,7 @@ def _train_network(
 
 
 def _photos_of(dataset: PhotoDataset, digests: Sequence[str]) -> tuple[LabelledPhoto, ...]:
-    """The photographs of some digests, in their order."""
+    """The photos of some digests, in their order."""
     by_digest = {photo.sha256: photo for photos in dataset.splits.values() for photo in photos}
     return tuple(by_digest[digest] for digest in digests)
 
@@ -363,7 +363,7 @@ def _measure(
     Args:
         bundle: the new bundle.
         refused: sentences about its formats.
-        dataset: its photographs.
+        dataset: its photos.
         run: its folder.
         split: to measure on.
         examples: whether the bundle gets photos to try it with.

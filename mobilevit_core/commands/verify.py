@@ -16,7 +16,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_file
 
 MAKE_THEM = (
-    "files converted today have them: python -m mobilevit_core export BUNDLE --to FOLDER --data PHOTOGRAPHS"
+    "files converted today have them: python -m mobilevit_core export BUNDLE --to FOLDER --data PHOTOS"
 )
 
 

@@ -32,7 +32,7 @@ from mobilevit_core.files import replacing, write_bytes
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.runtimes import load_keras
 
-DRAWN_PICTURES = 100  # the same, where there are no photographs
+DRAWN_PICTURES = 100  # the same, where there are no photos
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Pictures:
 
     Attributes:
         checked: pictures that Keras and the converted files must answer alike.
-        calibration: training photographs for the scales of full integer arithmetic, the same number of
+        calibration: training photos for the scales of full integer arithmetic, the same number of
             every class; None for none, and no such format.
     """
 
@@ -50,7 +50,7 @@ class Pictures:
 
     @classmethod
     def of(cls, dataset: PhotoDataset, rule: ResizeRule) -> "Pictures":
-        """From a data set: validation photographs are compared on, then training ones; never test ones."""
+        """From a data set: validation photos are compared on, then training ones; never test ones."""
         validation, training = (dataset.splits.get(split, ()) for split in ("validation", "train"))
         labels = sorted({photo.label for photo in training})
         calibration = [
@@ -65,7 +65,7 @@ class Pictures:
 
     @classmethod
     def drawn(cls, model: keras.Model) -> "Pictures":
-        """Without any photographs, for this model's image size.
+        """Without any photos, for this model's image size.
 
         Drawn pictures show nothing, so that many answers are near ties, which the last digit decides. Of
         twice as many, the half is kept for which the model's two best classes are farthest apart.
@@ -77,12 +77,12 @@ class Pictures:
 
 
 def tensors(photos: Sequence[LabelledPhoto], rule: ResizeRule) -> np.ndarray:
-    """The network's input for photographs: float32 (photos, size, size, 3), RGB 0..255."""
+    """The network's input for photos: float32 (photos, size, size, 3), RGB 0..255."""
     return np.stack([preprocess(photo.source, rule, photo.name) for photo in photos])
 
 
 def export_saved_model(bundle: Bundle, folder: Path) -> None:
-    """Writes a bundle's Keras weights as a SavedModel that takes tensors and encoded photographs.
+    """Writes a bundle's Keras weights as a SavedModel that takes tensors and encoded photos.
 
     Labels and manifest go into its `assets.extra`. The folder is written atomically.
     """
@@ -103,7 +103,7 @@ def export_again(
     Args:
         bundle: has model.keras.
         folder: of the new bundle; must not exist.
-        dataset: its photographs are what exports are compared on and int8 finds its scales with; without
+        dataset: its photos are what exports are compared on and int8 finds its scales with; without
             it, drawn pictures are compared, and there is no int8.
 
     Returns:

@@ -23,7 +23,7 @@ int8           QUANTIZE, FULLY_CONNECTED with kernel in int8 and bias in int32, 
 Behind each of them SOFTMAX with beta 1 gives `probabilities`, the only output of graph and signature.
 
 Scales. A kernel in int8 is symmetric with a scale for each class, largest absolute weight / 127. The int8
-format has three more: of the features and of the logits, asymmetric over the range of the photographs that
+format has three more: of the features and of the logits, asymmetric over the range of the photos that
 the head is made of with zero in it, and of the bias, the features' scale times each class's. The scales
 inside the trunk stay those that it was converted with.
 
@@ -70,7 +70,7 @@ class Head:
     Attributes:
         kernel: float32 (features, classes).
         bias: float32 (classes,).
-        features: of the photographs that it was made of, float32 (photos, features): what int8 finds its
+        features: of the photos that it was made of, float32 (photos, features): what int8 finds its
             scales on.
     """
 
@@ -83,7 +83,7 @@ class Head:
         return features.astype(np.float64) @ self.kernel + self.bias
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """What the network says about photographs with these features: float32 (photos, classes)."""
+        """What the network says about photos with these features: float32 (photos, classes)."""
         logits = self.logits(features)
         raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return (raised / raised.sum(axis=-1, keepdims=True)).astype(np.float32)

@@ -20,8 +20,8 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.inference.runtimes import LiteRTRuntime, default_threads
 
-CHECK_PHOTOS = 400  # how many photographs an export is compared on, at the most
-CALIBRATION_PHOTOS = 100  # how many training photographs int8 finds its scales with, about
+CHECK_PHOTOS = 400  # how many photos an export is compared on, at the most
+CALIBRATION_PHOTOS = 100  # how many training photos int8 finds its scales with, about
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def write_converted(
         converted: the files.
         manifest: of the bundle; files, parity and golden inputs are filled in.
         history: CSV of the training, copied if it is there.
-        provenance: the photographs that went into the weights, where known.
+        provenance: the photos that went into the weights, where known.
 
     Returns:
         The bundle, and one sentence for every format that was refused.

@@ -1,4 +1,4 @@
-"""A bundle's Keras weights as a SavedModel for TensorFlow Serving, with photographs or tensors as input.
+"""A bundle's Keras weights as a SavedModel for TensorFlow Serving, with photos or tensors as input.
 
 serving_default    image float32 (batch, size, size, 3), RGB 0..255 -> probabilities (batch, classes)
 photographs        image_bytes string (batch,), encoded JPEG or PNG -> probabilities (batch, classes)
@@ -22,7 +22,7 @@ def save_saved_model(model: keras.Model, folder: Path, rule: ResizeRule | None =
     Args:
         model: image float32 (batch, size, size, 3) RGB 0..255 -> probabilities.
         folder: must not exist.
-        rule: how encoded photographs become images; without it there is no signature for them.
+        rule: how encoded photos become images; without it there is no signature for them.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)

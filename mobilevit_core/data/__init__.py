@@ -1,1 +1,1 @@
-"""Labelled photographs, splits, curation."""
+"""Labelled photos, splits, curation."""

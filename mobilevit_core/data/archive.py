@@ -1,4 +1,4 @@
-"""A zip file of a folder with photographs: unpacked once into a cache, and never out of it.
+"""A zip file of a folder with photos: unpacked once into a cache, and never out of it.
 
 The cache is the folder MOBILEVIT_CACHE, or `mobilevit` in the user's cache folder. An archive that grows
 beyond all reason, leads out of its folder, holds links or is encrypted is refused before anything is written.
@@ -25,8 +25,8 @@ from mobilevit_core.errors import UserError, reason
 from mobilevit_core.files import CACHE, cache_folder, file_sha256, replacing
 
 MOST_FILES = 1_000_000
-MOST_GROWTH = 20  # times the archive's size; photographs hardly shrink, so more is no archive of photographs
-MANY_FILES, LEAST_BYTES = 10_000, 100  # an archive of more files than that has so many bytes per photograph
+MOST_GROWTH = 20  # times the archive's size; photos hardly shrink, so more is no archive of photos
+MANY_FILES, LEAST_BYTES = 10_000, 100  # an archive of more files than that has so many bytes per photo
 SMALL = 100 * 2**20  # bytes, under which any growth is harmless
 SPARE = 2**30  # bytes of the disk that stay free
 CHUNK = 2**20
@@ -127,11 +127,11 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     if len(members) > MANY_FILES and size < LEAST_BYTES * len(members):
         raise UserError(
             f"{path} has {len(members):,} files of {size / len(members):.0f} bytes on average, which are no "
-            "photographs, so it is not unpacked."
+            "photos, so it is not unpacked."
         )
     if size > SMALL and size > MOST_GROWTH * packed:
         raise UserError(
-            f"{path} would grow from {packed / 1e6:,.0f} MB to {size / 1e6:,.0f} MB. Photographs hardly "
+            f"{path} would grow from {packed / 1e6:,.0f} MB to {size / 1e6:,.0f} MB. Photos hardly "
             "shrink in a zip file, so it is not unpacked. If it is right, unpack it yourself."
         )
     return {name: member for name, member in named.items() if "__MACOSX" not in name.split("/")}

@@ -1,4 +1,4 @@
-"""Many photographs in a row: read by several threads, in order, with bounded memory, and shown as it goes."""
+"""Many photos in a row: read by several threads, in order, with bounded memory, and shown as it goes."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ from mobilevit_core import messages
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CHUNK = 16  # items per task: a small photograph takes hardly longer than handing out a task
+CHUNK = 16  # items per task: a small photo takes hardly longer than handing out a task
 AHEAD = 4  # tasks per thread that may wait for whoever takes the results
 THREADS = 8
 SILENT_SECONDS = 1.0  # what is done by then needs no progress display

@@ -1,4 +1,4 @@
-"""Which photographs: the one description, from the command line to the manifest and back."""
+"""Which photos: the one description, from the command line to the manifest and back."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,19 @@ Name = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class DataChoice:
-    """Which photographs are used, and which are not.
+    """Which photos are used, and which are not.
 
     A source is a folder with one subfolder per class, a zip file of such a folder, a CSV file of paths and
     labels, or a name in tensorflow-datasets.
 
     Attributes:
         data: sources of the classes; classes of the same name (or WordNet id) become one.
-        train_only: sources with more photographs of the same classes, for the training split alone.
-        other: sources whose photographs show none of the classes; they become the last class, "none of
+        train_only: sources with more photos of the same classes, for the training split alone.
+        other: sources whose photos show none of the classes; they become the last class, "none of
             these", together with the subfolder of that name if there is one.
         other_without: classes of these that are left out; those with the name of a wanted class are anyway.
-        weights: source -> how often its photographs are drawn for training.
-        leave_out: a data set whose validation and test photographs must not be trained on, not even as a
+        weights: source -> how often its photos are drawn for training.
+        leave_out: a data set whose validation and test photos must not be trained on, not even as a
             near copy; for pretraining.
         without: classes to leave out whole, to measure later how well a model rejects them.
     """

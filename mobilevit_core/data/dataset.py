@@ -1,4 +1,4 @@
-"""Labelled photographs in splits, and the shares of the splits."""
+"""Labelled photos in splits, and the shares of the splits."""
 
 import hashlib
 from collections import Counter
@@ -13,12 +13,12 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import read_thumbnail
 
 SPLITS = ("train", "validation", "test")
-CROSS_VALIDATION = "cross-validation"  # in the place of a split: each photograph was left out once
-ALL = "all"  # every photograph, for evaluation on data that was not trained on
+CROSS_VALIDATION = "cross-validation"  # in the place of a split: each photo was left out once
+ALL = "all"  # every photo, for evaluation on data that was not trained on
 FOLDERS = "folders"  # in place of a split scheme
 THUMBNAIL = 24  # side of the grey thumbnails that near-duplicates are found with, pixels
 
-# Photographs that show none of the classes: the folder they lie in, and the class that they become.
+# Photos that show none of the classes: the folder they lie in, and the class that they become.
 OTHER_FOLDER = "_other"
 NONE_OF_THESE = "none of these"
 
@@ -35,7 +35,7 @@ JOINING = "whole"
 
 @dataclass(frozen=True)
 class Facts:
-    """What one reading of a photograph's file tells.
+    """What one reading of a photo's file tells.
 
     Attributes:
         sha256: digest of the encoded file, hexadecimal.
@@ -47,14 +47,14 @@ class Facts:
 
     @classmethod
     def of(cls, source: bytes | Path, name: str) -> "Facts":
-        """Reads them; a UserError where the file is not a photograph or is damaged."""
+        """Reads them; a UserError where the file is not a photo or is damaged."""
         encoded = source if isinstance(source, bytes) else source.read_bytes()
         return cls(hashlib.sha256(encoded).hexdigest(), read_thumbnail(source, THUMBNAIL, name))
 
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """One photograph of a data set.
+    """One photo of a data set.
 
     Attributes:
         name: path inside the folder, or data set and position, for messages.
@@ -88,14 +88,14 @@ class LabelledPhoto:
 
 @dataclass(frozen=True)
 class Source:
-    """One of the places that a data set's photographs come from.
+    """One of the places that a data set's photos come from.
 
     Attributes:
         data: folder, or name in tensorflow-datasets with its version.
-        weight: how often each of its photographs is drawn for training, compared with other sources; for
+        weight: how often each of its photos is drawn for training, compared with other sources; for
             sources of "none of these", the share that the whole source has of that class.
-        other: whether its photographs belong to "none of these".
-        train_only: whether all of its photographs are in the training split, so that no figure counts them.
+        other: whether its photos belong to "none of these".
+        train_only: whether all of its photos are in the training split, so that no figure counts them.
     """
 
     data: str
@@ -121,19 +121,19 @@ class Skipped:
 
 @dataclass(frozen=True)
 class PhotoDataset:
-    """Photographs in named splits.
+    """Photos in named splits.
 
     Attributes:
         name: what it was loaded as.
         split_scheme: a key of `SPLIT_SCHEMES`, or `FOLDERS` where the folder's own layout decided.
         class_names: in the order of the labels; travels into the bundle and is read from nowhere else.
-        splits: split name -> photographs.
+        splits: split name -> photos.
         notes: what was left out and why, one sentence each.
         without: classes that were left out whole.
-        sources: where the photographs come from.
+        sources: where the photos come from.
         other_class: "none of these" where that is the last class, None where there is no such class.
         other_without: classes of the other sources that were left out by name.
-        leave_out: data set whose validation and test photographs, and copies of them, were left out.
+        leave_out: data set whose validation and test photos, and copies of them, were left out.
         skipped: files that are not part of it.
         copies: digest -> group, as `splitting.group_copies` found (near) copies when it was put together;
             empty where nobody looked.
@@ -158,7 +158,7 @@ class PhotoDataset:
         return len(self.class_names) - 1 if self.other_class else None
 
     def split(self, name: str) -> tuple[LabelledPhoto, ...]:
-        """The photographs of one split, or of all splits together for "all".
+        """The photos of one split, or of all splits together for "all".
 
         Raises:
             UserError: the data set has no such split, or it is empty.
@@ -173,7 +173,7 @@ class PhotoDataset:
         return self.splits[name]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Class name -> split -> number of photographs."""
+        """Class name -> split -> number of photos."""
         counted = {split: Counter(photo.label for photo in photos) for split, photos in self.splits.items()}
         return {
             name: {split: counted[split][label] for split in self.splits}
@@ -182,13 +182,13 @@ class PhotoDataset:
 
     @property
     def smallest_class(self) -> tuple[str, int]:
-        """The class with the fewest training photographs, and how many; not "none of these"."""
+        """The class with the fewest training photos, and how many; not "none of these"."""
         name, splits = min(self._wanted_counts().items(), key=lambda item: item[1]["train"])
         return name, splits["train"]
 
     @property
     def unevenness(self) -> float:
-        """Training photographs of the largest class over those of the smallest; not of "none of these"."""
+        """Training photos of the largest class over those of the smallest; not of "none of these"."""
         counts = [splits["train"] for splits in self._wanted_counts().values()]
         return max(counts) / max(min(counts), 1)
 
@@ -208,7 +208,7 @@ class PhotoDataset:
         return replace(self, class_names=names, splits=splits, sources=wanted, other_class=None)
 
     def describe(self) -> dict[str, object]:
-        """Data set, split, sizes and a digest of which photograph is in which split with which label."""
+        """Data set, split, sizes and a digest of which photo is in which split with which label."""
         lines = sorted(
             f"{split} {photo.sha256} {self.class_names[photo.label]}"
             for split, photos in self.splits.items()
@@ -226,7 +226,7 @@ class PhotoDataset:
         }
 
     def _describe_sources(self) -> dict[str, object]:
-        """Each source with its numbers of photographs; nothing where one plain source is all."""
+        """Each source with its numbers of photos; nothing where one plain source is all."""
         if len(self.sources) < 2 and not self.other_class:
             return {}
         counted = {split: Counter(photo.origin for photo in photos) for split, photos in self.splits.items()}

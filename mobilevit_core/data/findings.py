@@ -20,10 +20,10 @@ from mobilevit_core.images.reading import read_encoded, read_photo
 from mobilevit_core.messages import counted
 
 CONTACT_SHEET = "contact_sheet.jpg"
-LIKELY_BLANK, BLANK = 20, 12  # levels between dark and bright: of a thumbnail, of 98 % of a photograph
-MOST_LOOKED = 1000  # photographs that look blank as thumbnails
-MEASURED = 300  # photographs whose size is read
-MOST_COMPARED = 20_000  # photographs, above which copies are not counted
+LIKELY_BLANK, BLANK = 20, 12  # levels between dark and bright: of a thumbnail, of 98 % of a photo
+MOST_LOOKED = 1000  # photos that look blank as thumbnails
+MEASURED = 300  # photos whose size is read
+MOST_COMPARED = 20_000  # photos, above which copies are not counted
 SHEET_CLASSES, SHEET_PHOTOS, SHEET_SIDE = 20, 8, 112  # rows, columns, pixels per picture
 NAMED = 3
 
@@ -33,11 +33,11 @@ class Findings:
     """What a look at a data set shows.
 
     Attributes:
-        sides: shorter sides of some photographs, pixels, ascending.
-        copies: photographs within a class that are (nearly) the same as another one of it.
-        across: pairs of names: photographs in different classes that are nearly the same.
-        unevenness: the largest class over the smallest, in training photographs.
-        blank: names of photographs of one colour, nearly black, or blown out.
+        sides: shorter sides of some photos, pixels, ascending.
+        copies: photos within a class that are (nearly) the same as another one of it.
+        across: pairs of names: photos in different classes that are nearly the same.
+        unevenness: the largest class over the smallest, in training photos.
+        blank: names of photos of one colour, nearly black, or blown out.
     """
 
     sides: tuple[int, ...]
@@ -48,7 +48,7 @@ class Findings:
 
     @classmethod
     def of(cls, dataset: PhotoDataset) -> "Findings":
-        """Looks at a data set whose photographs have been read already; at others only for the sizes."""
+        """Looks at a data set whose photos have been read already; at others only for the sizes."""
         photos = [photo for members in dataset.splits.values() for photo in members]
         copies, across = 0, ()
         if len(photos) <= MOST_COMPARED and all(photo.facts for photo in photos):
@@ -59,7 +59,7 @@ class Findings:
 
     @property
     def shorter_side(self) -> int | None:
-        """The median of the shorter sides, pixels; None for no photographs."""
+        """The median of the shorter sides, pixels; None for no photos."""
         return int(statistics.median(self.sides)) if self.sides else None
 
     def sentences(self) -> list[str]:
@@ -68,25 +68,25 @@ class Findings:
         if self.sides:
             told.append(
                 f"shorter sides: {self.sides[0]} to {self.sides[-1]} px, half of them {self.shorter_side} px "
-                f"or less ({counted(len(self.sides), 'photograph')} measured)"
+                f"or less ({counted(len(self.sides), 'photo')} measured)"
             )
         if self.blank:
             names = ", ".join(self.blank[:NAMED]) + (", ..." if len(self.blank) > NAMED else "")
             told.append(
-                f"{counted(len(self.blank), 'photograph')} of one colour, which show nothing to learn from: "
+                f"{counted(len(self.blank), 'photo')} of one colour, which show nothing to learn from: "
                 f"blank, nearly black, or blown out ({names})"
             )
         if self.copies:
             told.append(
-                f"{counted(self.copies, 'photograph')} (nearly) the same as another one of its class; copies "
+                f"{counted(self.copies, 'photo')} (nearly) the same as another one of its class; copies "
                 "stay in one split"
             )
         if self.across:
             pairs = ", ".join(" = ".join(pair) for pair in self.across[:NAMED])
             more = ", ..." if len(self.across) > NAMED else ""
-            told.append(f"nearly the same photograph in two classes, please check: {pairs}{more}")
+            told.append(f"nearly the same photo in two classes, please check: {pairs}{more}")
         if self.unevenness > 1.5:
-            told.append(f"the largest class has {self.unevenness:.1f} times the photographs of the smallest")
+            told.append(f"the largest class has {self.unevenness:.1f} times the photos of the smallest")
         return told
 
 
@@ -104,7 +104,7 @@ def _side(photo: LabelledPhoto) -> int:
 
 
 def _blank(photos: Sequence[LabelledPhoto]) -> tuple[str, ...]:
-    """Names of photographs of one colour; thumbnails that have one are looked at closely, so many of them."""
+    """Names of photos of one colour; thumbnails that have one are looked at closely, so many of them."""
     likely = [photo for photo in photos if photo.facts and np.ptp(photo.thumbnail) <= LIKELY_BLANK]
     found = in_order(_has_one_colour, likely[:MOST_LOOKED])
     return tuple(p.name for p, blank in zip(likely[:MOST_LOOKED], found, strict=True) if blank)
@@ -122,7 +122,7 @@ def _has_one_colour(photo: LabelledPhoto) -> bool:
 def _copies(
     photos: Sequence[LabelledPhoto], groups: Mapping[str, int]
 ) -> tuple[int, tuple[tuple[str, str], ...]]:
-    """How many photographs repeat one of their class, and pairs that are in two."""
+    """How many photos repeat one of their class, and pairs that are in two."""
     members: dict[int, list[LabelledPhoto]] = defaultdict(list)
     for photo in photos:
         members[groups[photo.sha256]].append(photo)
@@ -149,7 +149,7 @@ def write_findings(folder: Path, dataset: PhotoDataset) -> None:
 
 
 def _rows_by_class(dataset: PhotoDataset) -> dict[str, list[tuple[LabelledPhoto, str]]]:
-    """Class and number of photographs -> some of them, evenly through the class."""
+    """Class and number of photos -> some of them, evenly through the class."""
     photos = [photo for members in dataset.splits.values() for photo in members]
     by_label: dict[int, list[LabelledPhoto]] = defaultdict(list)
     for photo in photos:
@@ -164,11 +164,11 @@ def _rows_by_class(dataset: PhotoDataset) -> dict[str, list[tuple[LabelledPhoto,
 
 
 def draw_sheet(path: Path, rows: Mapping[str, Sequence[tuple[LabelledPhoto, str]]]) -> None:
-    """Draws photographs in rows.
+    """Draws photos in rows.
 
     Args:
         path: of the JPEG file; replaced.
-        rows: heading -> photographs, each with a caption, which may be empty.
+        rows: heading -> photos, each with a caption, which may be empty.
     """
     font, line = ImageFont.load_default(13), 18
     captioned = any(caption for row in rows.values() for _, caption in row)

@@ -2,7 +2,7 @@
 
 photos/daisy/..., photos/tulip/...                   classes; whatever lies deeper belongs to them, too
 photos/train/daisy/..., photos/test/daisy/...        the same for each split, in the usual spellings
-photos/_other/...                                    photographs that show none of the classes
+photos/_other/...                                    photos that show none of the classes
 """
 
 import os
@@ -42,11 +42,11 @@ RUN_FILES, BUNDLE_FILE = ("config.json", "photographs.csv"), "bundle.json"
 
 
 def read_folder(folder: Path, labelled: bool = True, fewest: int = FEWEST_CLASSES) -> Gathered:
-    """Reads a folder; what can't be read as a photograph is left out, counted and listed.
+    """Reads a folder; what can't be read as a photo is left out, counted and listed.
 
     Args:
         folder: class folders, or folders such as train and val with class folders inside.
-        labelled: False for photos of anything else: one class is enough, and so are photographs without
+        labelled: False for photos of anything else: one class is enough, and so are photos without
             a class folder.
         fewest: classes that it must have, where they are labelled.
 
@@ -101,14 +101,14 @@ def _leads_back(path: Path) -> bool:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    """Photographs right inside a folder."""
+    """Photos right inside a folder."""
     return sorted(
         path for path in folder.iterdir() if not _is_ignored(path.name) and path.is_file() and is_photo(path)
     )
 
 
 def photos_below(folder: Path) -> tuple[list[Path], list[Skipped]]:
-    """Photographs below a folder, however deep, and what else is there; links are followed."""
+    """Photos below a folder, however deep, and what else is there; links are followed."""
     reading = Reading(folder)
     photos = []
     for path in _files(folder, reading, _identities(folder.resolve().parent)):
@@ -161,7 +161,7 @@ def _split_folders(folder: Path, reading: Reading) -> dict[str, Path]:
         if split != "train" and not _subfolders(path):
             count = len(_pictures_in(path))
             reading.notes.append(
-                f"{path} is not used: it has {counted(count, 'photograph')} outside of class folders, so "
+                f"{path} is not used: it has {counted(count, 'photo')} outside of class folders, so "
                 "nothing says what they show"
             )
             del chosen[split]
@@ -206,21 +206,21 @@ def _class_names(root: Path, fewest: int) -> tuple[str, ...]:
     loose = len(_pictures_in(root)) if not names else 0
     if loose:
         raise UserError(
-            f"{root} holds {counted(loose, 'photograph')} but no subfolders, so nothing says what they show. "
+            f"{root} holds {counted(loose, 'photo')} but no subfolders, so nothing says what they show. "
             "Sort them into one subfolder per class, for example "
             f"{root / 'cat'}/1.jpg and {root / 'dog'}/2.jpg."
         )
     if len(names) < fewest:
         what = f"only one class folder ({names[0]})" if names else "no class folders"
         raise UserError(
-            f"{root} holds {what}. A classifier needs at least two subfolders of photographs, "
+            f"{root} holds {what}. A classifier needs at least two subfolders of photos, "
             "one per class, for example photos/daisy and photos/tulip."
         )
     return tuple(names)
 
 
 def _loose_classes(folder: Path) -> tuple[str, ...]:
-    """Names of the subfolders, and "" for photographs that lie beside them."""
+    """Names of the subfolders, and "" for photos that lie beside them."""
     return (*_class_folders(folder), *([OTHER_FOLDER] if (folder / OTHER_FOLDER).is_dir() else []), "")
 
 
@@ -331,7 +331,7 @@ def _check_filled(
     class_names: tuple[str, ...],
     reading: Reading,
 ) -> None:
-    """Every class folder must hold at least one readable photograph."""
+    """Every class folder must hold at least one readable photo."""
     labels = {spelling_key(name): label for label, name in enumerate(class_names)}
     for split, root in roots.items():
         filled = {photo.label for photo in photos[split]}
@@ -339,6 +339,6 @@ def _check_filled(
             if labels[spelling_key(name)] not in filled:
                 inside = [s for s in reading.skipped if Path(s.path).is_relative_to(folder)]
                 raise UserError(
-                    f"Class {name!r} has no readable photograph in {folder}. Add {READ} "
+                    f"Class {name!r} has no readable photo in {folder}. Add {READ} "
                     "files or remove the folder." + "".join(f"\n  {note}" for note in skipped_notes(inside))
                 )

@@ -48,13 +48,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Gathered:
-    """Photographs of a folder or list: read once, and divided as often as need be.
+    """Photos of a folder or list: read once, and divided as often as need be.
 
     Attributes:
         name: what the person calls it.
-        origin: of the photographs, a `Source.data`.
+        origin: of the photos, a `Source.data`.
         class_names: in the order of the labels; the label after the last one stands for "none of these".
-        photos: split, as the person laid it out -> photographs; `OTHER_FOLDER` for those that lie beside the
+        photos: split, as the person laid it out -> photos; `OTHER_FOLDER` for those that lie beside the
             splits, "train" for all where there are no splits.
         laid_out: whether the person divided them.
         notes: what was found, one sentence each.
@@ -93,7 +93,7 @@ class Gathered:
         return group_copies(photo for members in self.photos.values() for photo in members)
 
     def divided(self, split_scheme: str, seed: int) -> PhotoDataset:
-        """Divides what does not come in splits; photographs that look alike are never in two of them.
+        """Divides what does not come in splits; photos that look alike are never in two of them.
 
         Args:
             split_scheme: a key of `SPLIT_SCHEMES`, where the person has not divided them; "whole" joins.
@@ -135,7 +135,7 @@ class Gathered:
     def _as_laid_out(
         self, photos: dict[str, tuple[LabelledPhoto, ...]], seed: int, groups: Mapping[str, int]
     ) -> tuple[dict[str, tuple[LabelledPhoto, ...]], list[str]]:
-        """The person's own splits, what is missing of them made of the training photographs, and notes."""
+        """The person's own splits, what is missing of them made of the training photos, and notes."""
         beside = photos.pop(OTHER_FOLDER, ())
         if "validation" not in photos:
             photos |= divide(photos.pop("train"), {"train": 90, "validation": 10}, seed, groups)
@@ -175,7 +175,7 @@ def _facts_of(photo: LabelledPhoto) -> Facts | Skipped:
 
 
 def is_photo(path: Path) -> bool:
-    """Whether a file is called like a photograph, or holds one under another name."""
+    """Whether a file is called like a photo, or holds one under another name."""
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
@@ -186,15 +186,15 @@ def is_photo(path: Path) -> bool:
 
 
 def no_photo(path: Path) -> Skipped:
-    """Says what a file is that is not a photograph."""
+    """Says what a file is that is not a photo."""
     suffix = path.suffix.lower()
-    return Skipped(str(path), OTHER_KINDS.get(suffix, "not photographs"), suffix or "no suffix")
+    return Skipped(str(path), OTHER_KINDS.get(suffix, "not photos"), suffix or "no suffix")
 
 
 def without_contradictions(
     photos: dict[str, tuple[LabelledPhoto, ...]], reading: Reading
 ) -> dict[str, tuple[LabelledPhoto, ...]]:
-    """Leaves out photographs whose file is in two classes: which one is right is unknown."""
+    """Leaves out photos whose file is in two classes: which one is right is unknown."""
     places: dict[str, list[LabelledPhoto]] = defaultdict(list)
     for members in photos.values():
         for photo in members:
@@ -206,12 +206,12 @@ def without_contradictions(
         return photos
     pairs = [" = ".join(photo.name for photo in same) for same in contradictory.values()]
     reading.notes.append(
-        f"{counted(len(contradictory), 'photograph')} in two classes, left out of both: {some(pairs)}"
+        f"{counted(len(contradictory), 'photo')} in two classes, left out of both: {some(pairs)}"
     )
     for same in contradictory.values():
         for photo in same:
             others = ", ".join(other.name for other in same if other is not photo)
-            reading.skip(photo.source, "the same photograph in two classes", others)
+            reading.skip(photo.source, "the same photo in two classes", others)
     return {
         split: tuple(photo for photo in members if photo.sha256 not in contradictory)
         for split, members in photos.items()

@@ -1,4 +1,4 @@
-"""A CSV file of paths and labels, with the photographs below its folder.
+"""A CSV file of paths and labels, with the photos below its folder.
 
     path,label
     images/001.jpg,cat
@@ -36,7 +36,7 @@ COLUMNS = {
 SEPARATORS = (",", ";", "\t")
 MOST_BYTES = 2**30
 WEB_ADDRESS = re.compile(r"[a-z][a-z0-9]+://[^/]*/?", re.IGNORECASE)
-OTHER = (OTHER_FOLDER, NONE_OF_THESE)  # labels of photographs of other things
+OTHER = (OTHER_FOLDER, NONE_OF_THESE)  # labels of photos of other things
 LAYOUT = "The first line must name the columns: path,label (and split, if you like)."
 
 
@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 
 def read_listing(path: Path, fewest: int = FEWEST_CLASSES) -> Gathered:
-    """Reads a CSV file of photographs.
+    """Reads a CSV file of photos.
 
     Args:
         path: the CSV file; paths in it are relative to its folder, and may not lead out of it.
@@ -243,7 +243,7 @@ def _row(path: Path, line: Mapping[str, str | None], columns: Mapping[str, str],
     if here and not file.resolve().is_relative_to(path.parent.resolve()):
         raise UserError(
             f"{path}, line {number}: {values['path'][:80]} lies outside of {path.parent}. Move the CSV file "
-            "into a folder above all photographs."
+            "into a folder above all photos."
         )
     split = values.get("split", "")
     if split and not split_of(split):

@@ -1,8 +1,8 @@
-"""Where labelled photographs come from, and which of them are not trained on.
+"""Where labelled photos come from, and which of them are not trained on.
 
 A classification data set of tensorflow-datasets by name, a folder with one subfolder per class, a zip file of
 such a folder, or a CSV file of paths and labels; several of them together, too.
-Photographs are kept as they are stored (encoded bytes or a path).
+Photos are kept as they are stored (encoded bytes or a path).
 """
 
 import os
@@ -27,13 +27,13 @@ from mobilevit_core.errors import UserError
 
 Data = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | DataChoice
 
-LEAST = 5  # different photographs per class, to train on them
-FEW = 20  # training photographs per class; with fewer, a class is often missed
+LEAST = 5  # different photos per class, to train on them
+FEW = 20  # training photos per class; with fewer, a class is often missed
 
 
 @dataclass(frozen=True)
-class Photographs:
-    """All photographs of a choice, read and not yet divided.
+class UndividedPhotos:
+    """All photos of a choice, read and not yet divided.
 
     Attributes:
         choice: which they are.
@@ -42,7 +42,7 @@ class Photographs:
         other: sources of "none of these".
         leave_out: the data set that must not be trained on.
         notes: sentences about what was not read.
-        to_measure: whether a model is only measured on them: one class, and a few photographs, will do.
+        to_measure: whether a model is only measured on them: one class, and a few photos, will do.
     """
 
     choice: DataChoice
@@ -58,20 +58,20 @@ class Photographs:
     ) -> PhotoDataset:
         """Divides them into splits; nothing is read again.
 
-        A photograph of the training split that is also in another split, byte for byte or as a near copy, is
+        A photo of the training split that is also in another split, byte for byte or as a near copy, is
         left out of training.
 
         Args:
             split_scheme: a key of `SPLIT_SCHEMES`.
             seed: decides the split of a folder that has none of its own.
-            keep_suspects: whether photographs whose label is known to look wrong
+            keep_suspects: whether photos whose label is known to look wrong
                 (`curation.suspect_labels`) are trained on; the other splits always stay complete.
 
         Returns:
-            The data set; its training split has photographs of every class, unless they are `to_measure`.
+            The data set; its training split has photos of every class, unless they are `to_measure`.
 
         Raises:
-            UserError: unknown split scheme, classes that are not there, or too few photographs.
+            UserError: unknown split scheme, classes that are not there, or too few photos.
         """
         _check_scheme(split_scheme)
         choice = self.choice
@@ -93,8 +93,8 @@ def _fewest(to_measure: bool) -> int:
     return 1 if to_measure else FEWEST_CLASSES
 
 
-def read_photographs(data: Data, to_measure: bool = False) -> Photographs:
-    """Reads every photograph of a choice once.
+def read_photos(data: Data, to_measure: bool = False) -> UndividedPhotos:
+    """Reads every photo of a choice once.
 
     Args:
         data: a choice, or its sources alone: a folder, zip or CSV file, or a name such as "tf_flowers".
@@ -109,7 +109,7 @@ def read_photographs(data: Data, to_measure: bool = False) -> Photographs:
     if twice or not choice.data:
         raise UserError(f"{twice[0]} is given twice. Give it once." if twice else "Give a data set.")
     compared = len(choice.sources) > 1 or choice.leave_out is not None
-    return Photographs(
+    return UndividedPhotos(
         choice,
         tuple(_read_one(name, compared, fewest=_fewest(to_measure)) for name in choice.data),
         tuple(_read_one(name, compared, labelled=False) for name in choice.train_only),
@@ -126,9 +126,9 @@ def load_dataset(
     keep_suspects: bool = True,
     to_measure: bool = False,
 ) -> PhotoDataset:
-    """Reads photographs and divides them: `read_photographs`, then `Photographs.divided`."""
+    """Reads photos and divides them: `read_photos`, then `UndividedPhotos.divided`."""
     _check_scheme(split_scheme)
-    return read_photographs(data, to_measure).divided(split_scheme, seed, keep_suspects)
+    return read_photos(data, to_measure).divided(split_scheme, seed, keep_suspects)
 
 
 def _check_scheme(split_scheme: str) -> None:
@@ -149,19 +149,19 @@ def load_described(
     """
     choice = replace(DataChoice.from_manifest(description), leave_out=None)
     there = tuple(name for name in (*choice.other, *choice.train_only) if _is_here(name))
-    photographs = read_photographs(choice.only(there))
+    photos = read_photos(choice.only(there))
     if missing := [name for name in choice.other if name not in there]:
         note = f"photos of anything else are missing here, and not measured: {', '.join(missing)}"
-        photographs = replace(photographs, notes=(note,))
-    return photographs.divided(split_scheme, seed, keep_suspects)
+        photos = replace(photos, notes=(note,))
+    return photos.divided(split_scheme, seed, keep_suspects)
 
 
 def _is_here(data: str) -> bool:
     return Path(data).exists() or is_known(data)
 
 
-def load_photographs(data: str) -> tuple[LabelledPhoto, ...]:
-    """All photographs of a folder or of a data set of tensorflow-datasets, whatever they show.
+def load_photos(data: str) -> tuple[LabelledPhoto, ...]:
+    """All photos of a folder or of a data set of tensorflow-datasets, whatever they show.
 
     Args:
         data: a folder, with subfolders or without, or a name in tensorflow-datasets.
@@ -216,7 +216,7 @@ def check_there(data: str) -> None:
 def _read_one(
     data: str, compared: bool, labelled: bool = True, fewest: int = FEWEST_CLASSES
 ) -> Gathered | TfdsPhotos:
-    """Reads one source; `compared` says whether its photographs are compared with those of another."""
+    """Reads one source; `compared` says whether its photos are compared with those of another."""
     check_there(data)
     path = Path(data)
     if path.is_dir():
@@ -228,14 +228,14 @@ def _read_one(
     if path.exists():
         listing = ", or a CSV file with the columns path and label" if labelled else ""
         raise UserError(
-            f"{data} is a file. Give a folder with one subfolder of photographs per class, a zip file of "
+            f"{data} is a file. Give a folder with one subfolder of photos per class, a zip file of "
             f"such a folder{listing}."
         )
     return read_tfds(data, compared)
 
 
 def _divided(source: Gathered | TfdsPhotos, split_scheme: str, seed: int) -> PhotoDataset:
-    """In splits, without training photographs that are (nearly) the same as one in another split."""
+    """In splits, without training photos that are (nearly) the same as one in another split."""
     dataset = source.divided(split_scheme, seed)
     held_out = {p.sha256 for split, photos in dataset.splits.items() if split != "train" for p in photos}
     for pair in near_duplicates():
@@ -256,7 +256,7 @@ def check_enough(dataset: PhotoDataset, fitted: Sequence[str] = ("train",)) -> l
         A sentence about classes that are small, if there are any.
 
     Raises:
-        UserError: a class has fewer than `LEAST` different photographs.
+        UserError: a class has fewer than `LEAST` different photos.
     """
     different: dict[int, set[str]] = {label: set() for label in range(len(dataset.class_names))}
     for photos in dataset.splits.values():
@@ -266,7 +266,7 @@ def check_enough(dataset: PhotoDataset, fitted: Sequence[str] = ("train",)) -> l
     if len(different[least]) < LEAST:
         raise UserError(
             f"Class {dataset.class_names[least]!r} of {dataset.name} has only {len(different[least])} "
-            f"different photographs. Every class needs at least {LEAST}, and many more to be told apart well."
+            f"different photos. Every class needs at least {LEAST}, and many more to be told apart well."
         )
     counts = {name: sum(splits[split] for split in fitted) for name, splits in dataset.counts().items()}
     few = [f"{name} {count}" for name, count in counts.items() if count < FEW]
@@ -274,8 +274,7 @@ def check_enough(dataset: PhotoDataset, fitted: Sequence[str] = ("train",)) -> l
         return []
     shown = ", ".join(few[:10]) + (f" and {len(few) - 10} more" if len(few) > 10 else "")
     return [
-        f"few training photographs ({shown}): such classes are often missed. "
-        f"{FEW} or more per class help most"
+        f"few training photos ({shown}): such classes are often missed. {FEW} or more per class help most"
     ]
 
 
@@ -302,13 +301,13 @@ def _leave_out_classes(dataset: PhotoDataset, without: Sequence[str]) -> PhotoDa
 
 
 def _complete(dataset: PhotoDataset) -> PhotoDataset:
-    """Refuses a data set that cannot be trained: a class without photographs in train, or no validation."""
+    """Refuses a data set that cannot be trained: a class without photos in train, or no validation."""
     present = {photo.label for photo in dataset.splits["train"]}
     empty = [name for label, name in enumerate(dataset.class_names) if label not in present]
     if empty or not dataset.splits["validation"]:
-        what = f"class {empty[0]!r} has no photograph left to train on" if empty else "validation has none"
+        what = f"class {empty[0]!r} has no photo left to train on" if empty else "validation has none"
         raise UserError(
-            f"{dataset.name} has too few photographs: {what}. "
+            f"{dataset.name} has too few photos: {what}. "
             f"Every class needs at least {LEAST} different ones, and many more to be told apart well."
         )
     return dataset
@@ -321,13 +320,13 @@ def _leave_out_suspects(dataset: PhotoDataset) -> PhotoDataset:
 
 
 def _leave_out_look_alikes(dataset: PhotoDataset, other: PhotoDataset) -> PhotoDataset:
-    """Drops training photographs that look like one that another data set validates or tests with."""
+    """Drops training photos that look like one that another data set validates or tests with."""
     held_out = [photo.thumbnail for split in ("validation", "test") for photo in other.splits.get(split, ())]
     training = dataset.splits["train"]
     likeness = likeness_to([photo.thumbnail for photo in training], held_out)
     train = tuple(photo for photo, value in zip(training, likeness, strict=True) if value < LOOK_ALIKE)
     reason = (
-        f"like a validation or test photograph of {other.name} "
+        f"like a validation or test photo of {other.name} "
         f"(likeness {LOOK_ALIKE} or more; highest {max(likeness):.3f})"
     )
     return replace(with_training_split(dataset, train, reason, always=True), leave_out=other.name)

@@ -1,8 +1,8 @@
-"""How alike photographs look, whatever their size, compression and file: to keep copies out of training.
+"""How alike photos look, whatever their size, compression and file: to keep copies out of training.
 
 Likeness is the correlation of grey thumbnails of 24 x 24 pixels, mirror images included. Most pairs are
 ruled out by few numbers: the lowest frequencies of both thumbnails and the length of what remains bound the
-correlation from above. Memory is bounded by blocks; time grows with the square of the number of photographs,
+correlation from above. Memory is bounded by blocks; time grows with the square of the number of photos,
 so very many are compared within their classes only.
 """
 
@@ -13,20 +13,20 @@ import numpy as np
 from mobilevit_core.data.dataset import THUMBNAIL
 
 # The known near-duplicates of tf_flowers lie between 0.905 and 1.000 (`near_duplicates.csv`). Among 8,189
-# photographs of other flowers two reached 0.90 without being copies: round blossoms on a dark ground.
+# photos of other flowers two reached 0.90 without being copies: round blossoms on a dark ground.
 LOOK_ALIKE = 0.9
 # Where whole classes look alike (things on a plain ground), only higher likeness means a copy. Groups that
 # are too large at one step are divided by the next; what the last holds together stays together.
 STEPS = (LOOK_ALIKE, 0.95, 0.98, 0.995)
-SMALL_GROUP = 3  # photographs; a group up to this size, or a tenth of a class, is never too large
+SMALL_GROUP = 3  # photos; a group up to this size, or a tenth of a class, is never too large
 MOST_PAIRS = 5_000_000  # kept at a time; with more, the search goes on at the next step only
 LOW = 8  # frequencies in each direction
 BLOCK = 2048
-MOST_COMPARED = 40_000  # photographs compared across classes, too
+MOST_COMPARED = 40_000  # photos compared across classes, too
 
 
 def likeness_to(thumbnails: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
-    """The highest likeness of each photograph to any of the others.
+    """The highest likeness of each photo to any of the others.
 
     Args:
         thumbnails: grey, uint8 (24, 24) each.
@@ -50,15 +50,15 @@ def likeness_to(thumbnails: Sequence[np.ndarray], others: Sequence[np.ndarray]) 
 
 
 def group_alike(thumbnails: Sequence[np.ndarray], labels: Sequence[int]) -> np.ndarray:
-    """Groups of photographs that are (nearly) copies of each other.
+    """Groups of photos that are (nearly) copies of each other.
 
     Args:
         thumbnails: grey, uint8 (24, 24) each, of different files.
         labels: the class of each. Across classes only the highest step counts (things of one shape and
-            different colours look alike in grey), and with more than `MOST_COMPARED` photographs nothing.
+            different colours look alike in grey), and with more than `MOST_COMPARED` photos nothing.
 
     Returns:
-        int (photos,): the same number for photographs of one group.
+        int (photos,): the same number for photos of one group.
     """
     classes = np.asarray(labels)
     members = [np.arange(len(classes))]
@@ -72,7 +72,7 @@ def group_alike(thumbnails: Sequence[np.ndarray], labels: Sequence[int]) -> np.n
 
 
 def _group(thumbnails: Sequence[np.ndarray], classes: np.ndarray) -> np.ndarray:
-    """As `group_alike`, each photograph compared with all others."""
+    """As `group_alike`, each photo compared with all others."""
     count = len(thumbnails)
     limit = max(SMALL_GROUP, count // max(len(np.unique(classes)), 1) // 10)
     first, second, values, floor = _pairs(thumbnails)
@@ -93,7 +93,7 @@ def _group(thumbnails: Sequence[np.ndarray], classes: np.ndarray) -> np.ndarray:
 
 
 def _components(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray:
-    """For each photograph the lowest index among those that pairs connect it with."""
+    """For each photo the lowest index among those that pairs connect it with."""
     names = np.arange(count)
     while True:  # every pair takes the lower name, and every name that of its bearer, until nothing changes
         before = names.copy()
@@ -105,7 +105,7 @@ def _components(first: np.ndarray, second: np.ndarray, count: int) -> np.ndarray
 
 
 def _pairs(thumbnails: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Pairs of photographs that look alike: first, second, likeness; and the likeness from which all are in.
+    """Pairs of photos that look alike: first, second, likeness; and the likeness from which all are in.
 
     That is the lowest of `STEPS` at which the pairs are not too many to keep.
     """

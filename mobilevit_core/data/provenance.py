@@ -1,6 +1,6 @@
-"""Provenance: which photographs went into a bundle, so that no evaluation can pass for more than it is.
+"""Provenance: which photos went into a bundle, so that no evaluation can pass for more than it is.
 
-`provenance.txt` in the bundle has one line per photograph: its split and the start of its digest.
+`provenance.txt` in the bundle has one line per photo: its split and the start of its digest.
 Bundles that training started from, and teachers, hand theirs on.
 """
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 
 FILE = "provenance.txt"
-DIGITS = 16  # of the SHA-256, hexadecimal: enough to tell any two photographs apart
+DIGITS = 16  # of the SHA-256, hexadecimal: enough to tell any two photos apart
 RECORDED_SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Digests of photographs.
+    """Digests of photos.
 
     Attributes:
         train: the weights were fitted to them.
@@ -65,7 +65,7 @@ class Provenance:
         (bundle_folder / FILE).write_text("\n".join(lines) + "\n", encoding="ascii")
 
     def among(self, photos: Sequence[LabelledPhoto]) -> dict[str, int]:
-        """How many of these photographs were trained on, and how many were used to choose something."""
+        """How many of these photos were trained on, and how many were used to choose something."""
         digests = [photo.sha256[:DIGITS] for photo in photos]
         return {
             "trained_on": sum(digest in self.train for digest in digests),

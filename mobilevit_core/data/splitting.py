@@ -1,4 +1,4 @@
-"""Dividing photographs into splits, copies together."""
+"""Dividing photos into splits, copies together."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from mobilevit_core.data.near_duplicates import group_alike
 from mobilevit_core.messages import counted
 
 FEWEST_GROUPS = 3  # of a class: with fewer, a training, a validation and a test split can't all get one
-NEARLY_ALL = 0.9  # of a class, in one group of copies or like photographs of other splits
+NEARLY_ALL = 0.9  # of a class, in one group of copies or like photos of other splits
 
 
 def group_copies(photos: Iterable[LabelledPhoto]) -> dict[str, int]:
@@ -23,13 +23,13 @@ def group_copies(photos: Iterable[LabelledPhoto]) -> dict[str, int]:
 
 
 def take_apart(labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Gives each photograph a group of its own, in classes that groups of copies leave (nearly) whole.
+    """Gives each photo a group of its own, in classes that groups of copies leave (nearly) whole.
 
     A fixed camera sees one scene again and again: what differs is what is to be learned.
 
     Args:
-        labels: of the photographs, (photographs,).
-        groups: their groups, (photographs,).
+        labels: of the photos, (photos,).
+        groups: their groups, (photos,).
 
     Returns:
         The groups, and the labels of such classes.
@@ -49,8 +49,8 @@ def same_scene_notes(names: Sequence[str]) -> list[str]:
     if not names:
         return []
     return [
-        f"nearly all photographs of {', '.join(map(repr, names))} show the same scene. They are divided all "
-        "the same, so the accuracy is that of this scene and says little about others: take photographs from "
+        f"nearly all photos of {', '.join(map(repr, names))} show the same scene. They are divided all "
+        "the same, so the accuracy is that of this scene and says little about others: take photos from "
         "more sides and places, if the model is to be used elsewhere"
     ]
 
@@ -58,7 +58,7 @@ def same_scene_notes(names: Sequence[str]) -> list[str]:
 def groups_apart(
     photos: Iterable[LabelledPhoto], copies: Mapping[str, int], class_names: Sequence[str]
 ) -> tuple[dict[str, int], list[str]]:
-    """`take_apart` for photographs by their digests, and what there is to say about it."""
+    """`take_apart` for photos by their digests, and what there is to say about it."""
     by_digest = {photo.sha256: photo for photo in photos}
     if not by_digest:
         return {}, []
@@ -71,7 +71,7 @@ def groups_apart(
 def without_copies(
     splits: Mapping[str, Sequence[LabelledPhoto]], groups: Mapping[str, int], class_names: Sequence[str]
 ) -> tuple[tuple[LabelledPhoto, ...], list[str]]:
-    """The training split without what looks like a photograph of another split, and notes.
+    """The training split without what looks like a photo of another split, and notes.
 
     A class that would lose nearly all of them (frames of the same films in each split) only loses identical
     files.
@@ -90,12 +90,12 @@ def without_copies(
     )
     notes = []
     if dropped := len(train) - len(kept):
-        what = counted(dropped, "training photograph")
+        what = counted(dropped, "training photo")
         notes.append(f"{what} left out: (nearly) the same as one of another split")
     names = [repr(class_names[label]) for label in sorted(whole & {photo.label for photo in kept})]
     if names:
         notes.append(
-            f"nearly all training photographs of {', '.join(names)} look like one of another split. They are "
+            f"nearly all training photos of {', '.join(names)} look like one of another split. They are "
             "kept all the same, so the accuracy is that of the same scenes and says little about others"
         )
     return kept, notes
@@ -107,13 +107,13 @@ def divide(
     """Splits every class by the given percentages, the last splits first; groups stay together.
 
     The order inside a class comes from a digest of seed and file name: the same on every machine, and
-    hardly disturbed when photographs are added.
+    hardly disturbed when photos are added.
 
     Args:
         photos: of all classes.
         shares: split -> per cent; the first split is trained on and takes what is left.
         seed: of the order.
-        groups: digest -> group; photographs of one group come into one split, whatever their classes.
+        groups: digest -> group; photos of one group come into one split, whatever their classes.
     """
     members: dict[int, list[LabelledPhoto]] = {}
     for photo in sorted(photos, key=lambda photo: _order(seed, photo.name)):

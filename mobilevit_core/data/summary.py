@@ -13,7 +13,7 @@ MOST_ROWS = 30  # classes in the table; of more only the smallest and the larges
 
 
 def counts_table(dataset: PhotoDataset) -> Table:
-    """Photographs per class and split."""
+    """Photos per class and split."""
     table = Table(title=None)
     table.add_column("class")
     for split in dataset.splits:

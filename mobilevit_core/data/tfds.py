@@ -34,7 +34,7 @@ def is_known(name: str) -> bool:
 
 
 class TfdsPhotos:
-    """A data set's photographs: each of its splits is read once, and divided as often as need be.
+    """A data set's photos: each of its splits is read once, and divided as often as need be.
 
     Args:
         builder: of tensorflow-datasets, prepared.

@@ -1,4 +1,4 @@
-"""Several sources as one data set, and the class of photographs that show none of the others."""
+"""Several sources as one data set, and the class of photos that show none of the others."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def merge(datasets: Sequence[PhotoDataset]) -> PhotoDataset:
         datasets: each divided into its own splits.
 
     Returns:
-        One data set with the photographs of all, none of which is trained on if it looks like one that
+        One data set with the photos of all, none of which is trained on if it looks like one that
         another source validates or tests with.
     """
     if len(datasets) == 1:
@@ -55,20 +55,20 @@ def merge(datasets: Sequence[PhotoDataset]) -> PhotoDataset:
 
 
 def add_train_only(dataset: PhotoDataset, more: Sequence[PhotoDataset]) -> PhotoDataset:
-    """Adds photographs of the same classes to the training split alone.
+    """Adds photos of the same classes to the training split alone.
 
-    So that photographs from elsewhere may help without changing what the figures are measured on.
+    So that photos from elsewhere may help without changing what the figures are measured on.
 
     Args:
         dataset: the classes, in splits.
-        more: photographs of some of these classes, named alike as in `merge`; their own splits don't count.
-            Photographs outside of a class folder have the class "".
+        more: photos of some of these classes, named alike as in `merge`; their own splits don't count.
+            Photos outside of a class folder have the class "".
 
     Returns:
-        The same but for the training split, in which none looks like a photograph of another split.
+        The same but for the training split, in which none looks like a photo of another split.
 
     Raises:
-        UserError: one of `more` has photographs of another class.
+        UserError: one of `more` has photos of another class.
     """
     if not more:
         return dataset
@@ -95,7 +95,7 @@ def _check_known(source: PhotoDataset, dataset: PhotoDataset, labels: Mapping[st
     )
     if not unknown:
         return
-    what = f"a class {unknown[0]!r}" if unknown[0] else "photographs outside of class folders"
+    what = f"a class {unknown[0]!r}" if unknown[0] else "photos outside of class folders"
     raise UserError(
         f"{source.name} is only trained on, and has {what}. Its subfolders must have the names of classes of "
         f"{dataset.name}: {', '.join(_wanted(dataset))}."
@@ -121,7 +121,7 @@ def _singular(name: str) -> str:
 
 
 def _without_straddling(dataset: PhotoDataset) -> PhotoDataset:
-    """Drops training photographs that look like a held-out one of any source."""
+    """Drops training photos that look like a held-out one of any source."""
     photos = [photo for split in dataset.splits.values() for photo in split]
     copies = group_copies(photos)
     groups, alike = groups_apart(photos, copies, dataset.class_names)
@@ -133,11 +133,11 @@ def _without_straddling(dataset: PhotoDataset) -> PhotoDataset:
 def with_training_split(
     dataset: PhotoDataset, train: tuple[LabelledPhoto, ...], reason: str, always: bool = False
 ) -> PhotoDataset:
-    """The same with fewer training photographs, and a note of how many are gone and why."""
+    """The same with fewer training photos, and a note of how many are gone and why."""
     dropped = len(dataset.splits["train"]) - len(train)
     if not dropped and not always:
         return dataset
-    note = f"{counted(dropped, 'training photograph')} left out: {reason}"
+    note = f"{counted(dropped, 'training photo')} left out: {reason}"
     splits = {**dataset.splits, "train": train}
     return replace(dataset, splits=splits, notes=(*dataset.notes, note))
 
@@ -145,7 +145,7 @@ def with_training_split(
 def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Sequence[str]) -> PhotoDataset:
     """Adds photos of anything else as the last class, "none of these".
 
-    Left out are classes with the name of a wanted class, those that the person names, and photographs that
+    Left out are classes with the name of a wanted class, those that the person names, and photos that
     look like one of a wanted class. Outside of training there are at most as many as wanted ones, the same
     number of every source, so that they don't drown the figures.
 
@@ -174,7 +174,7 @@ def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Se
             notes.append(f"{other.name}: left out of {NONE_OF_THESE!r} by name: {', '.join(left_out)}")
         other, alike = _without_look_alikes(_without_named(other, left_out), wanted)
         if alike:
-            some = counted(alike, "photograph")
+            some = counted(alike, "photo")
             notes.append(f"{other.name}: {some} left out of {NONE_OF_THESE!r}: like one of a class")
         for split, photos in other.splits.items():
             moved = (replace(photo, label=len(names), origin=other.sources[0].data) for photo in photos)
@@ -246,7 +246,7 @@ def _cap_others(photos: list[LabelledPhoto], other: int, split: str) -> tuple[La
     sources = sorted(by_source.values(), key=len)
     for number, members in enumerate(sources):
         room = (len(wanted) - len(chosen)) // (len(sources) - number)
-        # Evenly through the source, because photographs of one class often follow each other.
+        # Evenly through the source, because photos of one class often follow each other.
         step = max(len(members) / max(room, 1), 1)
         chosen += [members[int(index * step)] for index in range(min(room, len(members)))]
     return (*wanted, *chosen)
@@ -266,7 +266,7 @@ def _check_left(dataset: PhotoDataset) -> None:
         if not any(photo.label == dataset.other for photo in dataset.splits.get(split, ())):
             raise UserError(
                 f"No photos of anything else are left in split {split!r}: they are too few, or all look "
-                "like photographs of the classes or have their names."
+                "like photos of the classes or have their names."
             )
 
 

@@ -11,7 +11,7 @@ from mobilevit_core.bundle.rejection import FALSE_REJECTION_RATE, SMALLEST, Reje
 BINS = 15
 TEMPERATURES = (0.25, 4.0)  # what the fit may choose from
 GOLDEN, PRECISION = (5**0.5 - 1) / 2, 1e-5  # of log T
-# Standard deviation of log T before any photograph is seen: on a few photographs, all of them answered
+# Standard deviation of log T before any photo is seen: on a few photos, all of them answered
 # right, the likelihood alone would make every answer certain.
 PRIOR = 0.5
 
@@ -45,7 +45,7 @@ class Calibration:
 
         Args:
             probabilities: of the uncalibrated network, (photos, classes).
-            labels: int (photos,), of photographs that were not trained on.
+            labels: int (photos,), of photos that were not trained on.
             other: index of the class "none of these", None where there is none.
             false_rejection_rate: share of the known that may be named "none of these".
         """
@@ -73,9 +73,9 @@ class Calibration:
         """The manifest's section.
 
         Args:
-            calibrated: probabilities of the photographs that it was fitted on, (photos, classes).
+            calibrated: probabilities of the photos that it was fitted on, (photos, classes).
             labels: of the same, int (photos,).
-            fitted_on: which photographs these are, for people.
+            fitted_on: which photos these are, for people.
         """
         before = with_temperature(calibrated, 1 / self.temperature)
         return {
@@ -129,11 +129,11 @@ class HeldOut:
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The temperature by which logits must be divided for the lowest cross-entropy.
 
-    A weak prior keeps it near 1 where the photographs are too few to tell.
+    A weak prior keeps it near 1 where the photos are too few to tell.
 
     Args:
         probabilities: of the uncalibrated network, (photos, classes).
-        labels: int (photos,), of photographs that were not trained on.
+        labels: int (photos,), of photos that were not trained on.
 
     Returns:
         The temperature; over 1 where the network is too sure. Source: Guo et al. 2017, section 4.2.
@@ -196,10 +196,10 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[dict[str,
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean distance between confidence and accuracy over the bins, weighted by their photographs.
+    """Mean distance between confidence and accuracy over the bins, weighted by their photos.
 
     Source: Naeini et al. 2015; 15 bins of equal width as in Guo et al. 2017. On a few hundred
-    photographs chance alone gives one to three hundredths.
+    photos chance alone gives one to three hundredths.
     """
     bins = reliability(probabilities, labels)
     return sum(row["photos"] * abs(row["confidence"] - row["accuracy"]) for row in bins) / len(labels)

@@ -23,7 +23,7 @@ def compare_formats(bundle: Bundle, evaluations: Mapping[str, Evaluation]) -> di
 
     Args:
         bundle: an opened bundle.
-        evaluations: weight format -> what it did with the same photographs, Keras's among them.
+        evaluations: weight format -> what it did with the same photos, Keras's among them.
 
     Returns:
         Protocol and "rows": weight format -> parity, size_bytes, latency_ms, load_ms, peak_memory_mb.
@@ -74,7 +74,7 @@ def markdown(figures: Mapping[str, Any]) -> str:
     photos = next(iter(figures["formats"].values()))["photos"]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     note = (
-        f"{photos} photographs of {figures['data']}, split {figures['split']}; "
+        f"{photos} photos of {figures['data']}, split {figures['split']}; "
         f"{comparison['image_size']} px; {comparison['processor']}; {comparison['system']}; "
         f"{comparison['protocol']}."
     )

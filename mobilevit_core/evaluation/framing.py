@@ -1,7 +1,7 @@
-"""A photograph as other tools may frame it.
+"""A photo as other tools may frame it.
 
-A bundle records how a photograph becomes a square. Other people's tools may not follow: MediaPipe squashes a
-whole photograph, others crop its middle or put bars beside it.
+A bundle records how a photo becomes a square. Other people's tools may not follow: MediaPipe squashes a
+whole photo, others crop its middle or put bars beside it.
 """
 
 from dataclasses import replace
@@ -10,13 +10,13 @@ import numpy as np
 
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 
-OWN, SQUASHED, CROPPED = "the bundle's rule", "whole photograph, squashed", "largest central square"
-LETTERBOXED = "whole photograph, black bars"
+OWN, SQUASHED, CROPPED = "the bundle's rule", "whole photo, squashed", "largest central square"
+LETTERBOXED = "whole photo, black bars"
 FRAMINGS = (OWN, SQUASHED, CROPPED, LETTERBOXED)
 
 
 def framings(pixels: np.ndarray, rule: ResizeRule) -> dict[str, np.ndarray]:
-    """One photograph in every framing.
+    """One photo in every framing.
 
     Args:
         pixels: uint8 (height, width, 3).

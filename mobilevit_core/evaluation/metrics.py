@@ -21,14 +21,14 @@ NORMAL = 1.959963984540054  # deviations of a normal distribution around 95 %
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the weights did with some labelled photographs.
+    """What the weights did with some labelled photos.
 
     Attributes:
         class_names: in the order of the columns below.
         labels: int (photos,).
         probabilities: float (photos, classes).
         other: index of the class "none of these", None without one. Accuracy and the figures per class are
-            about the photographs of the other classes: one of those that is rejected is a mistake, and
+            about the photos of the other classes: one of those that is rejected is a mistake, and
             photos of anything else count for themselves (the OOD detection rate).
     """
 
@@ -39,7 +39,7 @@ class Evaluation:
 
     @property
     def wanted(self) -> np.ndarray:
-        """Which photographs show one of the classes: boolean (photos,)."""
+        """Which photos show one of the classes: boolean (photos,)."""
         return np.ones(len(self.labels), bool) if self.other is None else self.labels != self.other
 
     @property
@@ -49,7 +49,7 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers among the photographs that show one of the classes."""
+        """Share of right answers among the photos that show one of the classes."""
         return float((self.answers == self.labels)[self.wanted].mean())
 
     @property
@@ -125,7 +125,7 @@ def labels_for(dataset: PhotoDataset, class_names: tuple[str, ...]) -> dict[int,
 
 
 def evaluate(classifier: Classifier, dataset: PhotoDataset, split: str) -> Evaluation:
-    """Runs every photograph of a split through the classifier.
+    """Runs every photo of a split through the classifier.
 
     Args:
         classifier: a loaded bundle.
@@ -141,7 +141,7 @@ def evaluate(classifier: Classifier, dataset: PhotoDataset, split: str) -> Evalu
 def evaluate_formats(
     classifiers: Sequence[Classifier], dataset: PhotoDataset, split: str
 ) -> dict[str, Evaluation]:
-    """Weight formats of one bundle on the same photographs, each decoded once.
+    """Weight formats of one bundle on the same photos, each decoded once.
 
     Args:
         classifiers: of one bundle, as `load_formats` loads them.
@@ -160,7 +160,7 @@ def evaluate_formats(
     labels = np.array([translate[photo.label] for photo in photos])
     rows: dict[str, list[np.ndarray]] = {classifier.format: [] for classifier in classifiers}
     for tensor in in_order(
-        lambda photo: classifiers[0].tensor(photo.source, photo.name), photos, "Classifying photographs"
+        lambda photo: classifiers[0].tensor(photo.source, photo.name), photos, "Classifying photos"
     ):
         for classifier in classifiers:
             rows[classifier.format].append(classifier.runtime.probabilities(tensor))
@@ -196,7 +196,7 @@ def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> d
 
 
 def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -> dict[str, dict[str, float]]:
-    """How well photographs of classes that the bundle does not know are told apart from those it knows.
+    """How well photos of classes that the bundle does not know are told apart from those it knows.
 
     Args:
         classifier: a loaded bundle with a rule for unknown pictures.
@@ -214,7 +214,7 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -
         raise UserError(f"{classifier.bundle.folder} has no rule for unknown pictures; train it again.")
     photos = dataset.split(split)
     tensors = in_order(
-        lambda photo: classifier.tensor(photo.source, photo.name), photos, "Classifying photographs"
+        lambda photo: classifier.tensor(photo.source, photo.name), photos, "Classifying photos"
     )
     probabilities = np.stack([classifier.runtime.probabilities(tensor) for tensor in tensors])
     labels = np.array([photo.label for photo in photos])
@@ -240,7 +240,7 @@ def figures_of(
 ) -> dict[str, Any]:
     """What `bundle.json` records of an evaluation.
 
-    With it goes how many of the photographs the bundle had seen; photos of anything else are counted
+    With it goes how many of the photos the bundle had seen; photos of anything else are counted
     apart, because weights that the training started from may have learned them as classes of their own.
     """
     classes = [photo for photo in dataset.split(split) if photo.label != dataset.other]

@@ -7,31 +7,31 @@ import numpy as np
 
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto
-from mobilevit_core.data.loading import load_photographs
+from mobilevit_core.data.loading import load_photos
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.metrics import Evaluation, separation
 from mobilevit_core.inference.classifier import Classifier
 
-MOST = 1000  # photographs of one source, evenly over its classes' order
+MOST = 1000  # photos of one source, evenly over its classes' order
 
 
 def rejection_by_source(
     classifier: Classifier, known: Evaluation, sources: Sequence[str]
 ) -> dict[str, dict[str, float | None]]:
-    """How well each source's photographs are told apart from those of the classes.
+    """How well each source's photos are told apart from those of the classes.
 
     Args:
         classifier: a loaded bundle.
-        known: its evaluation on photographs of its classes.
-        sources: folders or names in tensorflow-datasets, whose photographs show none of the classes.
+        known: its evaluation on photos of its classes.
+        sources: folders or names in tensorflow-datasets, whose photos show none of the classes.
 
     Returns:
         Source, a folder by its last name -> figures of `separation`, and "trained_on": how many of the
-        photographs the weights, or those that they started from, were trained on as whatever class; None
+        photos the weights, or those that they started from, were trained on as whatever class; None
         where the bundle does not tell.
 
     Raises:
-        UserError: the bundle has no rejection rule, or a source has no photographs.
+        UserError: the bundle has no rejection rule, or a source has no photos.
     """
     rule = classifier.bundle.manifest.rejection
     if rule is None:
@@ -53,7 +53,7 @@ def rejection_by_source(
 
 
 def _some(source: str) -> list[LabelledPhoto]:
-    photos = load_photographs(source)
+    photos = load_photos(source)
     return [photos[index] for index in np.linspace(0, len(photos) - 1, min(len(photos), MOST)).astype(int)]
 
 

@@ -2,7 +2,7 @@
 
 report/report.json     every figure
 report/index.html      the same for people; no script, nothing from elsewhere
-report/photographs/    the most confident mistakes, drawn from the data set where it is; not for publishing
+report/photos/    the most confident mistakes, drawn from the data set where it is; not for publishing
 """
 
 import csv
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.bundle.files import REPORT, REPORT_FIGURES, REPORT_PAGE, REPORT_PHOTOGRAPHS
+from mobilevit_core.bundle.files import REPORT, REPORT_FIGURES, REPORT_PAGE, REPORT_PHOTOS
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
@@ -50,7 +50,7 @@ def write_report(
         dataset: what the evaluations were made on; its validation split is used for robustness, or
             the test split where the bundle was trained on that.
         split: of the evaluations.
-        evaluations: weight format -> what it did with every photograph of the split.
+        evaluations: weight format -> what it did with every photo of the split.
         figures: `figures_of` these, with the comparison of the formats and the rejection by source if they
             were made.
 
@@ -61,7 +61,7 @@ def write_report(
     folder.mkdir(exist_ok=True)
     report = collect(classifier, dataset, split, evaluations[classifier.format], figures)
     page = render(report, classifier.bundle.manifest.origins())
-    _draw_mistakes(folder / REPORT_PHOTOGRAPHS, report["mistakes"], dataset, split)
+    _draw_mistakes(folder / REPORT_PHOTOS, report["mistakes"], dataset, split)
     write_json(folder / REPORT_FIGURES, report)
     write_bytes(folder / REPORT_PAGE, page.encode(errors="replace"))
     return folder / REPORT_PAGE
@@ -89,7 +89,7 @@ def collect(
 
 
 def _robustness(classifier: Classifier, dataset: PhotoDataset) -> dict[str, Any] | None:
-    """Figures on distorted photographs; None where the bundle was trained on all there are."""
+    """Figures on distorted photos; None where the bundle was trained on all there are."""
     split = robustness_split(dataset, classifier.bundle.provenance)
     if split is None:
         return None
@@ -98,7 +98,7 @@ def _robustness(classifier: Classifier, dataset: PhotoDataset) -> dict[str, Any]
 
 
 def robustness_split(dataset: PhotoDataset, provenance: Provenance | None) -> str | None:
-    """The split to distort: the first of `ROBUSTNESS_SPLITS` with no photograph of the classes trained on.
+    """The split to distort: the first of `ROBUSTNESS_SPLITS` with no photo of the classes trained on.
 
     Args:
         dataset: its photos of anything else are not distorted, so they do not matter here.
@@ -137,7 +137,7 @@ def render(report: dict[str, Any], origins: Sequence[str]) -> str:
         plots=plots,
         origins=origins,
         formats=FORMATS,
-        photographs=REPORT_PHOTOGRAPHS,
+        photos=REPORT_PHOTOS,
         weakest=min(main["per_class"].items(), key=lambda row: row[1]["recall"]),
         fastest=_fastest(report["figures"].get("comparison")),
         rejected=_rejected(report),
@@ -189,7 +189,7 @@ def _calibration(recorded: dict[str, Any] | None, evaluation: Evaluation) -> dic
 
 
 def _unknown(rule: RejectionRule | None, evaluation: Evaluation) -> dict[str, Any] | None:
-    """The rejection rule on the evaluated photographs; those of anything else are the person's own."""
+    """The rejection rule on the evaluated photos; those of anything else are the person's own."""
     if not rule:
         return None
     known, others = (evaluation.probabilities[rows] for rows in (evaluation.wanted, ~evaluation.wanted))

@@ -1,6 +1,6 @@
-"""How accuracy holds up on photographs as phones take them: other framing, light, sharpness, compression.
+"""How accuracy holds up on photos as phones take them: other framing, light, sharpness, compression.
 
-Every distortion is made from a photograph as it was read, before the resize rule, and is the same every
+Every distortion is made from a photo as it was read, before the resize rule, and is the same every
 time.
 """
 
@@ -20,7 +20,7 @@ from mobilevit_core.images.reading import read_photo
 from mobilevit_core.inference.classifier import Classifier
 
 Picture = Image.Image
-SHORTER_SIDE = 512  # larger photographs are shrunk first, else noise and compression would average away
+SHORTER_SIDE = 512  # larger photos are shrunk first, else noise and compression would average away
 
 
 def _centre(picture: Picture, share: float) -> Picture:
@@ -88,7 +88,7 @@ DISTORTIONS: dict[str, Callable[[Picture], Picture]] = {
 def evaluate_robustness(
     classifier: Classifier, dataset: PhotoDataset, split: str
 ) -> dict[str, dict[str, float]]:
-    """Accuracy under each distortion and each framing; every photograph is decoded once.
+    """Accuracy under each distortion and each framing; every photo is decoded once.
 
     Args:
         classifier: a loaded bundle.
@@ -107,7 +107,7 @@ def evaluate_robustness(
     photos = [photo for photo in dataset.split(split) if translate[photo.label] != other]
     labels = np.array([translate[photo.label] for photo in photos])
     answers: dict[str, list[np.ndarray]] = {name: [] for name in (*DISTORTIONS, *FRAMINGS)}
-    for versions in in_order(partial(_versions, classifier), photos, "Distorting photographs", ahead=1):
+    for versions in in_order(partial(_versions, classifier), photos, "Distorting photos", ahead=1):
         for name, tensor in versions.items():
             answers[name].append(classifier.runtime.probabilities(tensor))
     accuracy = {

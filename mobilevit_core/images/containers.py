@@ -1,7 +1,7 @@
 """Takes picture files apart before a decoder sees them.
 
 What the pixels need is kept; EXIF, colour profiles, comments, embedded previews and whatever follows the
-picture are left out. So damaged or oversized metadata can neither refuse a photograph nor cost time, and size
+picture are left out. So damaged or oversized metadata can neither refuse a photo nor cost time, and size
 and cost are known before anything is decoded.
 """
 
@@ -55,7 +55,7 @@ def take_apart(encoded: bytes, name: str) -> Picture:
 
     Args:
         encoded: the whole file.
-        name: what to call the photograph in an error.
+        name: what to call the photo in an error.
 
     Raises:
         UserError: another format, damaged, or over a limit.

@@ -1,9 +1,9 @@
-"""Reads photographs in processes of their own, which can be ended, for a server open to strangers.
+"""Reads photos in processes of their own, which can be ended, for a server open to strangers.
 
 A file that takes too long, needs too much memory or crashes the decoder costs its sender an answer, and
 nobody else anything. The result is the one of `preprocess`, bit for bit.
 
-Two lanes: ordinary photographs are read side by side; one that is large or turns out slow is read again in a
+Two lanes: ordinary photos are read side by side; one that is large or turns out slow is read again in a
 lane of its own, one at a time, so that ordinary ones never wait behind it.
 """
 
@@ -24,19 +24,19 @@ from mobilevit_core.images.preprocessing import Prepared, ResizeRule, prepare, p
 from mobilevit_core.images.reading import PhotoSource
 
 QUICK_WORKERS = 2
-QUICK_SECONDS = 1.5  # then a photograph changes to the slow lane
-SLOW_SECONDS = 6.5  # together, no photograph takes more than 8 s of work
-SLOW_WAITING = 4  # photographs in the slow lane; the next one is told to come again
+QUICK_SECONDS = 1.5  # then a photo changes to the slow lane
+SLOW_SECONDS = 6.5  # together, no photo takes more than 8 s of work
+SLOW_WAITING = 4  # photos in the slow lane; the next one is told to come again
 MOST_SECONDS = 60  # that anybody waits, whatever happens
-QUICK_TASKS = 1000  # photographs until a worker of the quick lane is replaced, for its memory
-UNABLE = "The server can't read photographs at the moment. Try again in a minute."
+QUICK_TASKS = 1000  # photos until a worker of the quick lane is replaced, for its memory
+UNABLE = "The server can't read photos at the moment. Try again in a minute."
 
 
 class IsolatedReader:
-    """Reads photographs in other processes; safe to call from several threads.
+    """Reads photos in other processes; safe to call from several threads.
 
     Attributes:
-        quick: the lane of ordinary photographs.
+        quick: the lane of ordinary photos.
         slow: the lane of large and slow ones; its worker is replaced after each, which returns its memory.
     """
 
@@ -52,13 +52,13 @@ class IsolatedReader:
             photo: anything that `read_photo` takes; arrays and Pillow images are decoded already and are
                 resized here.
             rule: the bundle's resize rule.
-            name: what to call the photograph in an error.
+            name: what to call the photo in an error.
 
         Returns:
             float32 (image_size, image_size, 3), RGB 0..255, whole numbers.
 
         Raises:
-            UserError: as `read_photo`, and where the photograph takes too long or ends the process.
+            UserError: as `read_photo`, and where the photo takes too long or ends the process.
         """
         if not isinstance(photo, str | bytes | os.PathLike):
             return preprocess(photo, rule, name)
@@ -68,7 +68,7 @@ class IsolatedReader:
         """As `preprocessing.prepare`, in another process; arguments and errors as `preprocess`.
 
         Returns:
-            The input tensor, and the photograph in a size to show.
+            The input tensor, and the photo in a size to show.
         """
         if not isinstance(photo, str | bytes | os.PathLike):
             return prepare(photo, rule, name)
@@ -76,7 +76,7 @@ class IsolatedReader:
         return Prepared(tensor.astype(np.float32), shown)
 
     def start(self) -> None:
-        """Starts the quick lane's processes, so that the first photograph doesn't wait for them."""
+        """Starts the quick lane's processes, so that the first photo doesn't wait for them."""
         self.quick.start()
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class IsolatedReader:
     ) -> tuple[np.ndarray, np.ndarray]:
         if not isinstance(photo, bytes):
             name, photo = name or os.fspath(photo), os.path.abspath(photo)
-        name = shown_name(name or "the photograph")
+        name = shown_name(name or "the photo")
         try:
             found = self.quick.run(worker.read, photo, rule, name, shown, True)
         except TimeoutError:
@@ -100,7 +100,7 @@ class IsolatedReader:
 
     def _read_slowly(self, photo: str | bytes, rule: ResizeRule, name: str, shown: bool) -> Any:
         if not self._places.acquire(blocking=False):
-            raise UserError(f"{name} has to wait: the server is busy with large photographs. Try again soon.")
+            raise UserError(f"{name} has to wait: the server is busy with large photos. Try again soon.")
         try:
             return self.slow.run(worker.read, photo, rule, name, shown, False)
         except TimeoutError:
@@ -172,7 +172,7 @@ class Lane:
                     )
                 except OSError as error:  # no shared memory for the locks between processes
                     raise UserError(
-                        f"Photographs can't be read in processes of their own: {error}. On Linux that "
+                        f"Photos can't be read in processes of their own: {error}. On Linux that "
                         "needs a /dev/shm that can be written."
                     ) from error
             return self._pool

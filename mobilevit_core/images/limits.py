@@ -1,4 +1,4 @@
-"""What a photograph may be at most. Checked on its header, before anything is decoded."""
+"""What a photo may be at most. Checked on its header, before anything is decoded."""
 
 from mobilevit_core.errors import UserError
 
@@ -12,7 +12,7 @@ MAX_SCANS = 100  # of a JPEG; each goes over the whole picture again, and ten ar
 MAX_SCANNED_PIXELS = 3_000_000_000  # scans times pixels: 25 scans of the largest picture, 0.5 s of work
 MAX_PARTS = 100_000  # segments of a JPEG, chunks of a PNG
 
-# A larger photograph is decoded at the largest of 1/2, 1/4 or 1/8 of its size that is not larger. Resized for
+# A larger photo is decoded at the largest of 1/2, 1/4 or 1/8 of its size that is not larger. Resized for
 # the network, the result differs by 1 of 255 levels on average and by 8 at the most (tests/images).
 FULL_SIZE_PIXELS = 16_000_000
 FACTORS = (1, 2, 4, 8)
@@ -26,7 +26,7 @@ def is_large(width: int, height: int, working_bytes: int) -> bool:
 
 
 def reduction(width: int, height: int) -> int:
-    """By which factor a photograph's sides are divided while it is decoded: 1, 2, 4 or 8."""
+    """By which factor a photo's sides are divided while it is decoded: 1, 2, 4 or 8."""
     return next((f for f in FACTORS if width * height <= FULL_SIZE_PIXELS * f * f), FACTORS[-1])
 
 
@@ -37,7 +37,7 @@ def check_size(width: int, height: int, decoded_bytes: int, name: str, working_b
         width: in pixels.
         height: in pixels.
         decoded_bytes: memory that the decoded picture takes.
-        name: of the photograph, for the message.
+        name: of the photo, for the message.
         working_bytes: memory that the decoder takes.
 
     Raises:
@@ -67,7 +67,7 @@ def check_scans(scans: int, width: int, height: int, name: str) -> None:
         scans: their number.
         width: in pixels.
         height: in pixels.
-        name: of the photograph, for the message.
+        name: of the photo, for the message.
 
     Raises:
         UserError: a limit is exceeded; the message names the way out.

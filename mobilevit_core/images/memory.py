@@ -1,4 +1,4 @@
-"""Decoded photographs in memory, while a command needs the same ones several times."""
+"""Decoded photos in memory, while a command needs the same ones several times."""
 
 import os
 import threading
@@ -42,7 +42,7 @@ _memory: Memory | None = None
 
 @contextmanager
 def remembering(budget: int | None = None) -> Iterator[None]:
-    """Photographs that are read inside are decoded once, as far as memory allows.
+    """Photos that are read inside are decoded once, as far as memory allows.
 
     Args:
         budget: bytes of pixels; default: see `KEPT_BYTES`.
@@ -66,10 +66,10 @@ def _installed() -> int:
 def remembered(
     source: PhotoSource, what: Hashable, make: Callable[[], Any], size: Callable[[Any], int]
 ) -> Any:
-    """What was made of a photograph's file before; `make` makes it where nothing is kept.
+    """What was made of a photo's file before; `make` makes it where nothing is kept.
 
     Args:
-        source: the photograph; only files and encoded bytes are remembered.
+        source: the photo; only files and encoded bytes are remembered.
         what: is made of it.
         make: makes it.
         size: of what was made, bytes.

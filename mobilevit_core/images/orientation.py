@@ -1,4 +1,4 @@
-"""Which way up a photograph is, read from its EXIF or XMP data, however damaged they are."""
+"""Which way up a photo is, read from its EXIF or XMP data, however damaged they are."""
 
 import re
 import struct

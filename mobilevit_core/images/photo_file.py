@@ -1,4 +1,4 @@
-"""Opens the file of a photograph: only a regular file, and never more of it than the limit."""
+"""Opens the file of a photo: only a regular file, and never more of it than the limit."""
 
 import os
 import stat
@@ -30,11 +30,11 @@ def read_file(path: Path, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
             _check_regular(os.fstat(file.fileno()), name)  # again, because it may have been replaced
             content = file.read(limit + 1)
     except FileNotFoundError:
-        raise UserError(f"There is no photograph {name}.") from None
+        raise UserError(f"There is no photo {name}.") from None
     except OSError as error:
         raise UserError(f"{name} can't be read: {error.strerror}.") from error
     except ValueError:  # a zero byte in the path, or characters that the file system can't encode
-        raise UserError(f"There can't be a photograph {name}: that is not a file name.") from None
+        raise UserError(f"There can't be a photo {name}: that is not a file name.") from None
     check_length(len(content), name, limit)
     return content
 
@@ -51,7 +51,7 @@ def check_length(length: int, name: str, limit: int = MAX_FILE_BYTES) -> None:
 
 def _check_regular(status: os.stat_result, name: str) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise UserError(f"{name} is a folder, not a photograph.")
+        raise UserError(f"{name} is a folder, not a photo.")
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{name} is not a regular file (a pipe, socket or device), so it can't be read.")
 

@@ -1,4 +1,4 @@
-"""From a photograph to the tensor that the network takes: one rule, recorded in the bundle.
+"""From a photo to the tensor that the network takes: one rule, recorded in the bundle.
 
 Pillow and NumPy only. Validation, evaluation, export checks, predict and the demo all call `preprocess`.
 """
@@ -13,23 +13,23 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.images.memory import remembered
 from mobilevit_core.images.reading import PhotoSource, read_image
 
-SHOWN_SIDE = 480  # shorter side of a photograph that is shown, pixels
+SHOWN_SIDE = 480  # shorter side of a photo that is shown, pixels
 SHOWN_LONGER_SIDE = 1600  # of a panorama
 
 RESIZE_MODES = {
-    "squash": "the whole photograph, its sides scaled independently to a square",
+    "squash": "the whole photo, its sides scaled independently to a square",
     "center_crop": "the largest central square (a fraction of it, if so recorded), scaled",
 }
 
 
 @dataclass(frozen=True)
 class ResizeRule:
-    """How a photograph becomes a square.
+    """How a photo becomes a square.
 
     Attributes:
         image_size: side of the square in pixels.
         mode: a key of `RESIZE_MODES`.
-        crop_fraction: for center_crop, side of the crop over the photograph's shorter side.
+        crop_fraction: for center_crop, side of the crop over the photo's shorter side.
     """
 
     image_size: int
@@ -49,11 +49,11 @@ class ResizeRule:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A photograph as the network takes it, and as a page shows it.
+    """A photo as the network takes it, and as a page shows it.
 
     Attributes:
         tensor: float32 (image_size, image_size, 3), RGB 0..255, whole numbers.
-        shown: uint8 (height, width, 3), RGB, upright, the whole photograph.
+        shown: uint8 (height, width, 3), RGB, upright, the whole photo.
     """
 
     tensor: np.ndarray
@@ -61,15 +61,15 @@ class Prepared:
 
 
 def prepare(photo: PhotoSource, rule: ResizeRule, name: str | None = None) -> Prepared:
-    """Reads one photograph for the network and for showing it.
+    """Reads one photo for the network and for showing it.
 
     Args:
         photo: anything that `read_photo` takes.
         rule: the bundle's resize rule.
-        name: what to call the photograph in an error.
+        name: what to call the photo in an error.
 
     Returns:
-        The input tensor, and the photograph of at most about 480 pixels on the shorter and 1,600 on the
+        The input tensor, and the photo of at most about 480 pixels on the shorter and 1,600 on the
         longer side.
 
     Raises:
@@ -86,12 +86,12 @@ def prepared(image: Image.Image, rule: ResizeRule) -> Prepared:
 
 
 def preprocess(photo: PhotoSource, rule: ResizeRule, name: str | None = None) -> np.ndarray:
-    """Reads and resizes one photograph.
+    """Reads and resizes one photo.
 
     Args:
         photo: anything that `read_photo` takes.
         rule: the bundle's resize rule.
-        name: what to call the photograph in an error.
+        name: what to call the photo in an error.
 
     Returns:
         float32 array (image_size, image_size, 3), RGB 0..255, whole numbers.
@@ -114,7 +114,7 @@ def _square(image: Image.Image, rule: ResizeRule) -> np.ndarray:
 
 
 def crop_box(width: int, height: int, rule: ResizeRule) -> tuple[float, float, float, float]:
-    """The region of a photograph that becomes the square: left, top, right, bottom in pixels."""
+    """The region of a photo that becomes the square: left, top, right, bottom in pixels."""
     if rule.mode != "center_crop":
         return 0.0, 0.0, float(width), float(height)
     side = min(height, width) * rule.crop_fraction
@@ -123,7 +123,7 @@ def crop_box(width: int, height: int, rule: ResizeRule) -> tuple[float, float, f
 
 
 def shrink(pixels: np.ndarray, shorter_side: int, longer_side: int | None = None) -> np.ndarray:
-    """Scales a photograph down until its shorter side fits; a smaller one stays as it is.
+    """Scales a photo down until its shorter side fits; a smaller one stays as it is.
 
     Args:
         pixels: uint8 (height, width, 3).

@@ -1,4 +1,4 @@
-"""Reads a photograph safely: one loader for training, evaluation, prediction and the demo.
+"""Reads a photo safely: one loader for training, evaluation, prediction and the demo.
 
 Pillow decodes everywhere; TensorFlow's decoder gives other pixels, so it is not used beside it.
 """
@@ -35,12 +35,12 @@ __all__ = [
     "read_thumbnail",
 ]
 
-# What photographs are called; what a file is, its content says (`containers.format_of`).
+# What photos are called; what a file is, its content says (`containers.format_of`).
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif")
 BACKGROUND, OTHER_BACKGROUND = 255, 0  # what shows through transparent pixels, and where that hides them
 ONE_COLOUR = 8  # levels between the darkest and the brightest pixel of any channel
 DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners store in 16
-SMALL_PIXELS = 2**20  # thousands of such photographs, decoded, fit into memory
+SMALL_PIXELS = 2**20  # thousands of such photos, decoded, fit into memory
 STRIP_ROWS = 64  # of the reduced picture, converted at a time
 
 # The plugins themselves: `Image.open` asks for the MPF directory and warns about sizes through the process's
@@ -51,7 +51,7 @@ PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "WEBP": WebPImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
 }
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # photographs are read side by side already
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # photos are read side by side already
 pi_heif.options.THUMBNAILS = pi_heif.options.DEPTH_IMAGES = pi_heif.options.AUX_IMAGES = False
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -70,16 +70,16 @@ Result = TypeVar("Result")
 
 
 def read_photo(source: PhotoSource, name: str | None = None) -> np.ndarray:
-    """Decodes a photograph, upright and in RGB.
+    """Decodes a photo, upright and in RGB.
 
     Handles EXIF orientation, grey, CMYK, palette, alpha (laid over white, or over black where white would
-    hide everything) and up to 16 bits per channel. A photograph of more than `limits.FULL_SIZE_PIXELS` comes
+    hide everything) and up to 16 bits per channel. A photo of more than `limits.FULL_SIZE_PIXELS` comes
     with its sides divided by 2, 4 or 8.
 
     Args:
         source: path, encoded bytes, Pillow image, or uint8 array (height, width, 3), which is returned as
             it is.
-        name: what to call the photograph in an error; taken from the path by default.
+        name: what to call the photo in an error; taken from the path by default.
 
     Returns:
         uint8 array (height, width, 3), RGB.
@@ -96,7 +96,7 @@ def read_image(source: PhotoSource, name: str | None = None) -> Image.Image:
 
     Args:
         source: as `read_photo`.
-        name: what to call the photograph in an error; taken from the path by default.
+        name: what to call the photo in an error; taken from the path by default.
 
     Returns:
         Image in RGB, upright; it may be the source itself.
@@ -117,7 +117,7 @@ def read_image(source: PhotoSource, name: str | None = None) -> Image.Image:
 
 
 def read_thumbnail(source: str | os.PathLike[str] | bytes, side: int, name: str | None = None) -> np.ndarray:
-    """A photograph as a small grey square.
+    """A photo as a small grey square.
 
     Every byte of the picture is decoded, so whatever passes here can be read by `read_photo`, too. Of a JPEG
     with over `SMALL_PIXELS`, pixels are computed at a reduced scale only, at a fraction of the cost; a
@@ -126,7 +126,7 @@ def read_thumbnail(source: str | os.PathLike[str] | bytes, side: int, name: str 
     Args:
         source: path or encoded bytes.
         side: of the square, pixels.
-        name: what to call the photograph in an error; taken from the path by default.
+        name: what to call the photo in an error; taken from the path by default.
 
     Returns:
         uint8 array (side, side), upright, squashed to the square.
@@ -147,13 +147,13 @@ def read_thumbnail(source: str | os.PathLike[str] | bytes, side: int, name: str 
 
 
 def read_encoded(source: str | os.PathLike[str] | bytes, name: str | None = None) -> tuple[bytes, str]:
-    """The bytes of a photograph's file, and what to call it in an error.
+    """The bytes of a photo's file, and what to call it in an error.
 
     Raises:
         UserError: there is no such file, it is not a regular file, or it is too large.
     """
     if isinstance(source, bytes):
-        name = shown_name(name or "the photograph")
+        name = shown_name(name or "the photo")
         check_length(len(source), name)
         return source, name
     name = shown_name(name or os.fspath(source))
@@ -253,7 +253,7 @@ def _bytes_of(image: Image.Image) -> int:
 def _checked_array(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
         raise UserError(
-            f"An array of {array.dtype} with shape {array.shape} is not a photograph: "
+            f"An array of {array.dtype} with shape {array.shape} is not a photo: "
             "uint8 (height, width, 3) in RGB is expected."
         )
     return array

@@ -1,4 +1,4 @@
-"""The photo-to-tensor path as TensorFlow operations, for a server that takes encoded photographs.
+"""The photo-to-tensor path as TensorFlow operations, for a server that takes encoded photos.
 
 A copy of the one path (`reading.read_photo`, `preprocessing.preprocess`) for where Python can't go; a test
 holds the two together. JPEG and PNG, WebP without transparency, BMP and GIF's first frame; upright by the
@@ -16,10 +16,10 @@ ENTRY_BYTES = 12  # of an entry in a TIFF directory: tag, type, count (2, 2, 4) 
 
 
 def photo_to_image(encoded: tf.Tensor, rule: ResizeRule) -> tf.Tensor:
-    """Decodes, turns upright and resizes one photograph.
+    """Decodes, turns upright and resizes one photo.
 
     Args:
-        encoded: string (), the photograph's file.
+        encoded: string (), the photo's file.
         rule: the bundle's resize rule.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What runs in the processes that read photographs for `isolated`. Light: it must start fast."""
+"""What runs in the processes that read photos for `isolated`. Light: it must start fast."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ CONTEXT = WorkerContext()
 
 
 def start(address_bytes: int = ADDRESS_BYTES) -> None:
-    """Prepares a worker: one thread, limited memory, and the libraries loaded before a photograph comes."""
+    """Prepares a worker: one thread, limited memory, and the libraries loaded before a photo comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches workers as well; the server ends them
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # before NumPy is imported
     _limit_addresses(address_bytes)
@@ -61,18 +61,18 @@ def ready() -> bool:
 
 
 def read(source: str | bytes, rule: Any, name: str, shown: bool, quick: bool) -> Any:
-    """Reads one photograph.
+    """Reads one photo.
 
     Args:
         source: path or encoded bytes.
         rule: the ResizeRule.
-        name: of the photograph in an error.
-        shown: whether the photograph itself is wanted, too.
-        quick: whether to decline a photograph that takes much memory.
+        name: of the photo in an error.
+        shown: whether the photo itself is wanted, too.
+        quick: whether to decline a photo that takes much memory.
 
     Returns:
         uint8 (image_size, image_size, 3) and, if wanted, uint8 (height, width, 3), else None; instead of both
-        None for a photograph that was declined.
+        None for a photo that was declined.
 
     Raises:
         UserError: as `read_photo`.

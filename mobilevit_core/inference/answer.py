@@ -1,4 +1,4 @@
-"""What a bundle says about one photograph: one object for command line, page, API and MCP."""
+"""What a bundle says about one photo: one object for command line, page, API and MCP."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +13,14 @@ TOP = 5  # classes that people see
 
 @dataclass(frozen=True)
 class Answer:
-    """One format's answer to one photograph.
+    """One format's answer to one photo.
 
     Attributes:
         class_names: in the order of the probabilities.
         probabilities: calibrated, float32 (classes,).
-        unknown: the photograph probably shows none of the classes, by the bundle's rejection rule.
+        unknown: the photo probably shows none of the classes, by the bundle's rejection rule.
         format: the weight format that answered.
-        latency: of that format on this photograph, where it was measured.
+        latency: of that format on this photo, where it was measured.
     """
 
     class_names: tuple[str, ...]

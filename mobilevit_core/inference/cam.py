@@ -1,4 +1,4 @@
-"""What the network looked at: a class activation map over the photograph.
+"""What the network looked at: a class activation map over the photo.
 
 The networks end in a global average and one dense layer. For these, Grad-CAM (Selvaraju et al. 2017) is the
 class activation map (Zhou et al. 2016): the last feature map weighted by the class's column of the dense
@@ -76,7 +76,7 @@ class Explainer:
         return heat / max(float(heat.max()), 1e-6), label
 
     def explain(self, photo: PhotoSource, name: str | None = None) -> tuple[Image.Image, str]:
-        """A photograph with the map of its most probable class laid over it.
+        """A photo with the map of its most probable class laid over it.
 
         Args:
             photo: anything that `read_photo` takes.
@@ -91,7 +91,7 @@ class Explainer:
         return self.explain_prepared(prepare(photo, self.bundle.manifest.rule, name))
 
     def explain_prepared(self, photo: Prepared) -> tuple[Image.Image, str]:
-        """A photograph that was read already, with the map of its most probable class laid over it.
+        """A photo that was read already, with the map of its most probable class laid over it.
 
         Returns:
             The picture, in the size of `photo.shown`, and the class's name. What the bundle's rule crops
@@ -103,7 +103,7 @@ class Explainer:
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Image:
-    """Fades what did not matter of the part of a photograph that the network saw; no colour is laid over it.
+    """Fades what did not matter of the part of a photo that the network saw; no colour is laid over it.
 
     Args:
         pixels: uint8 (height, width, 3).

@@ -1,4 +1,4 @@
-"""A bundle ready to answer: from a photograph to names and probabilities."""
+"""A bundle ready to answer: from a photo to names and probabilities."""
 
 import os
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ class Classifier:
         self.bundle, self.format, self.runtime = bundle, format, runtime
 
     def tensor(self, photo: PhotoSource, name: str | None = None) -> np.ndarray:
-        """The network's input for a photograph: float32 (size, size, 3), RGB 0..255."""
+        """The network's input for a photo: float32 (size, size, 3), RGB 0..255."""
         return preprocess(photo, self.bundle.manifest.rule, name)
 
     def probabilities(self, photo: PhotoSource, name: str | None = None) -> np.ndarray:
@@ -37,22 +37,22 @@ class Classifier:
         return self.runtime.probabilities(self.tensor(photo, name))
 
     def predict(self, photo: PhotoSource, name: str | None = None) -> Answer:
-        """Classifies one photograph.
+        """Classifies one photo.
 
         Args:
             photo: path, encoded bytes, Pillow image or uint8 array (height, width, 3).
-            name: what messages call the photograph; default: the file's name.
+            name: what messages call the photo; default: the file's name.
 
         Returns:
             The answer; `top(5)` has its best classes.
 
         Raises:
-            UserError: the photograph can't be read.
+            UserError: the photo can't be read.
         """
         return self.answer(self.tensor(photo, name))
 
     def answer(self, tensor: np.ndarray, latency: Latency | None = None) -> Answer:
-        """The answer to a prepared photograph, the result of `tensor`."""
+        """The answer to a prepared photo, the result of `tensor`."""
         return Answer.of(self.runtime.probabilities(tensor), self.bundle.manifest, self.format, latency)
 
 

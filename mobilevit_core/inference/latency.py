@@ -144,7 +144,7 @@ def measure_runtimes(
 
 
 def random_picture(size: int) -> np.ndarray:
-    """What latencies are measured on where no photograph is given: float32 (size, size, 3), RGB 0..255."""
+    """What latencies are measured on where no photo is given: float32 (size, size, 3), RGB 0..255."""
     return np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype(np.float32)
 
 

@@ -63,7 +63,7 @@ class Naming:
         conv: name of a convolution beside its normalization.
         norm: name of the normalization.
         bgr: whether the first convolution expects blue first.
-        preprocessing: how the publisher turns a photograph into the input.
+        preprocessing: how the publisher turns a photo into the input.
     """
 
     title: str

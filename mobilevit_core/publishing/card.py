@@ -120,7 +120,7 @@ def _results(manifest: Manifest) -> list["EvalResult"]:
 
 def public_name(data: str) -> str:
     """A data set's name; a folder's is its owner's business."""
-    return data if CATALOGUE.fullmatch(data) else "own photographs"
+    return data if CATALOGUE.fullmatch(data) else "own photos"
 
 
 def _opening(bundle: Bundle, repository: str) -> Iterator[str]:
@@ -129,8 +129,8 @@ def _opening(bundle: Bundle, repository: str) -> Iterator[str]:
     listed = ", ".join(plain(name) for name in known[:NAMED]) + (", ..." if len(known) > NAMED else "")
     yield f"# {repository.partition('/')[2]}"
     yield (
-        f"MobileViT-{plain(manifest.variant.upper())} for photographs of {len(known)} classes: {listed}. It "
-        "knows nothing else, whatever a photograph shows."
+        f"MobileViT-{plain(manifest.variant.upper())} for photos of {len(known)} classes: {listed}. It "
+        "knows nothing else, whatever a photo shows."
     )
 
 
@@ -152,7 +152,7 @@ def _figures(bundle: Bundle, _: str) -> Iterator[str]:
         data = plain(public_name(measured["data"]))
         crossed = measured["split"] == CROSS_VALIDATION
         how = f" {BY_CROSS_VALIDATION}" if crossed else f", {plain(measured['split'])} split"
-        yield f"Measured on {photos} photographs of {data}{how}."
+        yield f"Measured on {photos} photos of {data}{how}."
     if bundle.file(f"{REPORT}/{REPORT_PAGE}"):
         yield f"[`{REPORT}/{REPORT_PAGE}`]({REPORT}/{REPORT_PAGE}) has every figure that was measured."
 
@@ -161,7 +161,7 @@ def _classes(bundle: Bundle, _: str) -> Iterator[str]:
     measured = bundle.manifest.measured or {}
     rows = next(iter(measured.get("formats", {}).values()), {}).get("per_class") or {}
     if rows and len(rows) <= NAMED:
-        lines = ["| class | precision | recall | photographs |", "| --- | --- | --- | --- |"]
+        lines = ["| class | precision | recall | photos |", "| --- | --- | --- | --- |"]
         for name, row in rows.items():
             lines.append(
                 f"| {plain(name)} | {row['precision']:.1%} | {row['recall']:.1%} | {row['photos']} |"
@@ -179,11 +179,11 @@ def _rejection(bundle: Bundle, _: str) -> Iterator[str]:
     learned = f" or its class {plain(manifest.other_class)} is the highest" if manifest.other_class else ""
     # Where cross-validation measured the accuracy, the rule was fitted on its answers, too.
     crossed = CROSS_VALIDATION in manifest.metrics
-    photographs = "photographs of the classes"
-    photographs = f"{photographs}, {BY_CROSS_VALIDATION}" if crossed else f"validation {photographs}"
+    photos = "photos of the classes"
+    photos = f"{photos}, {BY_CROSS_VALIDATION}" if crossed else f"validation {photos}"
     yield (
         'An answer means "none of these" where the highest probability of a class is under '
-        f"{rule.threshold:.1%}{learned}. Of {rule.photos} {photographs}, "
+        f"{rule.threshold:.1%}{learned}. Of {rule.photos} {photos}, "
         f"{rule.false_rejection_rate:.1%} got that answer. Treat it as a hint, not as a filter."
     )
     rows = next((m["rejection"] for m in manifest.metrics.values() if m.get("rejection")), {})
@@ -199,7 +199,7 @@ def _rejection(bundle: Bundle, _: str) -> Iterator[str]:
 def _training(bundle: Bundle, _: str) -> Iterator[str]:
     manifest = bundle.manifest
     photos = manifest.data.get("photos", {})
-    counted = f"{photos['train']:,} photographs" if "train" in photos else "photographs"
+    counted = f"{photos['train']:,} photos" if "train" in photos else "photos"
     yield "## Training"
     name = plain(public_name(manifest.data["name"]))
     yield f"Trained on {counted} of {name}. `bundle.json` records all of it."

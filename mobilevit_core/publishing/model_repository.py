@@ -17,7 +17,7 @@ README = "README.md"
 
 
 def copy_bundle(bundle: Bundle, folder: Path, formats: Sequence[str], examples: bool = False) -> None:
-    """Copies a bundle. The photographs of its report are other people's, and stay where they are.
+    """Copies a bundle. The photos of its report are other people's, and stay where they are.
 
     Args:
         bundle: an opened bundle.

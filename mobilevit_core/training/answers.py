@@ -1,4 +1,4 @@
-"""What a run's model answered to photographs that it was not trained on, one row each, and what changed."""
+"""What a run's model answered to photos that it was not trained on, one row each, and what changed."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,9 @@ def write_answers(folder: Path, split: str, photos: Sequence[LabelledPhoto], eva
 
     Args:
         folder: of the run.
-        split: that the photographs are of, or "cross-validation".
+        split: that the photos are of, or "cross-validation".
         photos: in the order of the evaluation.
-        evaluation: of photographs that the weights were not fitted to.
+        evaluation: of photos that the weights were not fitted to.
     """
     names = evaluation.class_names
     rows = [
@@ -54,13 +54,13 @@ def read_answers(folder: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Changes:
-    """Gains and regressions of a run against the one before, on the same photographs.
+    """Gains and regressions of a run against the one before, on the same photos.
 
     Attributes:
-        compared: photographs that both answered without having been trained on them.
+        compared: photos that both answered without having been trained on them.
         right_before: how many of them the bundle before answered rightly.
         right_after: how many the new one does.
-        rows: the photographs where only one of them is right: change ("gained" or "lost"), photograph, class,
+        rows: the photos where only one of them is right: change ("gained" or "lost"), photo, class,
             before, after, sha256.
     """
 
@@ -70,21 +70,21 @@ class Changes:
     rows: tuple[dict[str, str], ...]
 
     def count(self, change: str) -> int:
-        """How many photographs were "gained" or "lost"."""
+        """How many photos were "gained" or "lost"."""
         return sum(row["change"] == change for row in self.rows)
 
     def sentence(self) -> str:
         """The summary."""
         if not self.compared:
-            return "No photograph can be compared: the bundle before was trained on all of them."
+            return "No photo can be compared: the bundle before was trained on all of them."
         return (
-            f"Compared with the bundle before, on {self.compared} photographs that neither was trained on: "
+            f"Compared with the bundle before, on {self.compared} photos that neither was trained on: "
             f"{self.right_after} right, {self.right_before} before; {self.count(GAINED)} gained, "
             f"{self.count(LOST)} lost"
         )
 
     def write(self, folder: Path) -> Path:
-        """Writes `changes.csv` into a run folder: gained and lost photographs."""
+        """Writes `changes.csv` into a run folder: gained and lost photos."""
         write_bytes(folder / CHANGES, csv_bytes(self.rows, CHANGE_COLUMNS))
         return folder / CHANGES
 
@@ -103,7 +103,7 @@ def compare(
         class_names: in the order of their labels.
         after: digest -> answer of the new run.
         before: digest -> recorded answer of the run before.
-        ask: the answer of the bundle before to a photograph that is not recorded; None where it was trained
+        ask: the answer of the bundle before to a photo that is not recorded; None where it was trained
             on it.
     """
     rows, compared = [], []

@@ -1,4 +1,4 @@
-"""What happens to a training photograph between the cache and the network, in TensorFlow operations.
+"""What happens to a training photo between the cache and the network, in TensorFlow operations.
 
 Every random draw takes an explicit seed, so an interrupted run that goes on sees the pictures that it
 would have seen. Images are float32 RGB 0..255 throughout.
@@ -70,7 +70,7 @@ def _resized_crop(photo: tf.Tensor, image_size: int, smallest: float, seed: tf.T
 
 
 def _sometimes_whole(photo: tf.Tensor, crop: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
-    """In place of the crop, with this chance, the whole photograph: half squashed, half between bars."""
+    """In place of the crop, with this chance, the whole photo: half squashed, half between bars."""
     size = crop.shape[0]
     draw = tf.random.stateless_uniform((), seed)
     return tf.cond(
@@ -95,7 +95,7 @@ def _jitter_color(image: tf.Tensor, strength: float, seeds: tf.Tensor) -> tf.Ten
 
 
 def _degrade(image: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
-    """What phones do to photographs: out of focus, too dark or bright, tinted, grey; each with a chance."""
+    """What phones do to photos: out of focus, too dark or bright, tinted, grey; each with a chance."""
     seeds = tf.random.split(seed, 4)
     draws = tf.random.stateless_uniform((4,), seeds[0])
     image = tf.cond(draws[0] < share, lambda: _unfocused(image, seeds[1]), lambda: image)

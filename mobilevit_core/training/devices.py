@@ -39,7 +39,7 @@ def join_machines() -> None:
         return
     import jax
 
-    tf.config.set_visible_devices([], "GPU")  # TensorFlow augments photographs, on the processor
+    tf.config.set_visible_devices([], "GPU")  # TensorFlow augments photos, on the processor
     if any(name.startswith(PLACE) for name in os.environ) and not jax.distributed.is_initialized():
         keras.distribution.initialize()
 

@@ -52,7 +52,7 @@ class Teachers:
 
     @property
     def provenance(self) -> list[Provenance]:
-        """The photographs that the teachers have seen."""
+        """The photos that the teachers have seen."""
         return [bundle.provenance for bundle in self._bundles if bundle.provenance]
 
     def blend(self, batches: tf.data.Dataset, image_size: int, share: float) -> tf.data.Dataset:

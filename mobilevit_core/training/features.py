@@ -1,4 +1,4 @@
-"""A converted network without its classifier, and the features that it makes of photographs: in LiteRT alone.
+"""A converted network without its classifier, and the features that it makes of photos: in LiteRT alone.
 
 What a trunk is, and how a head is grafted onto it, is in `conversion/graft.py`.
 """
@@ -38,13 +38,13 @@ class Trunk:
     Attributes:
         files: weight format -> content of its .tflite file, from image to features.
         keras: model.keras of the whole network.
-        rule: how a photograph becomes its input.
+        rule: how a photo becomes its input.
         architecture: "paper" or "keras_example".
         variant: "xxs", "xs" or "s".
         origin: where its weights come from, as the manifest records it.
         versions: of the libraries that converted it.
-        provenance: the photographs that went into its weights, where known.
-        read: how a photograph is read by the rule; a server reads those of strangers in another way.
+        provenance: the photos that went into its weights, where known.
+        read: how a photo is read by the rule; a server reads those of strangers in another way.
     """
 
     files: Mapping[str, bytes] = field(repr=False)
@@ -70,7 +70,7 @@ class Trunk:
 
     @cached_property
     def _runtime(self) -> LiteRTRuntime:
-        return LiteRTRuntime.load(self.files["float32"], threads=1)  # others read photographs meanwhile
+        return LiteRTRuntime.load(self.files["float32"], threads=1)  # others read photos meanwhile
 
 
 def open_trunk(
@@ -131,7 +131,7 @@ def _converted_once(
 ) -> Bundle:
     """The bundle that `convert` writes, from the cache if it is there.
 
-    The scales inside an int8 trunk are those of the first photographs that it was made with.
+    The scales inside an int8 trunk are those of the first photos that it was made with.
     """
     key = json.dumps([origin["weights_sha256"], rule.to_json(), bool(photos)], sort_keys=True)
     folder = cache_folder() / "trunks" / hashlib.sha256(key.encode()).hexdigest()[:32]

@@ -33,7 +33,7 @@ def write_trained(
         folder: where; must not exist.
         converted: the network in every format, its classifier calibrated.
         held_out: what it was calibrated on; None where it was not, and then nothing is rejected.
-        provenance: the photographs that went into the weights.
+        provenance: the photos that went into the weights.
         history: CSV of the training, copied into the bundle.
         described: all other fields of the manifest.
 
@@ -59,8 +59,8 @@ def bundle_model(
 ) -> tuple[Bundle, list[str]]:
     """Makes the bundle of a trained network: calibrates it on the validation split, converts, compares.
 
-    Without validation photographs the probabilities stay uncalibrated and nothing is rejected; without
-    training photographs there is no full int8 format.
+    Without validation photos the probabilities stay uncalibrated and nothing is rejected; without
+    training photos there is no full int8 format.
 
     Args:
         folder: where; must not exist.
@@ -68,7 +68,7 @@ def bundle_model(
         dataset: its validation split is what temperature and threshold are fitted on and exports are
             compared on.
         recipe: of the run.
-        provenance: the photographs that went into the weights.
+        provenance: the photos that went into the weights.
         origin: `start` and `teachers` of the manifest: what other trainings went into the weights.
         history: CSV of the training, copied into the bundle.
         described: fields of the manifest that the data set does not tell.
@@ -104,7 +104,7 @@ def calibrate(model: "keras.Model", dataset: PhotoDataset, recipe: Recipe) -> He
     held_out = HeldOut(
         before,
         np.array([photo.label for photo in photos]),
-        f"{len(photos)} photographs of the validation split",
+        f"{len(photos)} photos of the validation split",
         dataset.other,
         recipe.false_rejection_rate,
     )

@@ -20,13 +20,13 @@ from mobilevit_core.training.run_folder import RunFolder, first_epochs
 from mobilevit_core.training.state import TrainingState, tell_damaged
 from mobilevit_core.training.trainer import record_validation
 
-NAMED = 4  # missing photographs in a message
+NAMED = 4  # missing photos in a message
 
 
 def finish_run(run: RunFolder, folder: Path | None = None) -> tuple[Bundle, list[str]]:
     """Makes a bundle from the newest checkpoint.
 
-    Photographs of the run that are gone or have changed since are left out: calibration, the comparison of
+    Photos of the run that are gone or have changed since are left out: calibration, the comparison of
     the formats and the figures rest on those that remain. The run itself can still be continued.
 
     Args:
@@ -56,7 +56,7 @@ def finish_run(run: RunFolder, folder: Path | None = None) -> tuple[Bundle, list
         folder = folder or run.bundle_after(checkpoint.epoch)
         if folder.exists():
             raise UserError(f"{folder} exists already. Remove it, or name another folder with --to.")
-        dataset = _remaining(record, run.recorded_photographs())
+        dataset = _remaining(record, run.recorded_photos())
         classes = len(dataset.class_names)
         model = create_mobilevit(recipe.variant, classes, recipe.image_size, recipe.architecture)
         state = TrainingState(model, recipe.stages[-1][0], recipe, 1, checkpoint)
@@ -80,7 +80,7 @@ def _recipe_so_far(values: Mapping[str, Any], epochs: int) -> Recipe:
 
 
 def _remaining(record: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> PhotoDataset:
-    """The photographs of a run that are still what they were."""
+    """The photos of a run that are still what they were."""
     class_names, data = tuple(record["class_names"]), record["data"]
     sources: dict[str, Path | bytes] = {}
     if any(not row["file"] for row in rows):
@@ -96,7 +96,7 @@ def _remaining(record: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> 
     if missing:
         names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
         left = ", ".join(f"{len(photos)} of {split}" for split, photos in splits.items())
-        note(f"{len(missing)} of {len(rows)} photographs are gone or have changed ({names}); left: {left}.")
+        note(f"{len(missing)} of {len(rows)} photos are gone or have changed ({names}); left: {left}.")
         _tell_consequences(splits)
     photos = {split: tuple(photos) for split, photos in splits.items()}
     other_class = NONE_OF_THESE if class_names[-1] == NONE_OF_THESE else None
@@ -107,9 +107,9 @@ def _remaining(record: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> 
 
 def _tell_consequences(splits: Mapping[str, Sequence[LabelledPhoto]]) -> None:
     if not splits["validation"]:
-        note("without validation photographs, probabilities are not calibrated and nothing is rejected.")
+        note("without validation photos, probabilities are not calibrated and nothing is rejected.")
     if not splits["train"]:
-        note("without training photographs, there is no int8 format.")
+        note("without training photos, there is no int8 format.")
 
 
 def _unchanged(row: Mapping[str, str]) -> Path | None:
@@ -122,7 +122,7 @@ def _unchanged(row: Mapping[str, str]) -> Path | None:
 
 
 def _by_digest(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Path | bytes]:
-    """The photographs of data sets that do not lie in files of their own."""
+    """The photos of data sets that do not lie in files of their own."""
     try:
         dataset = load_described(data, recipe["split_scheme"], recipe["seed"])
     except UserError as error:

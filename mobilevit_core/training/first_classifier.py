@@ -19,7 +19,7 @@ from mobilevit_core.training.linear_probe import fit
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.transfer import Start
 
-MOST = 2000  # photographs that are looked at
+MOST = 2000  # photos that are looked at
 MOST_MIRRORED = 96  # of these, that are looked at mirrored, too
 BATCH = 32
 # Length of a class's weights times that of the features, which a training can begin with.
@@ -28,13 +28,13 @@ STEEPEST = 30.0
 
 @dataclass(frozen=True)
 class WithClassifier:
-    """Starting weights whose classifier is fitted to the photographs before the training begins.
+    """Starting weights whose classifier is fitted to the photos before the training begins.
 
     Args:
         start: the weights.
-        photos: the training photographs; `MOST` of them are looked at, the same number of each class.
-        rule: how a photograph becomes the model's input.
-        mirrors: whether the training mirrors photographs, which some classes do not bear.
+        photos: the training photos; `MOST` of them are looked at, the same number of each class.
+        rule: how a photo becomes the model's input.
+        mirrors: whether the training mirrors photos, which some classes do not bear.
     """
 
     start: Start
@@ -72,7 +72,7 @@ class WithClassifier:
         )
         turns = in_turns(np.array([photo.label for photo in photos]))
         photos = [photos[place] for place in islice(turns, MOST)]
-        note(f"first a classifier on these weights: {len(photos)} training photographs are looked at.")
+        note(f"first a classifier on these weights: {len(photos)} training photos are looked at.")
         labels = np.array([photo.label for photo in photos])
         folds, groups = folds_for(class_names, labels), np.arange(len(photos))
         features = self._features(model, photos)
@@ -81,13 +81,13 @@ class WithClassifier:
             turned = self._features(model, photos[:MOST_MIRRORED], mirrored=True)
             for one, other in mirror_images(turned @ kernel + bias, labels[:MOST_MIRRORED]):
                 warn(
-                    f"mirrored photographs of {class_names[one]!r} look like {class_names[other]!r} to this "
+                    f"mirrored photos of {class_names[one]!r} look like {class_names[other]!r} to this "
                     "classifier, and the other way round. If left and right tell them apart: --set flip=0"
                 )
         return bounded(kernel, bias, features)
 
     def _features(self, model: keras.Model, photos: Sequence[Example], mirrored: bool = False) -> np.ndarray:
-        """What the model's classifier gets, (photographs, features); batch by batch, to keep memory small."""
+        """What the model's classifier gets, (photos, features); batch by batch, to keep memory small."""
         network, size = backbone(model), self.rule.image_size
         images = in_order(lambda photo: preprocess(photo.source, self.rule, photo.name), photos)
         batch, features = np.zeros((BATCH, size, size, 3), np.float32), []
@@ -101,13 +101,13 @@ class WithClassifier:
 def bounded(kernel: np.ndarray, bias: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same classifier, the same best answers, with weights that are not too large to train on from.
 
-    Photographs of one scene differ in little, and what tells them apart is magnified: the training would
+    Photos of one scene differ in little, and what tells them apart is magnified: the training would
     begin with a loss of 40, because augmented pictures differ in more.
 
     Args:
         kernel: (features, classes).
         bias: (classes,).
-        features: that it was fitted to, (photographs, features).
+        features: that it was fitted to, (photos, features).
     """
     steepness = np.linalg.norm(kernel - kernel.mean(axis=1, keepdims=True), axis=0).max()
     share = min(1.0, STEEPEST / max(steepness * np.linalg.norm(features, axis=1).mean(), 1e-9))
@@ -118,8 +118,8 @@ def mirror_images(logits: np.ndarray, labels: np.ndarray) -> list[tuple[int, int
     """Pairs of labels of which each is mostly taken for the other.
 
     Args:
-        logits: of mirrored photographs, (photographs, classes).
-        labels: of the photographs as they are, (photographs,).
+        logits: of mirrored photos, (photos, classes).
+        labels: of the photos as they are, (photos,).
     """
     answers, taken = logits.argmax(axis=1), {}
     for label in np.unique(labels).tolist():

@@ -1,7 +1,7 @@
 """A new classifier on an existing network, in seconds: no training of the network itself.
 
-The trunk looks at every photograph once; a classifier in closed form (`linear_probe.py`) learns the classes
-from its features. Strength and accuracy come from cross-validation, so no photograph has to be held back.
+The trunk looks at every photo once; a classifier in closed form (`linear_probe.py`) learns the classes
+from its features. Strength and accuracy come from cross-validation, so no photo has to be held back.
 Afterwards the classifier is one layer, which is grafted onto the trunk's files.
 """
 
@@ -42,7 +42,7 @@ from mobilevit_core.training.recipes import HEAD, UNEVEN
 from mobilevit_core.training.run_folder import RunFolder
 
 FOLDS = 5
-FEWEST = 3  # photographs per class: with fewer, nothing is left to choose the strength by
+FEWEST = 3  # photos per class: with fewer, nothing is left to choose the strength by
 MADE_WITH = ("ai-edge-litert", "pillow", "numpy")
 
 Photos = str | os.PathLike[str] | PhotoDataset | Mapping[str, Sequence[PhotoSource]]
@@ -50,7 +50,7 @@ Photos = str | os.PathLike[str] | PhotoDataset | Mapping[str, Sequence[PhotoSour
 
 @dataclass(frozen=True)
 class Example:
-    """One labelled photograph, wherever it is."""
+    """One labelled photo, wherever it is."""
 
     source: PhotoSource
     label: int
@@ -65,15 +65,15 @@ class FittedHead:
     Attributes:
         head: from features to calibrated probabilities.
         trunk: what it was made on.
-        data: of the manifest: name, split and number of photographs, digest.
-        examples: the photographs, without repetitions.
-        pictures: photograph's place among the examples -> uint8 (size, size, 3): what files are compared on.
-        evaluation: by cross-validation: every photograph answered by a classifier that never saw it.
+        data: of the manifest: name, split and number of photos, digest.
+        examples: the photos, without repetitions.
+        pictures: photo's place among the examples -> uint8 (size, size, 3): what files are compared on.
+        evaluation: by cross-validation: every photo answered by a classifier that never saw it.
         strength: of the regularization, chosen by cross-validation.
         held_out: the answers by cross-validation that the classifier was calibrated by.
         seconds: for all of it.
         seed: of the folds.
-        provenance: the photographs that went into it, and into the network before.
+        provenance: the photos that went into it, and into the network before.
     """
 
     head: Head = field(repr=False)
@@ -95,12 +95,12 @@ class FittedHead:
 
     @property
     def other_class(self) -> str | None:
-        """The class that means "none of these", where the photographs have one."""
+        """The class that means "none of these", where the photos have one."""
         return NONE_OF_THESE if self.class_names[-1] == NONE_OF_THESE else None
 
     @property
     def rule(self) -> ResizeRule:
-        """How a photograph becomes the network's input."""
+        """How a photo becomes the network's input."""
         return self.trunk.rule
 
     @property
@@ -114,7 +114,7 @@ class FittedHead:
         return self.evaluation.interval
 
     def probabilities(self, photo: PhotoSource) -> np.ndarray:
-        """The answer for one photograph: float32 (classes,)."""
+        """The answer for one photo: float32 (classes,)."""
         return self.head.probabilities(self.trunk.features(preprocess(photo, self.rule)))
 
     def write_bundle(self, folder: Path) -> tuple[Bundle, list[str]]:
@@ -168,11 +168,11 @@ def fit_head(
     seed: int = 0,
     title: str = "",
 ) -> FittedHead:
-    """Teaches a network new classes from a few photographs of each.
+    """Teaches a network new classes from a few photos of each.
 
     Args:
-        photos: class name -> photographs (files, encoded bytes, Pillow images or arrays), a folder with one
-            subfolder per class, or a data set, whose training and validation photographs are used.
+        photos: class name -> photos (files, encoded bytes, Pillow images or arrays), a folder with one
+            subfolder per class, or a data set, whose training and validation photos are used.
         weights: what the features come from: an opened trunk, or what `open_trunk` takes.
         variant: see `open_trunk`.
         seed: of the folds of the cross-validation.
@@ -182,7 +182,7 @@ def fit_head(
         The head with its accuracy by cross-validation.
 
     Raises:
-        UserError: too few photographs of a class, one that can't be read, or no such weights.
+        UserError: too few photos of a class, one that can't be read, or no such weights.
     """
     start = time.perf_counter()
     if isinstance(photos, str | os.PathLike):
@@ -203,7 +203,7 @@ def fit_head(
     before = left_out(features, labels, groups, folds, seed, balanced)
     kernel, bias, strength = fit(features, labels, groups, folds, seed, balanced)
     other = len(class_names) - 1 if class_names[-1] == NONE_OF_THESE else None
-    held_out = HeldOut(before, labels, f"{len(examples)} photographs by cross-validation", other)
+    held_out = HeldOut(before, labels, f"{len(examples)} photos by cross-validation", other)
     kernel, bias = (part.astype(np.float32) for part in held_out.calibration.fold(kernel, bias))
     return FittedHead(
         head=Head(kernel, bias, features),
@@ -241,7 +241,7 @@ def train_head(dataset: PhotoDataset, trunk: Trunk, run: RunFolder, seed: int = 
     A bundle that is there already stays.
 
     Args:
-        dataset: its training and validation photographs are used, its test photographs are not.
+        dataset: its training and validation photos are used, its test photos are not.
         trunk: what the features come from.
         run: its folder; made if it is missing.
         seed: of the folds.
@@ -256,7 +256,7 @@ def train_head(dataset: PhotoDataset, trunk: Trunk, run: RunFolder, seed: int = 
     with run.locked():
         run.claim(dataset, recipe, {"start": trunk.origin}, provenance)
         write_findings(run.path, dataset)
-        fitted = fit_head(dataset, trunk, seed=seed, title="Looking at the photographs")
+        fitted = fit_head(dataset, trunk, seed=seed, title="Looking at the photos")
         for doubt in fitted.data["notes"][len(dataset.notes) :]:  # the others were told with the data set
             note(doubt)
         if run.bundle.exists():
@@ -271,11 +271,11 @@ def _recipe(split_scheme: str, seed: int) -> dict[str, Any]:
 def _gather(
     photos: PhotoDataset | Mapping[str, Sequence[PhotoSource]],
 ) -> tuple[tuple[str, ...], tuple[Example, ...], dict[str, Any], Provenance]:
-    """Class names, photographs, the manifest's `data` and the photographs' digests."""
+    """Class names, photos, the manifest's `data` and the photos' digests."""
     if isinstance(photos, Mapping):
         names = tuple(str(name) for name in photos)
         examples = tuple(
-            _example(source, label, f"photograph {number} of {name!r}")
+            _example(source, label, f"photo {number} of {name!r}")
             for label, (name, sources) in enumerate(photos.items())
             for number, source in enumerate(sources, 1)
         )
@@ -307,7 +307,7 @@ def _content(path: Path) -> bytes:
 def _data_in_memory(names: Sequence[str], examples: Sequence[Example]) -> dict[str, Any]:
     lines = sorted(f"train {example.digest} {names[example.label]}" for example in examples)
     return {
-        "name": "photographs in memory",
+        "name": "photos in memory",
         "split_scheme": "whole",
         "photos": {"train": len(examples)},
         "digest": hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest(),
@@ -316,13 +316,13 @@ def _data_in_memory(names: Sequence[str], examples: Sequence[Example]) -> dict[s
 
 
 def distinct(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[str]]:
-    """Every photograph once; without those that are in two classes, which the notes name."""
+    """Every photo once; without those that are in two classes, which the notes name."""
     first: dict[str, Example] = {}
     contradictory: dict[str, str] = {}
     for example in examples:
         known = first.setdefault(example.digest, example)
         if known.label != example.label:
-            note = f"{known.name} and {example.name} are the same photograph in two classes: both left out"
+            note = f"{known.name} and {example.name} are the same photo in two classes: both left out"
             contradictory.setdefault(example.digest, note)
     kept = (example for digest, example in first.items() if digest not in contradictory)
     return tuple(kept), list(contradictory.values())
@@ -338,7 +338,7 @@ def folds_for(class_names: Sequence[str], labels: np.ndarray) -> int:
     label = min(range(len(class_names)), key=lambda label: counts[label])
     if counts[label] < FEWEST:
         raise UserError(
-            f"Class {class_names[label]!r} has {counts[label]} different photographs; at least {FEWEST} of "
+            f"Class {class_names[label]!r} has {counts[label]} different photos; at least {FEWEST} of "
             "every class are needed, and 20 or more are better."
         )
     return min(FOLDS, counts[label])
@@ -347,16 +347,16 @@ def folds_for(class_names: Sequence[str], labels: np.ndarray) -> int:
 def _look(
     trunk: Trunk, examples: Sequence[Example], kept: set[int], title: str
 ) -> tuple[np.ndarray, list[np.ndarray], dict[int, np.ndarray]]:
-    """Reads every photograph once.
+    """Reads every photo once.
 
     Args:
         trunk: what looks at them.
-        examples: the photographs.
+        examples: the photos.
         kept: places of those whose pixels are needed again.
         title: of the progress display.
 
     Returns:
-        Features, float32 (photographs, features); thumbnails, uint8 (24, 24) each; place -> the trunk's
+        Features, float32 (photos, features); thumbnails, uint8 (24, 24) each; place -> the trunk's
         input, uint8 (size, size, 3).
     """
 
@@ -373,7 +373,7 @@ def _look(
 
 
 def _copies(thumbnails: Sequence[np.ndarray], examples: Sequence[Example]) -> dict[str, int]:
-    """Digest -> group of near copies, for photographs that nobody has compared yet."""
+    """Digest -> group of near copies, for photos that nobody has compared yet."""
     groups = group_alike(thumbnails, [example.label for example in examples])
     return dict(zip((example.digest for example in examples), groups.tolist(), strict=True))
 
@@ -381,9 +381,9 @@ def _copies(thumbnails: Sequence[np.ndarray], examples: Sequence[Example]) -> di
 def _groups(
     class_names: Sequence[str], examples: Sequence[Example], copies: Mapping[str, int]
 ) -> tuple[np.ndarray, list[str]]:
-    """The number of each photograph's group, (photographs,); near copies have the same.
+    """The number of each photo's group, (photos,); near copies have the same.
 
-    A class whose photographs are nearly all the same can't be divided by groups: its photographs stay apart,
+    A class whose photos are nearly all the same can't be divided by groups: its photos stay apart,
     and the notes say what that means.
     """
     alone = max(copies.values(), default=-1) + 1
@@ -393,13 +393,13 @@ def _groups(
 
 
 def is_uneven(labels: np.ndarray) -> bool:
-    """Whether the largest class has so many more photographs than the smallest that they must be balanced."""
+    """Whether the largest class has so many more photos than the smallest that they must be balanced."""
     counts = np.bincount(labels)
     return bool(counts.max() > UNEVEN * counts.min())
 
 
 def in_turns(labels: np.ndarray) -> Iterator[int]:
-    """Places of the photographs: one of every class, then the next of every class, and so on."""
+    """Places of the photos: one of every class, then the next of every class, and so on."""
     members = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
     for number in range(max(map(len, members))):
         yield from (own[number] for own in members if number < len(own))

@@ -15,20 +15,20 @@ from mobilevit_core.training.augmentation import augment, mix
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.sampling import Sampling
 
-CACHE_BYTES = 2 * 2**30  # decoded photographs kept in memory; the rest in files
-CACHE_MARGIN = 1.5  # the cached photograph's shorter side over the largest training size
+CACHE_BYTES = 2 * 2**30  # decoded photos kept in memory; the rest in files
+CACHE_MARGIN = 1.5  # the cached photo's shorter side over the largest training size
 ALIGNMENT = 64  # bytes; TensorFlow takes over memory that begins at such an address
 
 
 class PhotoCache:
-    """Photographs decoded once, shrunk to what training can use, read back by TensorFlow alone.
+    """Photos decoded once, shrunk to what training can use, read back by TensorFlow alone.
 
     What fits into the budget lies in one long tensor of pixels in memory, what does not in a file per
-    photograph. (A Python function inside tf.data would serve both, but can hang the process at its end.)
+    photo. (A Python function inside tf.data would serve both, but can hang the process at its end.)
 
     Args:
         photos: what to read.
-        shorter_side: of the cached photographs, pixels.
+        shorter_side: of the cached photos, pixels.
         folder: where files go if they are needed.
         budget: bytes of memory.
     """
@@ -45,7 +45,7 @@ class PhotoCache:
 
         memory = _aligned(budget)  # the system gives out pages when they are written to, not before
         shapes, offsets, used, in_files = [], [], 0, 0
-        for index, pixels in enumerate(in_order(read, photos, "Decoding photographs", ahead=1)):
+        for index, pixels in enumerate(in_order(read, photos, "Decoding photos", ahead=1)):
             shapes.append(pixels.shape)
             if used + pixels.size <= budget:
                 offsets.append(used)
@@ -64,13 +64,13 @@ class PhotoCache:
 
     def describe(self) -> str:
         """One sentence about its size."""
-        text = f"decoded photographs: {self.memory_bytes / 2**20:,.0f} MiB in memory"
+        text = f"decoded photos: {self.memory_bytes / 2**20:,.0f} MiB in memory"
         if not self.file_bytes:
             return text
         return f"{text}, {self.file_bytes / 2**20:,.0f} MiB in {self._folder} (removed at the end)"
 
     def read(self, index: tf.Tensor) -> tf.Tensor:
-        """One photograph inside a TensorFlow graph: uint8 (height, width, 3)."""
+        """One photo inside a TensorFlow graph: uint8 (height, width, 3)."""
         shape, offset = self._shapes[index], self._offsets[index]
         pixels = tf.cond(
             offset >= 0,
@@ -116,12 +116,12 @@ def training_batches(
 
     Args:
         photos: the training split.
-        cache: of the same photographs.
+        cache: of the same photos.
         num_classes: width of the one-hot labels.
         image_size: of this stage, pixels.
         recipe: batch size, augmentation and seed are read.
         first_epoch: number of the epoch that the first batch belongs to.
-        sampling: how often each photograph is drawn; by default once per epoch.
+        sampling: how often each photo is drawn; by default once per epoch.
 
     Returns:
         Dataset of images float32 (batch, size, size, 3) in 0..255 and labels float32 (batch, classes).

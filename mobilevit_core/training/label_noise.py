@@ -18,7 +18,7 @@ TABLE, SHEET = "suspect_labels.csv", "suspect_labels.jpg"
 COLUMNS = ("photograph", "class", "answer", "probability_of_class", "probability_of_answer")
 MOST_ROWS = 200  # in the table
 MOST_DRAWN = 40  # on the sheet
-MOST_LOOKED = 5000  # photographs that a trained network is asked about
+MOST_LOOKED = 5000  # photos that a trained network is asked about
 # Measured on a cross-validated head with wrong labels planted; photos named, and how many of them were
 # planted, means of four draws. 400 photos of rooms with 19 planted, 76 % right: 20 and 12 (every other
 # answer: 93 and 18; cleanlab 2.9: 61 and 17). 200 photos of clothing with 15 planted, 22 % right: 2 and 0.5
@@ -28,7 +28,7 @@ BATCH = 32
 
 
 def answers_to(bundle: Bundle, photos: Sequence[LabelledPhoto]) -> np.ndarray:
-    """The Keras model's probabilities for many photographs, batch by batch: float32 (photos, classes)."""
+    """The Keras model's probabilities for many photos, batch by batch: float32 (photos, classes)."""
     model, rule = load_keras(bundle.weights("keras")), bundle.manifest.rule
     images = in_order(
         lambda photo: preprocess(photo.source, rule, photo.name), photos, "Looking at the labels"
@@ -42,7 +42,7 @@ def answers_to(bundle: Bundle, photos: Sequence[LabelledPhoto]) -> np.ndarray:
 
 
 def some_of(photos: Sequence[LabelledPhoto]) -> Sequence[LabelledPhoto]:
-    """At most `MOST_LOOKED` photographs, evenly."""
+    """At most `MOST_LOOKED` photos, evenly."""
     return photos[:: -(-len(photos) // MOST_LOOKED)] if photos else photos
 
 
@@ -82,10 +82,10 @@ def write_suspects(
         folder: of the run.
         photos: with the labels that they were trained with.
         class_names: in the order of the probabilities.
-        probabilities: the model's, best of a model that was not trained on the photograph: (photos, classes).
+        probabilities: the model's, best of a model that was not trained on the photo: (photos, classes).
 
     Returns:
-        How many photographs have a label that the model is confident to be another.
+        How many photos have a label that the model is confident to be another.
     """
     labels = np.array([photo.label for photo in photos])
     order = suspects(labels, probabilities)

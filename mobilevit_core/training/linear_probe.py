@@ -1,8 +1,8 @@
 """A linear classifier on features, in closed form: linear discriminant analysis with a shrunk covariance.
 
-All classes share one covariance of the standardized features. Few photographs tell it badly, so it is drawn
+All classes share one covariance of the standardized features. Few photos tell it badly, so it is drawn
 towards the same variance in all directions (Friedman 1989, "Regularized Discriminant Analysis"). How far, and
-how sure the answers are to be, is chosen by the log-likelihood of photographs that were left out.
+how sure the answers are to be, is chosen by the log-likelihood of photos that were left out.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ SHRINKAGES = (
     0.95,
 )  # 1: the directions count by the distance of the means alone
 SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # of the logits; too many features make them too sure
-INNER_FOLDS = 3  # for the choice, inside of the photographs that a classifier is fitted on
+INNER_FOLDS = 3  # for the choice, inside of the photos that a classifier is fitted on
 FLATTEST = 100  # times less than the mean deviation, under which a feature counts as if it had that
 SMALLEST = 1e-6  # probability, before a logarithm
 
@@ -30,12 +30,12 @@ def fit(
     """Fits a classifier.
 
     Args:
-        features: (photographs, features).
-        labels: int (photographs,), each class at least twice in groups of its own.
-        groups: int (photographs,): those of one group stay in one fold.
+        features: (photos, features).
+        labels: int (photos,), each class at least twice in groups of its own.
+        groups: int (photos,): those of one group stay in one fold.
         folds: of the cross-validation that the choice is made by.
         seed: of the folds.
-        balanced: every class counts as much as any other, not every photograph.
+        balanced: every class counts as much as any other, not every photo.
 
     Returns:
         Kernel (features, classes), bias (classes,), and the chosen shrinkage.
@@ -60,7 +60,7 @@ def fit(
 def left_out(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, balanced: bool
 ) -> np.ndarray:
-    """Probabilities of every photograph by a classifier that never saw it: (photographs, classes).
+    """Probabilities of every photo by a classifier that never saw it: (photos, classes).
 
     Args:
         features: see `fit`.
@@ -80,7 +80,7 @@ def left_out(
 
 
 def folds_of(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each photograph, int (photographs,): classes evenly, groups whole."""
+    """The fold of each photo, int (photos,): classes evenly, groups whole."""
     random, parts = np.random.default_rng(seed), np.zeros(len(labels), int)
     counts = np.zeros((folds, labels.max() + 1), int)
     names, sizes = np.unique(groups, return_counts=True)
@@ -95,13 +95,13 @@ def folds_of(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> n
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (photographs, classes)."""
+    """Probabilities (photos, classes)."""
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return raised / raised.sum(axis=1, keepdims=True)
 
 
 def _weights(labels: np.ndarray, balanced: bool) -> np.ndarray:
-    """How much each photograph counts; together 1."""
+    """How much each photo counts; together 1."""
     counts = np.bincount(labels)[labels]
     return 1 / counts / len(np.unique(labels)) if balanced else np.full(len(labels), 1 / len(labels))
 

@@ -93,7 +93,7 @@ class EstimateTime(keras.callbacks.Callback):
         self._epoch, self._last = epoch, time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Measures a step, reading of its photographs included."""
+        """Measures a step, reading of its photos included."""
         now = time.perf_counter()
         self._seen += 1
         if self._seen > self.UNTIMED:

@@ -58,9 +58,9 @@ class Recipe:
     resize_mode: str = "squash"  # how evaluation and prediction make a square: a key of `RESIZE_MODES`
     crop_fraction: float = 1.0  # for center_crop
     split_scheme: str = "default"  # a key of `SPLIT_SCHEMES`
-    suspects: str = "keep"  # "drop": without training photographs whose label looks wrong (`data.curation`)
+    suspects: str = "keep"  # "drop": without training photos whose label looks wrong (`data.curation`)
     stages: tuple[tuple[int, int], ...] = ((256, 30),)  # (image size, epochs), one after the other
-    batch_size: int = 32  # photographs per step
+    batch_size: int = 32  # photos per step
     optimizer: str = "adamw"  # or "adam"
     learning_rate: float = 2e-3  # the highest of the schedule
     schedule: str = "cosine"  # down to 1 % of the highest over all stages; or "constant"
@@ -70,7 +70,7 @@ class Recipe:
     label_smoothing: float = 0.1  # share of the target spread over all classes
     crop: str = "random_resized"  # random area and aspect; "random_fixed": squash to 35/32 of the size, crop
     crop_scale: float = 0.3  # smallest share of the area in a random_resized crop
-    whole_share: float = 0  # share of training images that show the whole photograph: half of them squashed,
+    whole_share: float = 0  # share of training images that show the whole photo: half of them squashed,
     # half between black bars
     flip: float = 0.5  # chance that a training image is mirrored; 0 where left and right tell classes apart
     color: float = 0.3  # strength of brightness, contrast and saturation jitter, 0 for none
@@ -79,8 +79,8 @@ class Recipe:
     ema_decay: float = 0.998  # per step, 0 for no EMA; with it, validation and the finished model use EMA
     start_share: float = 0  # of the starting weights in the finished ones (Wortsman et al. 2022, "WiSE-FT")
     distillation_weight: float = 0.5  # share of the targets that comes from teachers, where there are any
-    balance: str = "auto"  # "classes" draws all classes alike often, "none" every photograph; "auto" balances
-    # where the largest class has more than `UNEVEN` times the photographs of the smallest
+    balance: str = "auto"  # "classes" draws all classes alike often, "none" every photo; "auto" balances
+    # where the largest class has more than `UNEVEN` times the photos of the smallest
     other_share: float = 0.3  # of every batch that shows none of the classes, all sources alike
     false_rejection_rate: float = FALSE_REJECTION_RATE  # share of validation photos called "none of these"
     epoch_photos: int = 0  # per epoch; 0: as many as the classes have, and those of "none of these" on top
@@ -241,7 +241,7 @@ def balance_notes(dataset: PhotoDataset, recipe: Recipe) -> list[str]:
     if recipe.balance != "auto" or not balances(dataset, recipe):
         return []
     return [
-        f"the largest class has {dataset.unevenness:.1f} times the training photographs of the smallest, so "
+        f"the largest class has {dataset.unevenness:.1f} times the training photos of the smallest, so "
         "all classes are drawn alike often (--set balance=none turns that off)"
     ]
 
@@ -251,8 +251,8 @@ def head_balance_notes(dataset: PhotoDataset) -> list[str]:
     if dataset.unevenness <= UNEVEN:
         return []
     return [
-        f"the largest class has {dataset.unevenness:.1f} times the photographs of the smallest, so every "
-        "class counts as much as any other, not every photograph"
+        f"the largest class has {dataset.unevenness:.1f} times the photos of the smallest, so every "
+        "class counts as much as any other, not every photo"
     ]
 
 

@@ -20,8 +20,8 @@ from mobilevit_core.training.checkpoints import Checkpoint, finished_epochs, new
 from mobilevit_core.training.recipes import Recipe
 
 LOCK = ".lock"
-NAMED = 4  # photographs or values in a message
-PHOTOGRAPH_COLUMNS = ("split", "class", "name", "sha256", "file")
+NAMED = 4  # photos or values in a message
+PHOTO_COLUMNS = ("split", "class", "name", "sha256", "file")
 NEW_RUN = "start a new run in another folder with --run"
 
 
@@ -37,8 +37,8 @@ class RunFolder:
         return self.path / "config.json"
 
     @property
-    def photographs(self) -> Path:
-        """CSV: the photographs of the run with their digests."""
+    def photos(self) -> Path:
+        """CSV: the photos of the run with their digests."""
         return self.path / "photographs.csv"
 
     @property
@@ -53,7 +53,7 @@ class RunFolder:
 
     @property
     def cache(self) -> Path:
-        """Decoded photographs that do not fit into memory; gone when the training ends."""
+        """Decoded photos that do not fit into memory; gone when the training ends."""
         return self.path / "cache"
 
     @property
@@ -95,7 +95,7 @@ class RunFolder:
             lock.release()
 
     def check_values(self, recipe: Mapping[str, Any]) -> None:
-        """Makes sure, before any photograph is read, that a training with these values may be here.
+        """Makes sure, before any photo is read, that a training with these values may be here.
 
         Args:
             recipe: all values, as JSON.
@@ -127,7 +127,7 @@ class RunFolder:
         if not self.path.is_dir():
             return not self.path.exists()
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(UNFINISHED)}
-        return not names or (LOCK in names and names <= {LOCK, self.photographs.name, PROVENANCE})
+        return not names or (LOCK in names and names <= {LOCK, self.photos.name, PROVENANCE})
 
     def _remove_leftovers(self) -> None:
         """Removes what a killed process had half written; nobody else writes while the lock is held."""
@@ -146,13 +146,13 @@ class RunFolder:
         The stages alone may change, as long as the epochs that are done stay what they were.
 
         Args:
-            dataset: the photographs.
+            dataset: the photos.
             recipe: all values, as JSON.
             origin: `start` and `teachers`: what other trainings go into the weights.
-            provenance: the photographs that go into the weights.
+            provenance: the photos that go into the weights.
 
         Raises:
-            UserError: the folder holds a run with other values or photographs; the message names them.
+            UserError: the folder holds a run with other values or photos; the message names them.
         """
         config = {
             "data": _with_full_name(dataset.describe()),
@@ -160,9 +160,9 @@ class RunFolder:
             "recipe": recipe,
             **json.loads(json.dumps(origin)),
         }
-        rows = _photograph_rows(dataset)
+        rows = _photo_rows(dataset)
         if not self.config.exists():
-            write_bytes(self.photographs, csv_bytes(rows, PHOTOGRAPH_COLUMNS, for_people=False))
+            write_bytes(self.photos, csv_bytes(rows, PHOTO_COLUMNS, for_people=False))
             provenance.write(self.path)
             write_json(self.config, config)  # the last: with it, the folder is a run
             return
@@ -171,8 +171,8 @@ class RunFolder:
             *_different_recipe(before["recipe"], recipe, finished_epochs(self.checkpoints)),
             *_different_origin(before, config),
         ]
-        photographs = _different_photographs(self._read(self.photographs), rows)
-        self._refuse_different([*values[:NAMED], *photographs])
+        photos = _different_photos(self._read(self.photos), rows)
+        self._refuse_different([*values[:NAMED], *photos])
         if before["recipe"] != recipe:
             write_json(self.config, {**before, "recipe": recipe})
 
@@ -191,9 +191,9 @@ class RunFolder:
             ) from None
         return value
 
-    def recorded_photographs(self) -> list[dict[str, str]]:
-        """The photographs of the run, one row each; `file` is empty where it has none."""
-        return self._read(self.photographs)
+    def recorded_photos(self) -> list[dict[str, str]]:
+        """The photos of the run, one row each; `file` is empty where it has none."""
+        return self._read(self.photos)
 
     def rows(self) -> list[dict[str, str]]:
         """The history so far."""
@@ -239,11 +239,11 @@ def _with_full_name(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "name": str(folder.resolve()) if folder.is_dir() else data["name"]}
 
 
-def _photograph_rows(dataset: PhotoDataset) -> list[dict[str, str]]:
+def _photo_rows(dataset: PhotoDataset) -> list[dict[str, str]]:
     def row(split: str, photo: LabelledPhoto) -> dict[str, str]:
         file = str(photo.source.absolute()) if isinstance(photo.source, Path) else ""
         name = dataset.class_names[photo.label]
-        return dict(zip(PHOTOGRAPH_COLUMNS, (split, name, photo.name, photo.sha256, file), strict=True))
+        return dict(zip(PHOTO_COLUMNS, (split, name, photo.name, photo.sha256, file), strict=True))
 
     return [row(split, photo) for split, photos in dataset.splits.items() for photo in photos]
 
@@ -279,9 +279,7 @@ def _different_origin(before: Mapping[str, Any], now: Mapping[str, Any]) -> list
     return different
 
 
-def _different_photographs(
-    before: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]]
-) -> list[str]:
+def _different_photos(before: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]]) -> list[str]:
     def by_name(rows: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
         return {(row["split"], row["name"]): (row["class"], row["sha256"]) for row in rows}
 
@@ -292,7 +290,7 @@ def _different_photographs(
         "new": [key for key in new if key not in old],
     }
     return [
-        f"{len(keys)} {'photograph is' if len(keys) == 1 else 'photographs are'} {kind} ("
+        f"{len(keys)} {'photo is' if len(keys) == 1 else 'photos are'} {kind} ("
         + ", ".join(f"{name} of {split}" for split, name in keys[:NAMED])
         + (", ..." if len(keys) > NAMED else "")
         + ")"

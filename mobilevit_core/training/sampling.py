@@ -1,4 +1,4 @@
-"""How often each photograph is drawn: weights of sources, balance of classes, share of "none of these"."""
+"""How often each photo is drawn: weights of sources, balance of classes, share of "none of these"."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class Sampling:
     """What an epoch draws.
 
     Attributes:
-        expected: how often each training photograph is drawn per epoch on average, float64 (photos,);
+        expected: how often each training photo is drawn per epoch on average, float64 (photos,);
             None for exactly once each.
         strata: int (photos,); each stratum, one class of one source, has its expected number in every epoch.
-        other: boolean (photos,), which photographs show none of the classes; they are spread evenly over the
+        other: boolean (photos,), which photos show none of the classes; they are spread evenly over the
             epoch, so that every batch has its share.
-        epoch_photos: photographs per epoch.
+        epoch_photos: photos per epoch.
         balanced: whether all classes are drawn alike.
     """
 
@@ -32,14 +32,14 @@ class Sampling:
 
     @classmethod
     def uniform(cls, count: int) -> "Sampling":
-        """Every photograph once per epoch."""
+        """Every photo once per epoch."""
         return cls(None, np.zeros(count, int), np.zeros(count, bool), count)
 
     @classmethod
     def of(cls, dataset: PhotoDataset, recipe: Recipe) -> "Sampling":
         """As the data set's sources and the recipe's `balance`, `other_share` and `epoch_photos` say.
 
-        An epoch has as many photographs of the classes as the training split, and others on top.
+        An epoch has as many photos of the classes as the training split, and others on top.
         """
         photos, other = dataset.split("train"), dataset.other
         labels = np.array([photo.label for photo in photos])
@@ -59,13 +59,13 @@ class Sampling:
         return cls(expected, _strata(photos), ~wanted, count, balanced)
 
     def draw(self, seed: tf.Tensor) -> tf.Tensor:
-        """The photographs of one epoch in the order of their batches.
+        """The photos of one epoch in the order of their batches.
 
         Args:
             seed: int32 (2,).
 
         Returns:
-            int32 (epoch_photos,): indices. Each photograph comes as often as expected, up or down to a whole
+            int32 (epoch_photos,): indices. Each photo comes as often as expected, up or down to a whole
             number.
         """
         count = len(self.strata)
@@ -75,7 +75,7 @@ class Sampling:
         order = tf.random.experimental.stateless_shuffle(tf.range(count), seeds[0])
         strata = tf.constant(self.strata, tf.int32)
         order = tf.gather(order, tf.argsort(tf.gather(strata, order), stable=True))
-        # Systematic sampling: marks at a distance of 1 on a line where each photograph has its length.
+        # Systematic sampling: marks at a distance of 1 on a line where each photo has its length.
         ends = tf.cumsum(tf.gather(tf.constant(self.expected), order))
         ends = ends * (self.epoch_photos / ends[-1])
         offset = tf.random.stateless_uniform((), seeds[1], dtype=tf.float64)
@@ -95,7 +95,7 @@ class Sampling:
 
 
 def _strata(photos: Sequence[LabelledPhoto]) -> np.ndarray:
-    """Class and source of each photograph as one number, by class first."""
+    """Class and source of each photo as one number, by class first."""
     pairs = sorted({(photo.label, photo.origin) for photo in photos})
     numbers = {pair: number for number, pair in enumerate(pairs)}
     return np.array([numbers[photo.label, photo.origin] for photo in photos])
@@ -114,7 +114,7 @@ def _shares(weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def _other_shares(photos: Sequence[LabelledPhoto], chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Shares that add up to 1: every source by its weight, its photographs alike."""
+    """Shares that add up to 1: every source by its weight, its photos alike."""
     _, numbers = np.unique(
         [p.origin for p, yes in zip(photos, chosen, strict=True) if yes], return_inverse=True
     )

@@ -299,7 +299,7 @@ def _callbacks(
 
 
 def _check_space(folder: Path, model: keras.Model) -> None:
-    """Refuses to start what the disk can't hold, apart from photographs that don't fit into memory."""
+    """Refuses to start what the disk can't hold, apart from photos that don't fit into memory."""
     needed = BYTES_PER_WEIGHT * model.count_params() + SPARE_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:

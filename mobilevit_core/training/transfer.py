@@ -35,7 +35,7 @@ class Start(Protocol):
 
     @property
     def provenance(self) -> list[Provenance]:
-        """The photographs that went into the weights, where they are known."""
+        """The photos that went into the weights, where they are known."""
 
     def describe(self) -> dict[str, Any]:
         """Where the weights come from, as the manifest records it."""
@@ -136,7 +136,7 @@ class ReleasedStart:
 
     @property
     def provenance(self) -> list[Provenance]:
-        """Nothing is known of the photographs one by one."""
+        """Nothing is known of the photos one by one."""
         return []
 
     def describe(self) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class StartingWeights:
 
     @property
     def provenance(self) -> list[Provenance]:
-        """The photographs that the bundle has seen; empty for a bundle that does not tell."""
+        """The photos that the bundle has seen; empty for a bundle that does not tell."""
         return [self.bundle.provenance] if self.bundle.provenance else []
 
     def check(self, recipe: Recipe) -> None:

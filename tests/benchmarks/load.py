@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.load [--clients 32] [--minutes 10] [--keep-uploads 120]
 
-Starts app.py on this machine alone. Every client has photographs of its own whose answers are known
+Starts app.py on this machine alone. Every client has photos of its own whose answers are known
 beforehand (tf_flowers' test split where it is prepared, else drawn ones), uploads one after the other, and
 compares. A client that finds the queue full tries again, as the answer tells it to. Memory is read
 from /proc, so this needs Linux.
@@ -48,7 +48,7 @@ class Tally:
 
     Attributes:
         seconds: of every right answer, from upload to answer with all waiting.
-        wrong: answers that belong to no or another photograph.
+        wrong: answers that belong to no or another photo.
         errors: anything else, with its text.
         retries: times that a client found the queue full.
     """
@@ -59,8 +59,8 @@ class Tally:
     retries: int = 0
 
 
-def photographs(bundle: str, number: int) -> list[Photo]:
-    """Encoded photographs, no two alike, and the best five answers for each."""
+def drawn_photos(bundle: str, number: int) -> list[Photo]:
+    """Encoded photos, no two alike, and the best five answers for each."""
     import tensorflow_datasets as tfds
 
     if (Path(tfds.builder("tf_flowers").data_dir) / "dataset_info.json").exists():
@@ -105,7 +105,7 @@ def _answers(url: str) -> bool:
 
 
 def visit(url: str, photos: Sequence[Photo], stop: threading.Event, tally: Tally, seed: int) -> None:
-    """One client: its photographs in turn until it is told to stop."""
+    """One client: its photos in turn until it is told to stop."""
     chance = random.Random(seed)
     with httpx.Client(base_url=f"{url}gradio_api/", timeout=120) as client:
         while not stop.is_set():
@@ -232,7 +232,7 @@ def main() -> int:
     arguments = parser.parse_args()
     clients = min(arguments.clients, MOST_CLIENTS)
     seconds = 60 * min(arguments.minutes, MOST_MINUTES)
-    photos = photographs(arguments.bundle, clients * PER_CLIENT)
+    photos = drawn_photos(arguments.bundle, clients * PER_CLIENT)
     with server(arguments.bundle, arguments.keep_uploads) as (url, pid):
         sent = httpx.post(f"{url}gradio_api/upload", files={"files": ("first.txt", b"first")}).json()[0]
         before = _files(Path(sent).parent.parent) - {Path(sent)}

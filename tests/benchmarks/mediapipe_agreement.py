@@ -3,8 +3,8 @@
     pip install -r tests/benchmarks/requirements-mediapipe.txt
     python -m tests.benchmarks.mediapipe_agreement [BUNDLE]
 
-Three times: with the picture as this project resizes it; with the whole photograph, which MediaPipe squashes
-to the network's size; with the whole photograph and the bundle's crop as MediaPipe's region of interest.
+Three times: with the picture as this project resizes it; with the whole photo, which MediaPipe squashes
+to the network's size; with the whole photo and the bundle's crop as MediaPipe's region of interest.
 """
 
 import argparse
@@ -64,9 +64,7 @@ def main() -> None:
     photos = dataset.split(arguments.split)
     labels = np.array([names.index(dataset.class_names[photo.label]) for photo in photos])
     whole = [read_photo(photo.source, photo.name) for photo in photos]
-    print(
-        f"mediapipe {mp.__version__}, {len(photos)} photographs of {dataset.name}, split {arguments.split}\n"
-    )
+    print(f"mediapipe {mp.__version__}, {len(photos)} photos of {dataset.name}, split {arguments.split}\n")
     print("same top-1 as ours, and accuracy; largest difference of a probability for the same picture\n")
     print(f"{'format':22}{'same picture':>14}{'difference':>12}{'whole':>16}{'region':>16}{'ours':>10}")
     for name in tflite_formats():

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.request_overhead [--requests 40] [--against OTHER_CLONE]
 
 A request as a browser makes it (upload, call, event stream) asks `/compare` for two formats; the time inside
-the runtimes is counted and taken off. Photographs: a small one (640 px) and one of 12 megapixels, whose
+the runtimes is counted and taken off. Photos: a small one (640 px) and one of 12 megapixels, whose
 decoding is stated apart. Gradio's Python client would add 70 ms of its own.
 
 With --against, the page of another clone of this repository, such as an earlier commit's, is served beside
@@ -121,8 +121,8 @@ def served(clone: Path, bundle: Path) -> Iterator[Side]:
             process.terminate()
 
 
-def photograph(size: tuple[int, int]) -> bytes:
-    """A JPEG with the detail of a photograph: scikit-learn's, scaled."""
+def photo(size: tuple[int, int]) -> bytes:
+    """A JPEG with the detail of a photo: scikit-learn's, scaled."""
     import sklearn
 
     source = Path(sklearn.__file__).parent / "datasets" / "images" / "flower.jpg"
@@ -148,7 +148,7 @@ def classify(client: httpx.Client, photo: bytes, runs: int) -> None:
 
 
 def measure(sides: Mapping[str, Side], photo: bytes, requests: int, runs: int) -> dict[str, Row]:
-    """Milliseconds of every request to each side, asked in turns; and of decoding the photograph here."""
+    """Milliseconds of every request to each side, asked in turns; and of decoding the photo here."""
     rows: dict[str, Row] = {name: {"request": [], "overhead": []} for name in sides}
     rows["decoding"] = {"here": []}
     for number in range(requests + WARM_UP):
@@ -184,7 +184,7 @@ def compared(now: Sequence[float], before: Sequence[float]) -> str:
 def main() -> None:
     """Prints medians, 95th percentiles and ranges; with --against, the difference as well."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--requests", type=int, default=40, help="of each photograph to each page")
+    parser.add_argument("--requests", type=int, default=40, help="of each photo to each page")
     parser.add_argument("--runs", type=int, default=20, help="of each weights' network in a request")
     parser.add_argument("--against", type=Path, metavar="CLONE", help="serve this clone's page as well")
     arguments = parser.parse_args()
@@ -198,7 +198,7 @@ def main() -> None:
             for name, clone in clones.items()
         }
         for size, pixels in SIZES.items():
-            rows = measure(sides, photograph(pixels), arguments.requests, arguments.runs)
+            rows = measure(sides, photo(pixels), arguments.requests, arguments.runs)
             results[size] = rows
             for name, row in rows.items():
                 for key, values in row.items():

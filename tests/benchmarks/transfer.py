@@ -1,9 +1,9 @@
-"""How good classifiers of new classes get from a few photographs, by the weights that they start from.
+"""How good classifiers of new classes get from a few photos, by the weights that they start from.
 
     python -m tests.benchmarks.transfer --data FOLDER --weights demo/weights --shots 5,10,20,50 --draws 5
 
-FOLDER holds photographs in folders named after their class, at any depth. For every draw and number of
-photographs per class, a head (or the whole network, `--method finetune`) is trained and tested on others,
+FOLDER holds photos in folders named after their class, at any depth. For every draw and number of
+photos per class, a head (or the whole network, `--method finetune`) is trained and tested on others,
 the same ones for all numbers of a draw. `--teacher efficientnet_lite0` in place of `--weights` gives what the
 same classifier gets from a teacher's own features.
 """
@@ -37,12 +37,12 @@ from mobilevit_core.training.transfer import open_start
 
 MOST_TESTED = 1000
 NOTHING = "none"  # for --weights: random ones
-HELD_BACK = 0.1  # of the training photographs, for finetune's validation
+HELD_BACK = 0.1  # of the training photos, for finetune's validation
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One random choice: class name -> photographs."""
+    """One random choice: class name -> photos."""
 
     number: int
     shots: int
@@ -64,7 +64,7 @@ class Result:
 
 
 def photos_by_class(folder: Path) -> dict[str, list[Path]]:
-    """Class name -> its photographs, from the names of the folders that the files lie in."""
+    """Class name -> its photos, from the names of the folders that the files lie in."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in SUFFIXES:
@@ -73,7 +73,7 @@ def photos_by_class(folder: Path) -> dict[str, list[Path]]:
 
 
 def draws(photos: Mapping[str, Sequence[Path]], shots: Sequence[int], count: int) -> Iterator[Draw]:
-    """Every draw with every number of photographs, the tested ones the same within a draw."""
+    """Every draw with every number of photos, the tested ones the same within a draw."""
     largest, each = max(shots), MOST_TESTED // len(photos)
     for number in range(count):
         random = np.random.default_rng(number)
@@ -119,7 +119,7 @@ def asked(name: str) -> TeacherTrunk:
 
 
 def with_head(draw: Draw, trunk: Trunk, known: dict[str, np.ndarray]) -> Result:
-    """Trains a head and tests it on features, which are known to all draws that test the same photograph."""
+    """Trains a head and tests it on features, which are known to all draws that test the same photo."""
     fitted = fit_head(draw.training, trunk, seed=draw.number)
     tested = examples_of(draw.tested)
     for example in tested:
@@ -168,7 +168,7 @@ def with_finetune(draw: Draw, weights: str, variant: str) -> Result:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Markdown, a row per number of photographs."""
+    """Markdown, a row per number of photos."""
     lines = [
         "| per class | accuracy, mean (lowest to highest draw) | by cross-validation, mean | "
         "its 95 % interval holds | seconds |",
@@ -203,7 +203,7 @@ def main() -> None:
     shots = [int(text) for text in given.shots.split(",")]
     found = photos_by_class(given.data)
     photos = {name: paths for name, paths in found.items() if len(paths) > max(shots)}
-    print(f"{given.data}: {len(photos)} classes with more than {max(shots)} photographs", flush=True)
+    print(f"{given.data}: {len(photos)} classes with more than {max(shots)} photos", flush=True)
     nothing, known = given.weights == NOTHING, {}
     if given.teacher:
         trunk = asked(given.teacher)
@@ -221,7 +221,7 @@ def main() -> None:
             given.json.write_text(json.dumps([asdict(row) for row in results], indent=1) + "\n")
     print(
         f"\n{given.method} from {given.weights or given.teacher}, "
-        f"{results[0].tested} tested photographs per draw\n"
+        f"{results[0].tested} tested photos per draw\n"
     )
     print(table(results))
 

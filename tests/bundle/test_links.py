@@ -39,7 +39,7 @@ def test_a_link_that_leads_out_is_refused(name: str, bundle: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["report", "report/photographs"])
+@pytest.mark.parametrize("name", ["report", "report/photos"])
 def test_a_folder_that_leads_out_is_refused(name: str, bundle: Path) -> None:
     for target in ("/", "../" * (1 + name.count("/")), "/etc"):
         replaced(bundle / name, Path(target))
@@ -99,11 +99,11 @@ def test_what_imitates_the_hubs_cache_does_not_lead_out_either(bundle: Path, tmp
 
 
 def test_files_are_found_by_their_names_alone(bundle: Path, tmp_path: Path) -> None:
-    (bundle / "report" / "photographs").mkdir()
-    for name in ("report/photographs/7.jpg", "report/other.html", "report/photographs/7.html", "secret"):
+    (bundle / "report" / "photos").mkdir()
+    for name in ("report/photos/7.jpg", "report/other.html", "report/photos/7.html", "secret"):
         (bundle / name).write_text("x")
     opened = open_bundle(bundle)
-    assert opened.file("report/photographs/7.jpg") == bundle / "report" / "photographs" / "7.jpg"
+    assert opened.file("report/photos/7.jpg") == bundle / "report" / "photos" / "7.jpg"
     here = [name for name in FILES if (bundle / name).is_file()]
     assert len(here) >= 10 and all(opened.file(name) == bundle / name for name in here)
     for name in (
@@ -111,18 +111,18 @@ def test_files_are_found_by_their_names_alone(bundle: Path, tmp_path: Path) -> N
         "report",
         "report/",
         "report/other.html",
-        "report/photographs/7.html",
-        "report/photographs/../../bundle.json",
+        "report/photos/7.html",
+        "report/photos/../../bundle.json",
         "report/../bundle.json",
         "./bundle.json",
         "../bundle/bundle.json",
         "/etc/passwd",
         str(bundle / "bundle.json"),
-        "report/photographs/7.jpg\n",
-        "report/photographs/\0.jpg",
+        "report/photos/7.jpg\n",
+        "report/photos/\0.jpg",
         "",
     ):
         assert opened.file(name) is None, name
-    replaced(bundle / "report" / "photographs" / "7.jpg", Path("/etc/passwd"))  # after it was opened
+    replaced(bundle / "report" / "photos" / "7.jpg", Path("/etc/passwd"))  # after it was opened
     replaced(bundle / "report" / "index.html", Path("/etc/passwd"))
-    assert opened.file("report/photographs/7.jpg") is opened.file("report/index.html") is None
+    assert opened.file("report/photos/7.jpg") is opened.file("report/index.html") is None

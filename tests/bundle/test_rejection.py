@@ -6,7 +6,7 @@ import pytest
 from mobilevit_core.bundle.rejection import RejectionRule
 
 
-def test_the_threshold_calls_one_in_twenty_known_photographs_unknown() -> None:
+def test_the_threshold_calls_one_in_twenty_known_photos_unknown() -> None:
     confidence = np.linspace(0.5, 1.0, 400)
     answers = np.stack([confidence, 1 - confidence], axis=1)
     rule = RejectionRule.fit(answers)
@@ -19,7 +19,7 @@ def test_the_threshold_calls_one_in_twenty_known_photographs_unknown() -> None:
 
 
 @pytest.mark.parametrize("photos", [4, 10, 25, 100])
-def test_few_photographs_do_not_reject_more_than_promised(photos: int) -> None:
+def test_few_photos_do_not_reject_more_than_promised(photos: int) -> None:
     random, rates = np.random.default_rng(0), []
     for _ in range(2000):  # answers of two classes, most of them sure
         first = 0.5 + random.beta(3, 1, photos + 200) / 2

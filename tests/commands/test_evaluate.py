@@ -25,7 +25,7 @@ def test_data_that_changed_since_the_training_are_told(
     path.write_text(json.dumps(manifest))
     evaluate(folder, format="float32")
     message = " ".join(capsys.readouterr().err.split())
-    assert "the test split has 3 photographs, it had 5 when the bundle was trained" in message
+    assert "the test split has 3 photos, it had 5 when the bundle was trained" in message
 
 
 def test_a_folder_of_one_class_is_evaluated(small_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> None:

@@ -35,10 +35,10 @@ def dataset(train: int, test: int = ENOUGH_TEST, scheme: str = "default") -> Pho
 
 def plan(photos: PhotoDataset, findings: Findings = LARGE, **wish: object) -> Plan:
     wished = Wish(**wish)
-    return wished.with_photographs(wished.before_loading(), photos, findings)
+    return wished.with_photos(wished.before_loading(), photos, findings)
 
 
-def test_few_photographs_get_a_head_and_many_a_network() -> None:
+def test_few_photos_get_a_head_and_many_a_network() -> None:
     few, many = (plan(dataset(2 * HEAD_BELOW + shift)) for shift in (-2, 0))
     assert few.is_head and few.recipe.suspects == "keep"
     assert not many.is_head and many.name == "finetune"
@@ -76,7 +76,7 @@ def test_values_of_a_training_mean_a_training(wish: Mapping[str, object]) -> Non
     assert plan(dataset(8), **wish).name == "finetune"
 
 
-def test_too_few_test_photographs_are_not_held_back() -> None:
+def test_too_few_test_photos_are_not_held_back() -> None:
     assert plan(dataset(20, ENOUGH_TEST - 1)).recipe.split_scheme == "whole"
     assert plan(dataset(20, ENOUGH_TEST)).recipe.split_scheme == "default"
     assert plan(dataset(20, 2, "folders")).recipe.split_scheme == "default"  # the person's own test split
@@ -85,7 +85,7 @@ def test_too_few_test_photographs_are_not_held_back() -> None:
     assert plan(dataset(2000, 2)).recipe.split_scheme == "default"  # a network needs validation
 
 
-def test_small_photographs_are_not_enlarged() -> None:
+def test_small_photos_are_not_enlarged() -> None:
     small = plan(dataset(2000), Findings((60, 100, 120), 0, (), 1)).recipe
     assert small.stages == ((128, 28),) and small.image_size == 128
     assert plan(dataset(2000), Findings((60,), 0, (), 1), values={"stages": "192:1"}).recipe.image_size == 192

@@ -24,14 +24,14 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """Photographs, some deeper, beside files that are none and one that is damaged."""
+    """Photos, some deeper, beside files that are none and one that is damaged."""
     folder = tmp_path / "mixed [1]"
     (folder / "deep").mkdir(parents=True)
     draw_photo(COLORS["red"], 1).save(folder / "b.jpg")
     draw_photo(COLORS["blue"], 2).save(folder / "deep" / "a.PNG")
     draw_photo(COLORS["blue"], 3).save(folder / "=1+1.jpg")
-    (folder / "bad.jpg").write_text("no photograph")
-    (folder / "notes.txt").write_text("no photograph, and not meant as one")
+    (folder / "bad.jpg").write_text("no photo")
+    (folder / "notes.txt").write_text("no photo, and not meant as one")
     (folder / ".hidden.jpg").write_text("hidden")
     return folder
 
@@ -47,7 +47,7 @@ def test_folders_and_patterns_are_searched(mixed: Path, monkeypatch: pytest.Monk
     with pytest.raises(UserError, match="No file matches"):
         find_photos(["*.webp"])
     (mixed / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no photographs"):
+    with pytest.raises(UserError, match="holds no photos"):
         find_photos([mixed / "empty"])
 
 
@@ -56,7 +56,7 @@ def test_links_that_lead_back_end(mixed: Path) -> None:
     assert len(find_photos([mixed])) == 4
 
 
-def test_answers_come_before_all_photographs_are_read(
+def test_answers_come_before_all_photos_are_read(
     small_bundle: Bundle, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier, read = load_classifier(small_bundle.folder), []
@@ -70,7 +70,7 @@ def test_answers_come_before_all_photographs_are_read(
 def test_every_form_goes_on_over_a_bad_file(mixed: Path, small_bundle: Bundle, tmp_path: Path) -> None:
     bundle, table = small_bundle.folder, tmp_path / "answers.csv"
     plain = run("predict", bundle, mixed, "--top", 1)
-    assert plain.exit_code == 2 and "1 of 4 photographs can't be read" in plain.stderr
+    assert plain.exit_code == 2 and "1 of 4 photos can't be read" in plain.stderr
     assert "bad.jpg is not a JPEG" in plain.stderr and plain.stdout.count("%") == 3
     lines = run("predict", bundle, mixed, "--json-lines")
     answers = [json.loads(line) for line in lines.stdout.splitlines()]

@@ -1,4 +1,4 @@
-"""Many photographs into a folder of Parquet files: the folder, its continuation, and the workers."""
+"""Many photos into a folder of Parquet files: the folder, its continuation, and the workers."""
 
 import csv
 import json
@@ -43,12 +43,12 @@ def classifier(small_bundle: Bundle) -> Classifier:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three photographs, one of them damaged."""
+    """Three photos, one of them damaged."""
     folder = tmp_path / "photos"
     folder.mkdir()
     draw_photo(COLORS["red"], 1).save(folder / "a.jpg")
     draw_photo(COLORS["blue"], 2).save(folder / "b.jpg")
-    (folder / "bad.jpg").write_text("no photograph")
+    (folder / "bad.jpg").write_text("no photo")
     return folder
 
 
@@ -65,7 +65,7 @@ def test_a_worker_answers_and_goes_on_over_a_bad_file(small_bundle: Bundle, phot
     assert "is not a JPEG" in bad["error"] and bad["answer"] is bad["probabilities"] is None
 
 
-def test_a_worker_without_the_photographs_says_so(small_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_worker_without_the_photos_says_so(small_bundle: Bundle, tmp_path: Path) -> None:
     classifier = load_classifier(small_bundle.folder, "float16")
     worker = Worker(str(small_bundle.folder), "float16", answers_digest(classifier))
     with pytest.raises(UserError, match="not_mounted is not there on a worker's machine"):
@@ -153,7 +153,7 @@ def test_a_damaged_file_is_named(classifier: Classifier, tmp_path: Path) -> None
             folder.left(["a"])
 
 
-def test_tables_name_photographs(photos: Path) -> None:
+def test_tables_name_photos(photos: Path) -> None:
     (photos / "some.csv").write_text("number,Path\n1,a.jpg\n2,\n3,deep/none.jpg\n")
     pq.write_table(pa.table({"path": ["b.jpg", str(photos / "a.jpg")]}), photos / "some.parquet")
     found = find_photos([photos / "some.csv", photos / "some.parquet"])
@@ -190,7 +190,7 @@ def test_ray_answers_as_predict_does_and_goes_on(
 ) -> None:
     folder, table = tmp_path / "answers", tmp_path / "answers.csv"
     places = [shutil.copytree(photo_folder, tmp_path / "photos")]
-    (places[0] / "bad.jpg").write_text("no photograph")
+    (places[0] / "bad.jpg").write_text("no photo")
     command = [sys.executable, "-m", "mobilevit_core", "predict", str(small_bundle.folder)]
     options = ["--parquet", str(folder), "--workers", "2"]
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
@@ -202,7 +202,7 @@ def test_ray_answers_as_predict_does_and_goes_on(
     first = ray(places[0] / "red")
     assert first.returncode == 0 and f"10 answers in {folder}" in first.stderr, first.stderr
     second = ray(places[0])
-    assert second.returncode == 2 and "1 of 31 photographs can't be read" in second.stderr, second.stderr
+    assert second.returncode == 2 and "1 of 31 photos can't be read" in second.stderr, second.stderr
     assert run("predict", small_bundle.folder, places[0], "--csv", table).exit_code == 2
     with table.open(newline="", encoding="utf-8") as file:
         plain = {row["photograph"]: row for row in csv.DictReader(file)}

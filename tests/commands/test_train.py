@@ -1,4 +1,4 @@
-"""From a folder to a measured bundle with one call, and more photographs for it."""
+"""From a folder to a measured bundle with one call, and more photos for it."""
 
 import csv
 import errno
@@ -29,7 +29,7 @@ def run(*arguments: object) -> Result:
 
 
 def draw_more(folder: Path, per_class: int, first: int) -> Path:
-    """Photographs that no other test has drawn."""
+    """Photos that no other test has drawn."""
     for number, (name, color) in enumerate(COLORS.items()):
         (folder / name).mkdir(parents=True)
         for index in range(per_class):
@@ -55,7 +55,7 @@ def trained(photos: Path, small_bundle: Bundle) -> Trained:
 
 
 def test_one_call_trains_measures_and_reports(trained: Trained, photos: Path) -> None:
-    assert trained.bundle.manifest.recipe["name"] == "head"  # by itself: there are few photographs
+    assert trained.bundle.manifest.recipe["name"] == "head"  # by itself: there are few photos
     assert trained.split == "cross-validation" and trained.result["photos"] == 24
     low, high = trained.result["interval_95"]
     assert low < trained.result["accuracy"] <= high
@@ -77,7 +77,7 @@ def test_a_finished_run_is_told_again(
     assert trained.report.stat().st_mtime_ns == before
     lines = result.stdout.splitlines()
     assert lines[0] == f"Bundle: {folder / 'bundle'}"
-    assert "by cross-validation on 24 photographs" in lines[1] and "95 % interval" in lines[1]
+    assert "by cross-validation on 24 photos" in lines[1] and "95 % interval" in lines[1]
     assert lines[-1] == f"Show it in the demo: python app.py --bundle {folder / 'bundle'}"
     said = result.stderr.replace("\n", " ")
     for words in ("blue", "shorter sides: 70 to 70 px", "Contact sheet:", "Chosen recipe: head", "--recipe"):
@@ -96,12 +96,12 @@ def test_python_evaluates_and_exports(trained: Trained, photos: Path, tmp_path: 
         mobilevit_core.evaluate(tmp_path / "none")
 
 
-def test_more_photographs_give_a_new_run_and_what_changed(trained: Trained, photos: Path) -> None:
+def test_more_photos_give_a_new_run_and_what_changed(trained: Trained, photos: Path) -> None:
     folder, more = photos.parent / "run", draw_more(photos.parent / "more", 6, 5000)
     result = run("train", "--add", more, "--run", folder)
     assert result.exit_code == 0, result.output
     assert f"Bundle: {photos.parent / 'run-2' / 'bundle'}" in result.stdout
-    compared = int(re.search(r"on (\d+) photographs that neither was trained on", result.stdout)[1])
+    compared = int(re.search(r"on (\d+) photos that neither was trained on", result.stdout)[1])
     with (photos.parent / "run-2" / "answers.csv").open(newline="") as file:
         assert compared == len(list(csv.DictReader(file))) > 30
     with (photos.parent / "run-2" / "changes.csv").open(newline="") as file:
@@ -131,7 +131,7 @@ def test_an_accuracy_that_says_little_is_told(trained: Trained) -> None:
     rows = {"hat": {"photos": 2, "recall": 0.0}, "t-shirt": {"photos": 40, "recall": 1.0}}
     row = {"accuracy": 40 / 42, "interval_95": (0.84, 0.99), "photos": 42, "per_class": rows}
     doubts = replace(trained, figures={"formats": {"keras": row}}).doubts
-    assert doubts[0].startswith("always answering 't-shirt' would be right for 95.2 % of these photographs")
+    assert doubts[0].startswith("always answering 't-shirt' would be right for 95.2 % of these photos")
     assert doubts[1].startswith("never recognized: hat.")
 
 

@@ -53,12 +53,12 @@ def test_files_are_plain(name: str, shipped: Bundle) -> None:
 
 
 @pytest.mark.photographs
-def test_answers_on_the_test_photographs(shipped: Bundle, tf_flowers: PhotoDataset) -> None:
+def test_answers_on_the_test_photos(shipped: Bundle, tf_flowers: PhotoDataset) -> None:
     """The figures in bundle.json are what the weights do, and all formats agree as promised."""
     results = evaluate_formats(load_formats(shipped, FORMATS), tf_flowers, "test")
     recorded = shipped.manifest.metrics["test"]["formats"]
     for name, result in results.items():
-        # Half a photograph of slack: another processor may round a tie differently.
+        # Half a photo of slack: another processor may round a tie differently.
         assert result.accuracy == pytest.approx(recorded[name]["accuracy"], abs=0.5 / 367)
         low, high = result.interval
         assert 0.8 <= result.accuracy and low < result.accuracy < high
@@ -102,7 +102,7 @@ def test_every_format_is_converted_by_one_of_the_tables() -> None:
     assert sorted([*conversion.TENSORFLOW, *conversion.QUANTIZER]) == sorted(tflite_formats())
 
 
-def test_floors_are_whole_photographs() -> None:
+def test_floors_are_whole_photos() -> None:
     assert FORMATS["float32"].differing(10_000) == 0
     assert FORMATS["float16"].differing(200) == 1 and FORMATS["float16"].differing(400) == 2
     assert FORMATS["dynamic_int8"].differing(367) == 5 and FORMATS["dynamic_int8"].differing(20) == 1

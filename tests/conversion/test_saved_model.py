@@ -1,4 +1,4 @@
-"""TensorFlow Serving's signature for encoded photographs gives the answers of `predict`."""
+"""TensorFlow Serving's signature for encoded photos gives the answers of `predict`."""
 
 import io
 import json
@@ -66,9 +66,9 @@ def test_motorola_byte_order_and_no_exif() -> None:
         assert np.abs(actual - preprocess(photo, RULES[0])).mean() < 0.5
 
 
-def test_what_is_no_photograph_is_refused() -> None:
+def test_what_is_no_photo_is_refused() -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format. One of JPEG"):
-        photo_to_image(tf.constant(b"no photograph at all"), RULES[0])
+        photo_to_image(tf.constant(b"no photo at all"), RULES[0])
 
 
 @pytest.fixture(scope="module")

@@ -176,7 +176,7 @@ def test_a_bomb_is_refused_before_anything_is_written(tmp_path: Path, cache: Pat
         for name in ("red/1.jpg", "blue/1.jpg"):
             file.writestr(name, bytes(60 * 2**20))
     assert path.stat().st_size < 2**20
-    with pytest.raises(UserError, match="Photographs hardly shrink"):
+    with pytest.raises(UserError, match="Photos hardly shrink"):
         load_dataset(str(path))
     assert not cache.exists()
 
@@ -239,7 +239,7 @@ def listing(folder: Path, rows: list[list[str]], header: tuple[str, ...] = ("pat
     return path
 
 
-def test_a_csv_names_photographs_and_classes(tmp_path: Path) -> None:
+def test_a_csv_names_photos_and_classes(tmp_path: Path) -> None:
     photos = sorted(draw_folder(tmp_path / "images").rglob("*.jpg"))
     rows = [[photo.relative_to(tmp_path).as_posix(), f"a {photo.parent.name}"] for photo in photos]
     path = listing(tmp_path, rows, ("File", " Class"))
@@ -291,7 +291,7 @@ def test_mistakes_in_a_csv_are_named(
 
 def test_a_folder_without_subfolders_shows_the_layout(tmp_path: Path) -> None:
     noise_folder(tmp_path / "mine", {"": 7})
-    with pytest.raises(UserError, match="7 photographs but no subfolders.*mine/cat/1.jpg"):
+    with pytest.raises(UserError, match="7 photos but no subfolders.*mine/cat/1.jpg"):
         load_dataset(str(tmp_path / "mine"))
 
 

@@ -1,4 +1,4 @@
-"""What is known about single photographs of public data sets."""
+"""What is known about single photos of public data sets."""
 
 from pathlib import Path
 
@@ -16,9 +16,7 @@ def test_the_lists_hold_digests() -> None:
     assert {len(pair) for pair in pairs} == {1, 2}  # byte for byte, or nearly
 
 
-def test_photographs_of_the_lists_are_not_trained_on(
-    photo_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_photos_of_the_lists_are_not_trained_on(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = load_dataset(str(photo_folder))
     copy, suspect, *others = (photo.sha256 for photo in everything.split("train"))
     (held_out, *_), count = (
@@ -29,7 +27,7 @@ def test_photographs_of_the_lists_are_not_trained_on(
     monkeypatch.setattr(loading, "suspect_labels", lambda: {suspect, held_out})
     without_copy = load_dataset(str(photo_folder))
     assert [photo.sha256 for photo in without_copy.split("train")] == [suspect, *others]
-    assert "1 training photograph left out: (nearly) the same" in without_copy.notes[-1]
+    assert "1 training photo left out: (nearly) the same" in without_copy.notes[-1]
     without_both = load_dataset(str(photo_folder), keep_suspects=False)
     assert [photo.sha256 for photo in without_both.split("train")] == others
     assert len(without_both.split("test")) == count and "label looks wrong" in without_both.notes[-1]

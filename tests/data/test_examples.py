@@ -1,4 +1,4 @@
-"""The photographs that the page opens with: fetched, checked, never trained on."""
+"""The photos that the page opens with: fetched, checked, never trained on."""
 
 import io
 import urllib.error

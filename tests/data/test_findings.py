@@ -10,7 +10,7 @@ from mobilevit_core.data.loading import load_dataset
 from tests.drawing import noise_folder
 
 
-def test_photographs_of_one_colour_are_named(tmp_path: Path) -> None:
+def test_photos_of_one_colour_are_named(tmp_path: Path) -> None:
     folder, random = noise_folder(tmp_path, {"blue": 8, "red": 8}), np.random.default_rng(0)
     black = random.integers(0, 6, (60, 80, 3), np.uint8)
     white = np.full((60, 80, 4), (255, 255, 255, 0), np.uint8)
@@ -24,4 +24,4 @@ def test_photographs_of_one_colour_are_named(tmp_path: Path) -> None:
     findings = Findings.of(load_dataset(str(folder)))
     assert sorted(findings.blank) == ["red/odd0.png", "red/odd1.png", "red/odd2.png"]
     (sentence,) = (text for text in findings.sentences() if "one colour" in text)
-    assert sentence.startswith("3 photographs of one colour") and "red/odd0.png" in sentence
+    assert sentence.startswith("3 photos of one colour") and "red/odd0.png" in sentence

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mobilevit_core.commands.predict import find_photos
 from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER, PhotoDataset
-from mobilevit_core.data.loading import check_enough, load_dataset, read_photographs
+from mobilevit_core.data.loading import check_enough, load_dataset, read_photos
 from mobilevit_core.errors import UserError
 from tests.drawing import noise_folder, noise_photo
 
@@ -71,14 +71,12 @@ def test_a_split_beside_classes_is_refused_but_a_class_may_be_called_train(tmp_p
         load_dataset(str(tmp_path))
 
 
-def test_photographs_of_a_split_without_classes_are_left_alone(tmp_path: Path) -> None:
+def test_photos_of_a_split_without_classes_are_left_alone(tmp_path: Path) -> None:
     noise_folder(tmp_path / "train", TWO, 1)
     noise_folder(tmp_path / "test", {"": 3}, 2)
     dataset = load_dataset(str(tmp_path))
     assert sizes(dataset) == [18, 2, 0]
-    assert any(
-        "test is not used: it has 3 photographs outside of class folders" in note for note in dataset.notes
-    )
+    assert any("test is not used: it has 3 photos outside of class folders" in note for note in dataset.notes)
 
 
 def test_groups_of_classes_are_not_silently_classes(tmp_path: Path) -> None:
@@ -120,7 +118,7 @@ def test_links_are_followed_and_those_that_go_wrong_are_named(tmp_path: Path) ->
     assert reasons(dataset) == {"gone": nowhere, "gone.jpg": nowhere, "back": back, "loop": back}
 
 
-def test_photographs_beside_the_classes_are_told(tmp_path: Path) -> None:
+def test_photos_beside_the_classes_are_told(tmp_path: Path) -> None:
     noise_folder(tmp_path, TWO)
     noise_photo(9).save(tmp_path / "beside.jpg")
     dataset = load_dataset(str(tmp_path))
@@ -135,15 +133,15 @@ def test_many_skipped_files_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "red" / "scan.TIFF").write_text("x")
     (note,) = load_dataset(str(tmp_path)).notes
     assert note.startswith("122 files skipped: 120 videos (MVI_0000.MOV, ")
-    assert "1 not photographs (notes.txt)" in note and "scan.TIFF" in note
+    assert "1 not photos (notes.txt)" in note and "scan.TIFF" in note
     assert "MVI_0003" not in note
 
 
-def test_a_photograph_in_two_classes_is_named_and_left_out(tmp_path: Path) -> None:
+def test_a_photo_in_two_classes_is_named_and_left_out(tmp_path: Path) -> None:
     folder = noise_folder(tmp_path, TWO)
     shutil.copy(folder / "blue" / "000.jpg", folder / "red" / "again.jpg")
     dataset = load_dataset(str(folder))
-    note = "1 photograph in two classes, left out of both: blue/000.jpg = red/again.jpg"
+    note = "1 photo in two classes, left out of both: blue/000.jpg = red/again.jpg"
     assert note in dataset.notes
     assert sum(sizes(dataset)) == 19 and len(dataset.skipped) == 2
 
@@ -170,7 +168,7 @@ def test_near_copies_across_given_splits_are_not_trained_on(tmp_path: Path) -> N
         image.resize((61, 47)).save(tmp_path / "train" / "red" / "copy.jpg", quality=60)
     dataset = load_dataset(str(tmp_path))
     assert "red/copy.jpg" not in {photo.name for photo in dataset.split("train")}
-    assert "1 training photograph left out: (nearly) the same as one of another split" in dataset.notes
+    assert "1 training photo left out: (nearly) the same as one of another split" in dataset.notes
 
 
 def test_other_things_are_a_class_of_their_own(tmp_path: Path) -> None:
@@ -195,7 +193,7 @@ def test_small_classes_are_warned_about(tmp_path: Path) -> None:
 
 
 def test_who_gave_enough_is_not_told_to_give_more(tmp_path: Path) -> None:
-    """A head is fitted to the validation photographs, too."""
+    """A head is fitted to the validation photos, too."""
     dataset = load_dataset(str(noise_folder(tmp_path, {"blue": 20, "red": 20})), "whole")
     assert dataset.counts()["blue"] == {"train": 19, "validation": 1}
     assert check_enough(dataset, ("train", "validation")) == []
@@ -212,7 +210,7 @@ def test_a_file_that_nobody_may_read_is_skipped(tmp_path: Path) -> None:
 
 
 def named_anyhow(folder: Path) -> set[str]:
-    """Photographs under names that say something else, or nothing; returns the names."""
+    """Photos under names that say something else, or nothing; returns the names."""
     folder.mkdir(parents=True)
     heic = (Path(__file__).parents[1] / "hostile/heic/plain.heic").read_bytes()
     avif = io.BytesIO()
@@ -245,7 +243,7 @@ def test_predict_names_what_it_leaves_out(tmp_path: Path, capsys: pytest.Capture
     assert {path.name for path in find_photos([tmp_path / "holiday"])} == names
     told = capsys.readouterr().err
     assert "4 files skipped" in told
-    assert "1 videos (film.mov)" in told and "2 not photographs (IMG_1.AAE, notes.txt)" in told
+    assert "1 videos (film.mov)" in told and "2 not photos (IMG_1.AAE, notes.txt)" in told
     assert "1 pictures of another format than JPEG, PNG, WebP, HEIC or AVIF" in told and "scan.tif" in told
 
 
@@ -284,7 +282,7 @@ def test_splits_and_sources_may_spell_a_class_differently(tmp_path: Path) -> Non
     assert both.class_names == (COMPOSED, "Red")
 
 
-def test_runs_and_bundles_among_the_photographs_are_no_class(tmp_path: Path) -> None:
+def test_runs_and_bundles_among_the_photos_are_no_class(tmp_path: Path) -> None:
     noise_folder(tmp_path, TWO)
     for place in ("runs/first", "mine", "red/runs/second"):
         run = noise_folder(tmp_path / place, {"": 1})  # stands for the contact sheet
@@ -325,16 +323,16 @@ def scene_notes(dataset: PhotoDataset) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["default", "whole"])
-def test_photographs_of_a_fixed_camera_are_divided(scheme: str, tmp_path: Path) -> None:
+def test_photos_of_a_fixed_camera_are_divided(scheme: str, tmp_path: Path) -> None:
     folder = camera_folder(tmp_path, {"blue": 20, "red": 20})
-    (gathered,) = read_photographs(str(folder)).data
+    (gathered,) = read_photos(str(folder)).data
     assert len(set(gathered.copies.values())) == 1  # all are copies of each other, across the classes too
     dataset = load_dataset(str(folder), scheme)
     for splits in dataset.counts().values():
         assert splits == ({"train": 16, "validation": 2, "test": 2} if scheme == "default" else splits)
         assert all(splits.values()) and sum(splits.values()) == 20
     (note,) = scene_notes(dataset)
-    assert note.startswith("nearly all photographs of 'blue', 'red' show the same scene")
+    assert note.startswith("nearly all photos of 'blue', 'red' show the same scene")
 
 
 def test_own_splits_of_a_fixed_camera_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -352,7 +350,7 @@ def test_frames_of_the_same_films_in_each_split_are_kept_and_told(tmp_path: Path
     dataset = load_dataset(str(tmp_path))
     assert sizes(dataset)[:2] == [60, 30]
     (note,) = scene_notes(dataset)
-    assert note.startswith("nearly all training photographs of 'blue', 'red' look like one of another split")
+    assert note.startswith("nearly all training photos of 'blue', 'red' look like one of another split")
 
 
 def test_two_days_of_a_fixed_camera_can_be_joined(tmp_path: Path) -> None:

@@ -49,9 +49,9 @@ def test_folders_for_the_parts_are_respected(tmp_path: Path) -> None:
     assert [len(dataset.split(split)) for split in ("train", "validation", "test")] == [9, 3, 9]
 
 
-def test_a_photograph_of_another_part_is_left_out_of_training(tmp_path: Path) -> None:
+def test_a_photo_of_another_part_is_left_out_of_training(tmp_path: Path) -> None:
     for split, count in (("train", 3), ("test", 1)):
-        draw_folder(tmp_path / split, count)  # the test photographs are the first of the training's
+        draw_folder(tmp_path / split, count)  # the test photos are the first of the training's
     dataset = load_dataset(str(tmp_path))
     digests = {photo.sha256 for photo in (*dataset.split("test"), *dataset.split("validation"))}
     assert not digests & {photo.sha256 for photo in dataset.split("train")}
@@ -61,7 +61,7 @@ def test_a_photograph_of_another_part_is_left_out_of_training(tmp_path: Path) ->
 def test_damaged_and_foreign_files_are_named_counted_and_skipped(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "photos", 5)
     (folder / "red" / "broken.jpg").write_bytes((folder / "red" / "00.jpg").read_bytes()[:500])
-    (folder / "red" / "text.png").write_text("no photograph")
+    (folder / "red" / "text.png").write_text("no photo")
     (folder / "blue" / "phone.heic").write_bytes(b"heic")
     dataset = load_dataset(str(folder))
     assert sum(len(photos) for photos in dataset.splits.values()) == 15
@@ -84,7 +84,7 @@ def test_wrong_folders_get_one_clear_message(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"only one class folder \(red\)"):
         load_dataset(str(folder))
     (folder / "empty").mkdir()
-    with pytest.raises(UserError, match="'empty' has no readable photograph"):
+    with pytest.raises(UserError, match="'empty' has no readable photo"):
         load_dataset(str(folder))
     with pytest.raises(UserError, match="is a file"):
         load_dataset(str(folder / "red" / "00.jpg"))
@@ -115,16 +115,16 @@ def test_odd_names_and_hidden_folders(tmp_path: Path) -> None:
     assert sum(len(photos) for photos in dataset.splits.values()) == 14
 
 
-def test_too_few_photographs_are_told(tmp_path: Path) -> None:
+def test_too_few_photos_are_told(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "photos", 4)
-    with pytest.raises(UserError, match="'blue' of .* has only 4 different photographs"):
+    with pytest.raises(UserError, match="'blue' of .* has only 4 different photos"):
         check_enough(load_dataset(str(folder)))
     folder = draw_folder(tmp_path / "copies", 8)
     for number in range(1, 8):
         shutil.copy(folder / "red" / "00.jpg", folder / "red" / f"0{number}.jpg")
-    with pytest.raises(UserError, match="'red' of .* has only 1 different photograph"):
+    with pytest.raises(UserError, match="'red' of .* has only 1 different photo"):
         check_enough(load_dataset(str(folder)))
-    with pytest.raises(UserError, match="too few photographs"):
+    with pytest.raises(UserError, match="too few photos"):
         load_dataset(str(draw_folder(tmp_path / "single", 1)))
 
 
@@ -144,7 +144,7 @@ def test_the_parts_of_tf_flowers(tf_flowers: PhotoDataset) -> None:
         "validation": 367,
         "test": 367,
     }
-    # The name that a bundle records brings the same photographs back.
+    # The name that a bundle records brings the same photos back.
     assert load_dataset(tf_flowers.name).describe() == tf_flowers.describe()
     example = load_dataset("tf_flowers", "keras-example")
     test = {photo.sha256 for photo in tf_flowers.split("test")}
@@ -157,7 +157,7 @@ def test_the_parts_of_tf_flowers(tf_flowers: PhotoDataset) -> None:
 def test_names_that_are_no_text_reach_records(tmp_path: Path) -> None:
     odd = os.fsdecode(b"caf\xe9")
     folder = draw_folder(tmp_path / "photos", 4)
-    (folder / "red" / f"{odd}.jpg").write_text("no photograph")
+    (folder / "red" / f"{odd}.jpg").write_text("no photo")
     dataset = load_dataset(str(folder))
     write_json(tmp_path / "record.json", dataset.describe())
     (note,) = json.loads((tmp_path / "record.json").read_text())["notes"]
@@ -192,7 +192,7 @@ def test_slices_of_a_named_data_set() -> None:
     }
 
 
-def test_look_alikes_of_held_out_photographs_are_not_trained_on(tmp_path: Path) -> None:
+def test_look_alikes_of_held_out_photos_are_not_trained_on(tmp_path: Path) -> None:
     theirs = load_dataset(str(draw_folder(tmp_path / "theirs")))
     held_out = theirs.split("test")[0]
     ours = draw_folder(tmp_path / "ours", photos_per_class=12)
@@ -205,8 +205,8 @@ def test_look_alikes_of_held_out_photographs_are_not_trained_on(tmp_path: Path) 
     copy.save(ours / names[0], quality=60)
     dataset = load_dataset(DataChoice((str(ours),), leave_out=theirs.name), "whole")
     assert [photo.name for photo in dataset.split("train")] == names[1:]
-    assert "1 training photograph left out: like a validation or test photograph" in dataset.notes[-1]
-    choice = DataChoice.from_manifest(dataset.describe())  # more photographs leave them out, too
+    assert "1 training photo left out: like a validation or test photo" in dataset.notes[-1]
+    choice = DataChoice.from_manifest(dataset.describe())  # more photos leave them out, too
     assert choice.leave_out == theirs.name == str(tmp_path / "theirs")
 
 

@@ -1,4 +1,4 @@
-"""Photographs are read and decoded once, however often they are divided and used."""
+"""Photos are read and decoded once, however often they are divided and used."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,7 +9,7 @@ from PIL import ImageFile
 import mobilevit_core
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.data.dataset import Facts
-from mobilevit_core.data.loading import load_dataset, read_photographs
+from mobilevit_core.data.loading import load_dataset, read_photos
 from mobilevit_core.images.memory import remembering
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import read_photo
@@ -21,7 +21,7 @@ PER_CLASS = 8
 
 @pytest.fixture
 def decodes(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
-    """Encoded photograph -> how often Pillow decoded it."""
+    """Encoded photo -> how often Pillow decoded it."""
     counts: Counter[bytes] = Counter()
     load = ImageFile.ImageFile.load
 
@@ -35,9 +35,9 @@ def decodes(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
 
 
 def test_dividing_again_reads_nothing(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    photographs = read_photographs(str(photo_folder))
+    photos = read_photos(str(photo_folder))
     monkeypatch.setattr(Facts, "of", None)
-    held_back, whole = photographs.divided("default"), photographs.divided("whole")
+    held_back, whole = photos.divided("default"), photos.divided("whole")
     monkeypatch.undo()
     assert held_back.describe() == load_dataset(str(photo_folder)).describe()
     assert whole.describe() == load_dataset(str(photo_folder), "whole").describe()
@@ -69,11 +69,11 @@ def test_a_changed_file_is_read_again(photo_folder: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("recipe", ["head", "finetune"])
-def test_a_training_decodes_every_photograph_once(
+def test_a_training_decodes_every_photo_once(
     recipe: str, small_bundle: Bundle, tiny: None, tmp_path: Path, decodes: Counter[bytes]
 ) -> None:
     photos = draw_folder(tmp_path / "photos", PER_CLASS)
-    # A head first holds test photographs back, and divides again because they are too few.
+    # A head first holds test photos back, and divides again because they are too few.
     values = {"image_size": 64, "stages": "64:1", "batch_size": 8} if recipe == "finetune" else {}
     with float32_alone():
         mobilevit_core.train(

@@ -1,4 +1,4 @@
-"""Several sources as one data set; photographs of other things."""
+"""Several sources as one data set; photos of other things."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def test_a_copy_that_another_source_holds_back_is_not_trained_on(tmp_path: Path)
     assert all(photo not in dataset.split("train") for photo in copies)
 
 
-def test_photographs_for_training_only_change_no_other_split(tmp_path: Path) -> None:
+def test_photos_for_training_only_change_no_other_split(tmp_path: Path) -> None:
     wanted = noise_folder(tmp_path / "mine", {"Red Rose": 10, "blue": 10}, 1)
     more = noise_folder(tmp_path / "more", {"red-rose": 12}, 2)
     alone = load_dataset(str(wanted))
@@ -69,11 +69,11 @@ def test_a_class_for_training_only_must_be_one_of_the_classes(tmp_path: Path) ->
     with pytest.raises(UserError, match="has a class 'none of these'. Its subfolders must .*: blue, red."):
         load_dataset(DataChoice((str(wanted),), (str(things),)))
     loose = noise_folder(tmp_path / "loose", {"": 5}, 2)
-    with pytest.raises(UserError, match="has photographs outside of class folders"):
+    with pytest.raises(UserError, match="has photos outside of class folders"):
         load_dataset(DataChoice((str(wanted),), (str(loose),)))
 
 
-def test_what_a_bundle_records_brings_the_same_photographs_back(tmp_path: Path) -> None:
+def test_what_a_bundle_records_brings_the_same_photos_back(tmp_path: Path) -> None:
     data = [
         str(noise_folder(tmp_path / name, {"red": 10, "blue": 10, OTHER_FOLDER: 6}, 10 + i))
         for i, name in enumerate("ab")
@@ -122,14 +122,14 @@ def test_classes_with_wanted_names_stay_out_of_the_others(tmp_path: Path) -> Non
         load_dataset(DataChoice((str(wanted),), other=(str(other),), other_without=("lily",)))
 
 
-def test_others_that_look_like_a_wanted_photograph_stay_out(tmp_path: Path) -> None:
+def test_others_that_look_like_a_wanted_photo_stay_out(tmp_path: Path) -> None:
     wanted = noise_folder(tmp_path / "flowers", {"red": 10, "blue": 10}, 1)
     other = noise_folder(tmp_path / "things", {"": 30}, 2)
     with Image.open(wanted / "red" / "002.jpg") as image:
         image.resize((61, 47)).save(other / "copy.jpg", quality=60)
     dataset = load_dataset(DataChoice((str(wanted),), other=(str(other),)))
     assert "copy.jpg" not in {p.name for photos in dataset.splits.values() for p in photos}
-    assert f"{other}: 1 photograph left out of 'none of these': like one of a class" in dataset.notes
+    assert f"{other}: 1 photo left out of 'none of these': like one of a class" in dataset.notes
 
 
 def test_wrong_sources_are_told(tmp_path: Path) -> None:

@@ -83,8 +83,7 @@ def test_the_bundle_has_what_runs_there(folder: Path, shipped: Bundle) -> None:
         "thumbnail.png",
     }
     assert (
-        not list(folder.rglob("*.pyc"))
-        and not (folder / "demo" / "weights" / "report" / "photographs").exists()
+        not list(folder.rglob("*.pyc")) and not (folder / "demo" / "weights" / "report" / "photos").exists()
     )
 
 

@@ -48,7 +48,7 @@ def test_the_folder_holds_the_bundle_and_names_who_took_the_photos(site: Path, s
     listed = json.loads((site / "examples" / "index.json").read_text(encoding="utf-8"))
     assert listed and all((site / "examples" / row["file"]).is_file() for row in listed)
     assert all("CC BY 2.0" in row["credit"] and row["url"].startswith("https://") for row in listed)
-    assert "photographs/" not in "".join(path.as_posix() for path in site.rglob("*"))
+    assert "report/photos" not in "".join(path.as_posix() for path in site.rglob("*"))
 
 
 def test_names_of_classes_are_text(shipped: Bundle, tmp_path: Path) -> None:

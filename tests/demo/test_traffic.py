@@ -430,8 +430,8 @@ def test_a_report_is_sent_by_name(visitor: Visitor) -> None:
     for name in (
         "",
         "etc/passwd",
-        "photographs",
-        "photographs/../../bundle.json",
+        "photos",
+        "photos/../../bundle.json",
         "..%2fbundle.json",
         "%2fetc%2fpasswd",
     ):

@@ -28,7 +28,7 @@ def test_each_framing_shows_what_it_says() -> None:
     assert list(shown[LETTERBOXED][32, 5]) == red and list(shown[LETTERBOXED][32, 60]) == blue
 
 
-def test_square_photographs_are_framed_alike(small_bundle: Bundle, photo_folder: Path) -> None:
+def test_square_photos_are_framed_alike(small_bundle: Bundle, photo_folder: Path) -> None:
     classifier = load_classifier(small_bundle.folder)
     accuracy = evaluate_robustness(classifier, load_dataset(str(photo_folder)), "validation")["framing"]
     assert list(accuracy) == [OWN, SQUASHED, CROPPED, LETTERBOXED]

@@ -43,7 +43,7 @@ def test_labels_are_matched_by_name_not_by_order(small_bundle: Bundle, photo_fol
         evaluate(classifier, foreign, "test")
 
 
-def test_a_photograph_is_decoded_once_for_all_formats(
+def test_a_photo_is_decoded_once_for_all_formats(
     small_bundle: Bundle, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, decoded = load_dataset(str(photo_folder)), []

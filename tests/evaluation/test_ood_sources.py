@@ -22,7 +22,7 @@ def test_every_source_has_its_figures(small_bundle: Bundle, photo_folder: Path, 
     trained = len(load_dataset(str(photo_folder)).split("train"))
     assert rows["things"]["trained_on"] == 0 and rows[photo_folder.name]["trained_on"] == trained
     assert list(rows) == ["things", photo_folder.name] and rows["things"]["photos"] == 7
-    # Photographs of the classes themselves are not found; whatever is found lies between none and all.
+    # Photos of the classes themselves are not found; whatever is found lies between none and all.
     assert rows[photo_folder.name]["detection_rate"] < 0.5 and 0 <= rows["things"]["detection_rate"] <= 1
     header, first, _ = table(rows)
     assert len(header) == len(first) and first[:3] == ("things", "7", "0")

@@ -1,4 +1,4 @@
-"""The report's figures and page, and photographs of classes that a bundle does not know."""
+"""The report's figures and page, and photos of classes that a bundle does not know."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def test_evaluate_records_figures_and_a_page(small_bundle: Bundle, tmp_path: Pat
     wrong = round(3 * (1 - recorded["formats"]["float32"]["accuracy"]))
     assert len(report["mistakes"]) == wrong == page.count("<img")
     for mistake in report["mistakes"]:
-        with Image.open(folder / "report" / "photographs" / f"{mistake['position']}.jpg") as image:
+        with Image.open(folder / "report" / "photos" / f"{mistake['position']}.jpg") as image:
             assert max(image.size) <= 320
 
 
@@ -104,7 +104,7 @@ def test_odd_class_names_and_many_classes_make_a_page() -> None:
     assert "5$ &amp; 10$" in drawn and "&lt;b&gt;rose" in drawn and "<b>rose" not in drawn
 
 
-def test_distorted_are_photographs_of_the_classes_that_were_not_trained_on() -> None:
+def test_distorted_are_photos_of_the_classes_that_were_not_trained_on() -> None:
     cat, dog, cup = (
         LabelledPhoto(name, label, name.encode()) for label, name in enumerate(("cat", "dog", "cup"))
     )
@@ -134,7 +134,7 @@ def test_evaluation_says_what_the_bundle_has_seen(
     warned = CliRunner().invoke(
         app, ["evaluate", str(small_bundle.folder), "--data", str(photo_folder), "--split", "all"]
     )
-    assert "24 of these photographs were trained on" in warned.stderr
+    assert "24 of these photos were trained on" in warned.stderr
     other = shutil.copytree(photo_folder, tmp_path / "other")
     next(other.rglob("*.jpg")).unlink()
     refused = CliRunner().invoke(
@@ -143,7 +143,7 @@ def test_evaluation_says_what_the_bundle_has_seen(
     assert refused.exit_code == 2 and "--record stores what the bundle does on its own data" in refused.stderr
 
 
-def test_distortions_change_the_picture_and_keep_it_a_photograph() -> None:
+def test_distortions_change_the_picture_and_keep_it_a_photo() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
     picture = Image.fromarray(pixels)
     for name, distort in DISTORTIONS.items():
@@ -256,7 +256,7 @@ def test_a_report_runs_nothing_and_loads_nothing() -> None:
         assert not [name for name in attributes if name.startswith("on")], tag
         for name in ("href", "xlink:href"):  # parts of the same drawing, and the confusion matrix's cells
             assert str(attributes.get(name, "#")).startswith(("#", "data:image/png")), tag
-    mistakes = [f"photographs/{mistake['position']}.jpg" for mistake in report["mistakes"]]
+    mistakes = [f"photos/{mistake['position']}.jpg" for mistake in report["mistakes"]]
     assert [attributes["src"] for _, attributes in elements if "src" in attributes] == mistakes
     policies = [a["content"] for tag, a in elements if tag == "meta" and a.get("http-equiv")]
     (policy,) = policies

@@ -1,1 +1,1 @@
-"""Files that try to break the reading of photographs, and what tries them."""
+"""Files that try to break the reading of photos, and what tries them."""

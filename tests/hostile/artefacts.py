@@ -1,4 +1,4 @@
-"""What the command line gets from strangers beside photographs: bundles, zip files, names of classes.
+"""What the command line gets from strangers beside photos: bundles, zip files, names of classes.
 
 Each must be refused in one sentence, within seconds, with nothing written and nothing read of elsewhere.
 """
@@ -51,7 +51,7 @@ def attempts() -> Iterator[Attempt]:
 
 
 def _links() -> Iterator[Attempt]:
-    for name in (*FILES, "report", "report/photographs"):
+    for name in (*FILES, "report", "report/photos"):
         target = "/etc" if name.startswith("report") and not Path(name).suffix else "/etc/passwd"
         for use in (open_bundle, _publish):
 

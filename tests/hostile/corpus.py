@@ -59,7 +59,7 @@ def plain(content: bytes) -> np.ndarray:
 
 @cache
 def good(format: str) -> bytes:
-    """A sound photograph."""
+    """A sound photo."""
     options = {"JPEG": {"quality": 90}, "PNG": {}, "WEBP": {"lossless": True}}[format]
     return encoded(PHOTO, format, **options)
 
@@ -446,7 +446,7 @@ def endless() -> Iterator[Entry]:
 
 
 def names() -> Iterator[Entry]:
-    """Sound photographs with names that are hard to bear."""
+    """Sound photos with names that are hard to bear."""
     content, pixels = good("JPEG"), plain(good("JPEG"))
     for name in (
         os.fsdecode(b"latin-\xe9\xe8.jpg"),

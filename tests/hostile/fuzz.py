@@ -1,6 +1,6 @@
 """Fuzzing: changed JPEG, PNG, WebP, HEIC and AVIF files through the reader, from a seed.
 
-`python -m tests.hostile.fuzz --count N --seed S [--photographs FOLDER]` prints the count and every finding:
+`python -m tests.hostile.fuzz --count N --seed S [--photos FOLDER]` prints the count and every finding:
 an exception other than UserError, pixels of another kind than promised, or more than two seconds.
 """
 
@@ -148,12 +148,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Changed picture files through the reader.")
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--photographs", type=Path, help="folder of photographs to change as well")
+    parser.add_argument("--photos", type=Path, help="folder of photos to change as well")
     parser.add_argument("--keep", type=Path, help="folder to write findings to")
     arguments = parser.parse_args()
     files = seeds()
-    if arguments.photographs:
-        found = (p for p in sorted(arguments.photographs.rglob("*")) if p.suffix.lower() in SUFFIXES)
+    if arguments.photos:
+        found = (p for p in sorted(arguments.photos.rglob("*")) if p.suffix.lower() in SUFFIXES)
         files += [path.read_bytes() for path, _ in zip(found, range(100), strict=False)]
     outcomes: dict[str, int] = {}
     findings = []

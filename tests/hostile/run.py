@@ -1,6 +1,6 @@
 """What strangers send, against a page that runs and against the command line: `python -m tests.hostile.run`.
 
-`--part files`: each file of the corpus goes to `/classify` and `/explain`, then a sound photograph, whose
+`--part files`: each file of the corpus goes to `/classify` and `/explain`, then a sound photo, whose
 answer must be right; meanwhile another visitor asks again and again. `--part artefacts`: bundles, zip files
 and names, each of which must be refused. `--part traffic`: visitors alone, beside all attackers of
 `tests.hostile.traffic`, and afterwards. Prints a table each; the exit code is 1 if a limit is exceeded.
@@ -53,7 +53,7 @@ class Page:
         self._client = Client(url, verbose=False, download_files=False)
 
     def classify(self, path: Path) -> dict[str, Any] | str:
-        """Class names and scores of one photograph."""
+        """Class names and scores of one photo."""
         try:
             answer = self._client.predict(handle_file(path), WEIGHTS, api_name="/classify")
         except AppError as error:
@@ -199,7 +199,7 @@ def written(folder: Path, entry: Entry) -> Path:
 
 
 def try_all(url: str, entries: list[Entry], classifier: Classifier, folder: Path) -> Tally:
-    """The whole corpus, and a sound photograph after each file."""
+    """The whole corpus, and a sound photo after each file."""
     page, tally = Page(url), Tally()
     sound = folder / "sound.jpg"
     expected = page.classify(sound)
@@ -231,7 +231,7 @@ def report(tally: Tally, files: int, growth: float, watch: Watch) -> bool:
             ("answered right", f"{tally.answered}", tally.answered > 0),
             ("refused in one sentence", f"{tally.refused}", True),
             ("unclear", f"{len(tally.unclear)}", not tally.unclear),
-            ("sound photograph afterwards", f"{tally.good_wrong} wrong", not tally.good_wrong),
+            ("sound photo afterwards", f"{tally.good_wrong} wrong", not tally.good_wrong),
             (
                 "longest",
                 f"{tally.longest[0]:.1f} s, {ascii(tally.longest[1])}",

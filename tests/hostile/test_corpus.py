@@ -86,9 +86,7 @@ def test_isolated_reading_is_the_same_bit_for_bit(reader: IsolatedReader) -> Non
 
 
 @pytest.mark.parametrize("entry", HEAVY, ids=[entry.name for entry in HEAVY])
-def test_heavy_files_end_in_time_and_the_next_photograph_is_right(
-    entry: Entry, reader: IsolatedReader
-) -> None:
+def test_heavy_files_end_in_time_and_the_next_photo_is_right(entry: Entry, reader: IsolatedReader) -> None:
     start = time.perf_counter()
     try:
         tensor = reader.preprocess(entry.content, RULE, entry.name)
@@ -127,7 +125,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
         read_photo(tmp_path)
 
 
-def test_links_to_photographs_are_followed(tmp_path: Path) -> None:
+def test_links_to_photos_are_followed(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(good("PNG"))
     (tmp_path / "link.png").symlink_to(tmp_path / "photo.png")
     assert np.array_equal(read_photo(tmp_path / "link.png"), read_photo(good("PNG")))
@@ -153,9 +151,9 @@ def test_impossible_names_are_told(path: str) -> None:
 def test_a_given_name_hides_the_path(tmp_path: Path, reader: IsolatedReader) -> None:
     for path in (tmp_path / "nothing.jpg", tmp_path):
         for read in (
-            lambda p: read_photo(p, "The photograph"),
-            lambda p: reader.preprocess(p, RULE, "The photograph"),
+            lambda p: read_photo(p, "The photo"),
+            lambda p: reader.preprocess(p, RULE, "The photo"),
         ):
-            with pytest.raises(UserError, match="photograph") as told:
+            with pytest.raises(UserError, match="photo") as told:
                 read(path)
             assert "/" not in str(told.value)

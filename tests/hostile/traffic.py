@@ -61,7 +61,7 @@ def _holding(first: bytes, then: bytes = b"", count: int = HELD) -> Attack:
     return attack
 
 
-def _photograph(size: int) -> str:
+def _photo(size: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(os.urandom(size)).decode()
 
 
@@ -84,13 +84,13 @@ ATTACKS: dict[str, Attack] = {
     "half heads": _holding(b"GET / HTTP/1.1\r\nHost: local"),
     "lists": _posting("call/classify", lambda: b'{"data": [' + b"[]," * (10 * 2**20) + b"[]]}"),
     "objects": _posting("queue/join", lambda: b'{"data": [' + b"{}," * (10 * 2**20) + b"{}]}"),
-    "small photographs": _posting(
-        "call/classify", lambda: f'{{"data": [{{"url": "{_photograph(40_000)}"}}]}}'.encode()
+    "small photos": _posting(
+        "call/classify", lambda: f'{{"data": [{{"url": "{_photo(40_000)}"}}]}}'.encode()
     ),
     "small files": _posting("upload", _small_files, {"content-type": MULTIPART}),
-    "photographs by MCP": _posting(
+    "photos by MCP": _posting(
         "mcp/",
-        lambda: _tool(_photograph(1_000_000)),
+        lambda: _tool(_photo(1_000_000)),
         {**JSON, "accept": "application/json, text/event-stream"},
     ),
 }

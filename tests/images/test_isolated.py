@@ -47,7 +47,7 @@ def test_the_tensor_and_the_shown_picture_are_the_same(reader: IsolatedReader, p
     assert np.array_equal(prepared.shown, expected.shown) and prepared.shown.shape == (480, 634, 3)
 
 
-def test_ordinary_photographs_do_not_wait_for_slow_ones(reader: IsolatedReader, photo: Path) -> None:
+def test_ordinary_photos_do_not_wait_for_slow_ones(reader: IsolatedReader, photo: Path) -> None:
     slow = raw.png(10_900, 10_900, 0, 16)
     reader.preprocess(photo, RULE)
     reader.slow.run(worker.ready)
@@ -83,7 +83,7 @@ def test_what_takes_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         reader.close()
 
 
-def test_too_many_slow_photographs_are_told_to_come_again(
+def test_too_many_slow_photos_are_told_to_come_again(
     reader: IsolatedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "_places", threading.BoundedSemaphore(1))
@@ -112,8 +112,8 @@ def test_a_decoder_that_dies_is_one_clear_message(
         raise isolated.ProcessExpired("Abnormal termination", code=-11)
 
     monkeypatch.setattr(reader.quick, "run", died)
-    with pytest.raises(UserError, match="The photograph stopped the decoder"):
-        reader.preprocess(photo, RULE, "The photograph")
+    with pytest.raises(UserError, match="The photo stopped the decoder"):
+        reader.preprocess(photo, RULE, "The photo")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to the limit on addresses")

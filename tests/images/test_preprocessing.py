@@ -24,7 +24,7 @@ def test_center_crop_takes_the_middle(fraction: float, box: tuple[int, int, int,
     assert np.array_equal(tensor[2:-2, 2:-2], np.asarray(middle)[2:-2, 2:-2])
 
 
-def test_shrink_keeps_the_aspect_and_small_photographs() -> None:
+def test_shrink_keeps_the_aspect_and_small_photos() -> None:
     pixels = np.asarray(draw_photo((9, 200, 30), seed=4, size=(300, 150)))
     assert shrink(pixels, 100).shape == (100, 200, 3)
     assert shrink(pixels, 150) is pixels

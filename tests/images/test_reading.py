@@ -93,7 +93,7 @@ def test_sources_give_the_same_pixels(tmp_path: Path) -> None:
     ],
     ids=["empty", "text", "cut JPEG", "GIF", "cut PNG"],
 )
-def test_what_is_no_photograph_is_named(content: bytes, tmp_path: Path) -> None:
+def test_what_is_no_photo_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "holiday.jpg"
     path.write_bytes(content)
     with pytest.raises(UserError, match="holiday.jpg"):
@@ -211,7 +211,7 @@ def test_reduced_reading_stays_near_the_whole(
     assert 0 < difference.mean() <= 1 and difference.max() <= 8
 
 
-def test_photographs_up_to_the_threshold_are_read_whole() -> None:
+def test_photos_up_to_the_threshold_are_read_whole() -> None:
     assert limits.reduction(4000, 4000) == 1 and limits.reduction(4001, 4000) == 2
 
 

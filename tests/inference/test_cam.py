@@ -60,6 +60,6 @@ def test_the_crop_is_right_on_the_smaller_copy(explainer: Explainer) -> None:
     assert abs(inside.min() - left * 960 / 3000) <= 1 and abs(inside.max() + 1 - right * 960 / 3000) <= 1
 
 
-def test_a_photograph_keeps_its_shape(explainer: Explainer) -> None:
+def test_a_photo_keeps_its_shape(explainer: Explainer) -> None:
     picture, name = explainer.explain(draw_photo((200, 40, 40), 1, size=(300, 200)))
     assert picture.size == (300, 200) and name in explainer.bundle.manifest.class_names

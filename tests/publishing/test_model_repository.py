@@ -76,10 +76,10 @@ def test_the_card_of_a_head_has_the_figures_of_its_cross_validation(shipped: Bun
     keras = figures["formats"]["keras"]
     (file,) = [line for line in text.splitlines() if line.startswith("| `model.keras`")]
     assert f"{keras['accuracy']:.1%} (" in file
-    assert f"Measured on {keras['photos']} photographs of " in text and " by cross-validation (each" in text
+    assert f"Measured on {keras['photos']} photos of " in text and " by cross-validation (each" in text
     assert all(f"| {name} | {row['precision']:.1%} |" in text for name, row in keras["per_class"].items())
-    assert "validation photographs" not in text
-    assert f"Of {head.manifest.rejection.photos} photographs of the classes, by cross-validation" in text
+    assert "validation photos" not in text
+    assert f"Of {head.manifest.rejection.photos} photos of the classes, by cross-validation" in text
 
 
 def test_foreign_weights_keep_their_licence_and_are_the_base(shipped: Bundle) -> None:
@@ -158,7 +158,7 @@ def test_messages_about_foreign_files_are_short(tmp_path: Path) -> None:
 def test_every_file_is_the_bundles(written: Path, shipped: Bundle) -> None:
     copied = open_bundle(written)
     assert copied.intact == shipped.present and copied.manifest == shipped.manifest
-    assert not (written / "report" / "photographs").exists()
+    assert not (written / "report" / "photos").exists()
     assert (written / "report" / "index.html").read_bytes() == (
         shipped.folder / "report" / "index.html"
     ).read_bytes()

@@ -1,4 +1,4 @@
-"""Nothing that is published tells where its owner's photographs lie."""
+"""Nothing that is published tells where its owner's photos lie."""
 
 import io
 import json
@@ -75,7 +75,7 @@ def test_no_published_byte_tells_a_path_a_user_or_a_machine(
     assert trained.manifest.data["name"] == "my_flowers"
 
 
-def test_the_run_knows_where_the_photographs_lie(trained: Bundle, tmp_path: Path) -> None:
+def test_the_run_knows_where_the_photos_lie(trained: Bundle, tmp_path: Path) -> None:
     figures = evaluate(trained, split="train", format="float32").figures
     assert figures["data"] == "my_flowers"
     elsewhere = shutil.copytree(trained.folder, tmp_path / "bundle")

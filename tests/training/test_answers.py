@@ -49,7 +49,7 @@ def test_gains_and_regressions_are_listed(tmp_path: Path) -> None:
         ("gained", "3.png", "cat", "dog"),
     ]
     assert "3 right, 2 before; 2 gained, 1 lost" in changes.sentence()
-    assert "No photograph" in compare([], NAMES, {}, {}, ask).sentence()
+    assert "No photo" in compare([], NAMES, {}, {}, ask).sentence()
 
 
 def test_class_names_like_formulas_come_back(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_look_finds_sizes_copies_and_imbalance(tmp_path: Path) -> None:
     assert [sorted(pair) for pair in found.across] == [["cat/007.jpg", "dog/same.jpg"]]
     assert found.unevenness == pytest.approx(24 / 9, abs=0.6)
     told = " ".join(found.sentences())
-    assert "70 to 140 px" in told and "in two classes" in told and "times the photographs" in told
+    assert "70 to 140 px" in told and "in two classes" in told and "times the photos" in told
     write_findings(tmp_path, dataset)
     with Image.open(tmp_path / CONTACT_SHEET) as sheet:
         assert sheet.format == "JPEG" and sheet.height > 2 * 112
@@ -107,7 +107,7 @@ def test_a_look_finds_sizes_copies_and_imbalance(tmp_path: Path) -> None:
     assert (tmp_path / CONTACT_SHEET).stat().st_mtime_ns == before
 
 
-def test_a_photograph_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> None:
+def test_a_photo_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> None:
     dataset = load_dataset(str(draw_folder(tmp_path / "photos")))
     (tmp_path / "photos" / "red" / "00.jpg").unlink()
     assert Findings.of(dataset).shorter_side == 70

@@ -1,4 +1,4 @@
-"""What augmentation shows of a photograph."""
+"""What augmentation shows of a photo."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ PLAIN = Recipe(color=0, degrade=0, crop_scale=0.1)
 
 
 def shown(recipe: Recipe, count: int = 60) -> np.ndarray:
-    """Pictures (count, 32, 32, 3) of one photograph: red at its left, blue at its right, green between."""
+    """Pictures (count, 32, 32, 3) of one photo: red at its left, blue at its right, green between."""
     photo = np.zeros((50, 100, 3), np.uint8)
     photo[:, :20, 0], photo[:, 20:80, 1], photo[:, 80:, 2] = 255, 255, 255
     return np.stack([augment(tf.constant(photo), 32, recipe, tf.constant([0, n])) for n in range(count)])
@@ -24,7 +24,7 @@ def has_both_edges(pictures: np.ndarray) -> np.ndarray:
     return (pictures[..., 0].max(axis=(1, 2)) > 200) & (pictures[..., 2].max(axis=(1, 2)) > 200)
 
 
-def test_a_share_of_the_pictures_shows_the_whole_photograph() -> None:
+def test_a_share_of_the_pictures_shows_the_whole_photo() -> None:
     assert has_both_edges(shown(PLAIN)).mean() < 0.5
     whole = shown(replace(PLAIN, whole_share=1))
     assert has_both_edges(whole).all()

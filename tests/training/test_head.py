@@ -61,7 +61,7 @@ def test_it_is_exported_by_the_package() -> None:
     assert mobilevit_core.fit_head is fit_head
 
 
-def test_new_photographs_are_answered(fitted: FittedHead) -> None:
+def test_new_photos_are_answered(fitted: FittedHead) -> None:
     assert fitted.class_names == NAMES
     unseen = pictures(10, first=900)
     right = [
@@ -102,7 +102,7 @@ def test_the_bundle_answers_as_the_discriminant_does(trunk: Trunk, classes: int)
 
 
 def test_accuracy_is_chance_where_the_labels_mean_nothing(trunk: Trunk) -> None:
-    """Every photograph is answered by a classifier that never saw it."""
+    """Every photo is answered by a classifier that never saw it."""
     photos = [photo for members in pictures(20).values() for photo in members]
     random = np.random.default_rng(0).permutation(len(photos))
     mixed = {str(k): [photos[i] for i in random[k::2]] for k in range(2)}
@@ -111,7 +111,7 @@ def test_accuracy_is_chance_where_the_labels_mean_nothing(trunk: Trunk) -> None:
     assert fitted.interval[0] < 0.5 < fitted.interval[1]
 
 
-def test_every_photograph_is_read_once(trunk: Trunk) -> None:
+def test_every_photo_is_read_once(trunk: Trunk) -> None:
     read = []
     counting = replace(trunk, read=lambda *given: read.append(given) or preprocess(*given))
     fit_head(pictures(3), counting)
@@ -147,10 +147,10 @@ def test_a_class_of_one_picture_is_told(trunk: Trunk) -> None:
     one, *others = (rng.integers(0, 250, (64, 64, 3), np.uint8) for _ in range(5))
     photos = {"a": [one + n for n in range(4)], "b": others}
     (note,) = fit_head(photos, trunk).data["notes"]
-    assert note.startswith("nearly all photographs of 'a' show the same scene")
+    assert note.startswith("nearly all photos of 'a' show the same scene")
 
 
-def test_a_photograph_counts_once(trunk: Trunk) -> None:
+def test_a_photo_counts_once(trunk: Trunk) -> None:
     photos = pictures(4)
     photos["red"] += photos["red"]
     assert len(fit_head(photos, trunk).examples) == 12
@@ -158,7 +158,7 @@ def test_a_photograph_counts_once(trunk: Trunk) -> None:
     fitted = fit_head(photos, trunk)
     assert len(fitted.examples) == 11
     (note,) = fitted.data["notes"]
-    assert note.startswith("photograph 5 of 'blue' and photograph 1 of 'red' are the same photograph in two")
+    assert note.startswith("photo 5 of 'blue' and photo 1 of 'red' are the same photo in two")
 
 
 def test_files_bytes_and_images_are_taken(trunk: Trunk, tmp_path: Path) -> None:
@@ -176,12 +176,12 @@ def test_files_bytes_and_images_are_taken(trunk: Trunk, tmp_path: Path) -> None:
 
 def test_what_is_too_little_is_told(trunk: Trunk) -> None:
     photos = pictures(3)
-    with pytest.raises(UserError, match="Class 'red' has 2 different photographs"):
+    with pytest.raises(UserError, match="Class 'red' has 2 different photos"):
         fit_head({**photos, "red": photos["red"][:2]}, trunk)
     with pytest.raises(UserError, match="1 class names"):
         fit_head({"red": photos["red"]}, trunk)
-    with pytest.raises(UserError, match="photograph 1 of 'red'"):
-        fit_head({**photos, "red": [b"no photograph", *photos["red"]]}, trunk)
+    with pytest.raises(UserError, match="photo 1 of 'red'"):
+        fit_head({**photos, "red": [b"no photo", *photos["red"]]}, trunk)
     with pytest.raises(UserError, match="no bundle folder"):
         fit_head(photos, "nowhere")
 
@@ -248,7 +248,7 @@ def test_the_command_line_trains_a_head(photo_folder: Path, small_bundle: Bundle
     run += ["--weights", str(small_bundle.folder), "--set", "split_scheme=default"]
     result = CliRunner().invoke(app, run)
     assert result.exit_code == 0, result.output
-    assert "by cross-validation on 27 photographs" in result.stdout
+    assert "by cross-validation on 27 photos" in result.stdout
     bundle = open_bundle(tmp_path / "run" / "bundle")
     dataset = load_dataset(str(photo_folder))
     assert bundle.provenance.among(dataset.split("test")) == {"trained_on": 0, "chosen_by": 0}
@@ -294,7 +294,7 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_class_with_few_photographs_counts_as_much_as_the_others() -> None:
+def test_a_class_with_few_photos_counts_as_much_as_the_others() -> None:
     random = np.random.default_rng(0)
     labels = np.repeat([0, 1], [240, 12])
     values = random.normal(size=(252, 4)) + 1.2 * labels[:, None]

@@ -317,7 +317,7 @@ def test_other_values_are_named_with_their_option(photos: Path, run: RunFolder, 
         trainer.train_bundle(dataset, recipe, run, StartingWeights(small_bundle))
 
 
-def test_the_same_photographs_by_another_path_are_the_same(
+def test_the_same_photos_by_another_path_are_the_same(
     photos: Path, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(photos.parent)
@@ -325,7 +325,7 @@ def test_the_same_photographs_by_another_path_are_the_same(
     assert epochs(run) == ["0", "1", "2"]
 
 
-def test_photographs_that_are_gone_changed_or_new_are_named_and_a_bundle_can_still_be_made(
+def test_photos_that_are_gone_changed_or_new_are_named_and_a_bundle_can_still_be_made(
     photos: Path, run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved = Path(shutil.copytree(photos, tmp_path / "photos"))
@@ -334,7 +334,7 @@ def test_photographs_that_are_gone_changed_or_new_are_named_and_a_bundle_can_sti
         with pytest.raises(Stopped):
             train(moved, tmp_path / "own")
     own = RunFolder(tmp_path / "own")
-    rows = own.recorded_photographs()
+    rows = own.recorded_photos()
     lost = next(row for row in rows if row["split"] == "validation")
     changed = next(row for row in rows if row["split"] == "train")
     Path(lost["file"]).unlink()
@@ -352,8 +352,8 @@ def test_photographs_that_are_gone_changed_or_new_are_named_and_a_bundle_can_sti
     bundle, refused = finish.finish_run(own)
     assert bundle.folder == own.path / "bundle-epoch-2" and not refused
     notes = " ".join(capsys.readouterr().err.split())
-    assert f"2 of 30 photographs are gone or have changed ({changed['name']}, {lost['name']})" in notes
-    assert bundle.manifest.calibration["fitted_on"].startswith("2 photographs")
+    assert f"2 of 30 photos are gone or have changed ({changed['name']}, {lost['name']})" in notes
+    assert bundle.manifest.calibration["fitted_on"].startswith("2 photos")
     assert bundle.manifest.data["photos"] == {"train": 24, "validation": 3, "test": 3}
     assert bundle.manifest.recipe["stages"] == [[64, 2]]
     assert bundle.provenance.among(load_dataset(str(photos)).split("train"))["trained_on"] == 24
@@ -361,9 +361,9 @@ def test_photographs_that_are_gone_changed_or_new_are_named_and_a_bundle_can_sti
         finish.finish_run(own)
 
 
-def test_a_bundle_without_any_photograph_left(photos: Path, run: RunFolder, tmp_path: Path) -> None:
-    text = run.photographs.read_text().replace(str(photos), str(tmp_path / "nowhere"))
-    run.photographs.write_text(text)
+def test_a_bundle_without_any_photo_left(photos: Path, run: RunFolder, tmp_path: Path) -> None:
+    text = run.photos.read_text().replace(str(photos), str(tmp_path / "nowhere"))
+    run.photos.write_text(text)
     result = CliRunner().invoke(cli.app, ["finish", str(run.path), "--to", str(tmp_path / "made")])
     assert result.exit_code == 0 and result.stdout == f"Bundle: {tmp_path / 'made'}\n", result.output
     assert "probabilities are not calibrated" in result.stderr and "no int8 format" in result.stderr

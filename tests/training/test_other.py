@@ -63,7 +63,7 @@ def test_prediction_says_it_in_words(trained: Path, monkeypatch: pytest.MonkeyPa
     assert answer["unknown"] or answer["predictions"][0]["label"] != NONE_OF_THESE
 
 
-def test_evaluation_finds_the_same_photographs_again(trained: Path) -> None:
+def test_evaluation_finds_the_same_photos_again(trained: Path) -> None:
     bundle = trained / "run" / "bundle"
     result = run("evaluate", bundle, "--format", "float32", "--json")
     assert result.exit_code == 0, result.output
@@ -72,7 +72,7 @@ def test_evaluation_finds_the_same_photographs_again(trained: Path) -> None:
     assert figures["formats"]["float32"]["other"]["photos"] == 5
 
 
-def test_seen_photographs_of_other_things_are_counted_apart() -> None:
+def test_seen_photos_of_other_things_are_counted_apart() -> None:
     photos = tuple(LabelledPhoto(str(n), label, bytes([n])) for n, label in enumerate((0, 1, 1, 1)))
     dataset = PhotoDataset(
         "cats", "folders", ("cat", NONE_OF_THESE), {"test": photos}, other_class=NONE_OF_THESE
@@ -83,7 +83,7 @@ def test_seen_photographs_of_other_things_are_counted_apart() -> None:
     assert figures["other_provenance"] == {"trained_on": 2, "chosen_by": 0}
 
 
-def test_a_rejected_photograph_is_a_mistake() -> None:
+def test_a_rejected_photo_is_a_mistake() -> None:
     labels = np.array([0, 0, 1, 2, 2, 2])
     answers = np.array([0, 2, 1, 2, 2, 0])
     result = Evaluation(("cat", "dog", NONE_OF_THESE), labels, np.eye(3)[answers], other=2)

@@ -1,4 +1,4 @@
-"""How often each photograph is drawn."""
+"""How often each photo is drawn."""
 
 import dataclasses
 from collections import Counter

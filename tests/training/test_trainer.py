@@ -123,9 +123,7 @@ def test_batches_follow_from_seed_and_epoch_alone(
         assert np.allclose(y.sum(axis=1), 1)
 
 
-def test_every_photograph_is_seen_once_an_epoch_with_its_own_label(
-    photo_folder: Path, tmp_path: Path
-) -> None:
+def test_every_photo_is_seen_once_an_epoch_with_its_own_label(photo_folder: Path, tmp_path: Path) -> None:
     """With the augmentation turned off, what comes out is what lies in the folder."""
     photos = load_dataset(str(photo_folder)).split("train")
     cache = PhotoCache(photos, 96, tmp_path)
@@ -201,7 +199,7 @@ def test_impossible_values_are_named(overrides: dict[str, str], message: str) ->
 
 
 @pytest.mark.usefixtures("tiny")
-def test_drawn_photographs_are_learned_from_the_command_line(tmp_path: Path) -> None:
+def test_drawn_photos_are_learned_from_the_command_line(tmp_path: Path) -> None:
     """Training, averaging, export, evaluation and prediction together: three colours are told apart."""
     folder, run = draw_folder(tmp_path / "photos", 20), tmp_path / "run"
     values = ["stages=64:25", "batch_size=8", "mix=0", "color=0", "crop_scale=0.6", "ema_decay=0.9"]
@@ -229,4 +227,4 @@ def test_drawn_photographs_are_learned_from_the_command_line(tmp_path: Path) -> 
     assert json.loads(mended.stdout)["metrics"] == made["metrics"]
     other = CliRunner().invoke(app, [*command, "--set", "batch_size=4"])
     assert other.exit_code == 2 and "batch_size is 4, it was 8" in other.stderr.replace("\n", " ")
-    assert "Found" not in other.stderr  # told before the photographs are read
+    assert "Found" not in other.stderr  # told before the photos are read

@@ -88,7 +88,7 @@ def test_the_new_bundle_says_what_its_weights_have_seen(
     photo_folder: Path, small_bundle: Bundle, small_recipe: Recipe, tmp_path: Path
 ) -> None:
     own = draw_folder(tmp_path / "own", photos_per_class=8)
-    for path in own.rglob("*.jpg"):  # other photographs than the bundle's
+    for path in own.rglob("*.jpg"):  # other photos than the bundle's
         with Image.open(path) as image:
             image.rotate(180).save(path)
     dataset = load_dataset(str(own))
@@ -97,7 +97,7 @@ def test_the_new_bundle_says_what_its_weights_have_seen(
     assert bundle.manifest.start["data"] == small_bundle.manifest.data
     assert bundle.manifest.start["start"] is None
     assert bundle.manifest.origins() == [
-        "were initialized from weights trained on 24 photographs of "
+        "were initialized from weights trained on 24 photos of "
         f"{small_bundle.manifest.data['name']} (3 classes)"
     ]
     theirs = load_dataset(str(photo_folder))

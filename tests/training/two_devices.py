@@ -1,4 +1,4 @@
-"""Trains a small network on one logical processor and on two, with the same photographs, and prints both.
+"""Trains a small network on one logical processor and on two, with the same photos, and prints both.
 
 python -m tests.training.two_devices
 """

@@ -1,4 +1,4 @@
-"""Photographs to try the model with: of tf_flowers' test and validation split, not picked by their answers.
+"""Photos to try the model with: of tf_flowers' test and validation split, not picked by their answers.
 
 They are not stored here. `write_examples` fetches them one by one (1 MB) from a public repository at a fixed
 commit, checks each digest, and writes who took them.
@@ -22,12 +22,12 @@ SOURCE = (
     "images/flower_photos_small_set/"
 )
 PATIENCE = 10  # seconds without a byte
-MOST_BYTES = 2**20  # of one photograph
+MOST_BYTES = 2**20  # of one photo
 
 
 @dataclass(frozen=True)
 class Example:
-    """One photograph.
+    """One photo.
 
     Attributes:
         sha256: of the file.
@@ -50,7 +50,7 @@ class Example:
 
 
 def examples() -> list[Example]:
-    """The photographs of the table."""
+    """The photos of the table."""
     with TABLE.open(newline="", encoding="utf-8") as file:
         return [
             Example(row["sha256"], row["class"], row["photographer"], row["url"], row["file"])
@@ -59,13 +59,13 @@ def examples() -> list[Example]:
 
 
 def write_examples(folder: Path) -> list[Path]:
-    """Fetches the photographs and writes them with `credits.csv`, atomically.
+    """Fetches the photos and writes them with `credits.csv`, atomically.
 
     Args:
         folder: where; one that is there is replaced.
 
     Returns:
-        The photographs' files.
+        The photos' files.
 
     Raises:
         UserError: they can't be reached, or are others than the table says.
@@ -84,12 +84,12 @@ def _fetch(example: Example) -> bytes:
         with urllib.request.urlopen(SOURCE + example.place, timeout=PATIENCE) as response:
             content = response.read(MOST_BYTES)
     except OSError as error:
-        raise UserError(f"The example photographs can't be reached at {SOURCE} ({error}).") from None
+        raise UserError(f"The example photos can't be reached at {SOURCE} ({error}).") from None
     if hashlib.sha256(content).hexdigest() != example.sha256:
-        raise UserError(f"Checksum mismatch: {SOURCE}{example.place} is another photograph now.")
+        raise UserError(f"Checksum mismatch: {SOURCE}{example.place} is another photo now.")
     return content
 
 
 def present_examples(folder: Path) -> list[Path]:
-    """The photographs that lie in a folder of `write_examples`, in the table's order."""
+    """The photos that lie in a folder of `write_examples`, in the table's order."""
     return [folder / example.file for example in examples() if (folder / example.file).is_file()]
