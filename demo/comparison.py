@@ -25,7 +25,7 @@ from mobilevit_core.inference.latency import (
     Latency,
     measure_runtimes,
     processor_features,
-    random_picture,
+    random_image,
 )
 from mobilevit_core.inference.runtimes import load_runtime
 
@@ -182,7 +182,7 @@ class Comparison:
 
     def benchmark(self, runs: int) -> dict[str, Latency]:
         """Latencies of all formats on a random picture."""
-        image = random_picture(self.bundle.manifest.rule.image_size)
+        image = random_image(self.bundle.manifest.rule.image_size)
         measured = self._measure(self._wait_for(self.names), image, runs)
         return {name: latency for name, (_, latency) in measured.items()}
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-UNTURNED = {  # orientation -> how an upright picture has to be stored
+UNTURNED = {  # orientation -> how an upright image has to be stored
     1: lambda x: x,
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],

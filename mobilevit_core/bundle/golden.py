@@ -1,7 +1,7 @@
-"""Golden inputs: drawn pictures with the answers that a bundle's files gave when they were made.
+"""Golden inputs: drawn images with the answers that a bundle's files gave when they were made.
 
-Whoever runs one of the files elsewhere (another processor, a phone, a browser) can draw the same pictures and
-compare. A picture is a number: `drawn` is whole-number arithmetic, the same in every language;
+Whoever runs one of the files elsewhere (another processor, a phone, a browser) can draw the same images and
+compare. An image is a number: `drawn` is whole-number arithmetic, the same in every language;
 `demo/device/engine.js` has it in JavaScript.
 """
 
@@ -17,10 +17,10 @@ from mobilevit_core.bundle.manifest_fields import Label, Text
 from mobilevit_core.bundle.rejection import Share
 
 DRAWING = "discs"  # what `drawn` draws; another drawing gets another name
-MOST_PICTURES = 16
-CANDIDATES = 32  # pictures out of which the golden ones are chosen
+MOST_IMAGES = 16
+CANDIDATES = 32  # images out of which the golden ones are chosen
 CHOSEN = 3
-TOP = 10  # classes whose probabilities are kept, of each picture
+TOP = 10  # classes whose probabilities are kept, of each image
 DECIMALS = 6
 # Ten times what was seen between processors and WebAssembly (0.0035, dynamic int8); WebGPU may use 16 bits.
 TOLERANCE = 0.02
@@ -58,21 +58,21 @@ class Golden:
 
     Attributes:
         drawing: what `drawn` draws.
-        seeds: one for each picture.
+        seeds: one for each image.
         tolerance: largest difference of any probability at which an engine is called right.
-        scores: weight format -> for each picture, class name -> probability of its most probable classes.
+        scores: weight format -> for each image, class name -> probability of its most probable classes.
     """
 
     drawing: Literal["discs"]
     seeds: Annotated[
         tuple[Annotated[int, Field(ge=0, lt=65536, strict=True)], ...],
-        Field(min_length=1, max_length=MOST_PICTURES),
+        Field(min_length=1, max_length=MOST_IMAGES),
     ]
     tolerance: Share
     scores: dict[Label, tuple[Scores, ...]]
 
     @model_validator(mode="after")
-    def _one_answer_for_each_picture(self) -> "Golden":
+    def _one_answer_for_each_image(self) -> "Golden":
         for name, answers in self.scores.items():
             if len(answers) != len(self.seeds):
                 raise ValueError(f"scores of {name[:60]!r}: {len(answers)} for {len(self.seeds)} seeds")
@@ -85,9 +85,9 @@ class Golden:
         """From what each weight format answered.
 
         Args:
-            seeds: of the pictures.
+            seeds: of the images.
             class_names: in the order of the probabilities.
-            answers: weight format -> probabilities (pictures, classes).
+            answers: weight format -> probabilities (images, classes).
         """
         scores = {
             name: tuple(
@@ -115,7 +115,7 @@ class Golden:
         Args:
             name: of the weight format.
             class_names: in the order of the probabilities.
-            answers: probabilities (pictures, classes).
+            answers: probabilities (images, classes).
         """
         place = {label: index for index, label in enumerate(class_names)}
         pairs = zip(self.scores[name], answers, strict=True)
@@ -129,12 +129,12 @@ class Golden:
 
 
 def telling(probabilities: np.ndarray) -> list[int]:
-    """Which of `CANDIDATES` pictures are worth keeping: undecided ones, of different classes.
+    """Which of `CANDIDATES` images are worth keeping: undecided ones, of different classes.
 
     A decided answer stays the same on an engine that is off; an undecided one gives it away.
 
     Args:
-        probabilities: (pictures, classes); a picture's seed is its place.
+        probabilities: (images, classes); an image's seed is its place.
 
     Returns:
         `CHOSEN` seeds in ascending order.

@@ -64,7 +64,7 @@ class Manifest(BaseModel):
         start: what the training started from (data, recipe, its own start), None for fresh weights.
         teachers: what the models that it learned from had been trained on, None without teachers.
         calibration: the temperature folded into the classifier, and what it was fitted on.
-        rejection: when a picture is called none of the classes, None for never.
+        rejection: when an image is called none of the classes, None for never.
         other_class: the class that means "none of these", the last of `class_names`; None without one.
         golden: drawn inputs with each format's answers, to check an engine with; None in older bundles.
 

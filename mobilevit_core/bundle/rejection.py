@@ -4,7 +4,7 @@ The score is the highest probability, because every runtime gives it, also outsi
 model of this size trained from scratch on tf_flowers, the energy and the highest logit separated photos
 of 93 other kinds of flowers no better (AUROC 0.740, 0.749 and 0.747).
 
-A network may have learned "none of these" as its last class. Then a picture for which that class is the most
+A network may have learned "none of these" as its last class. Then a photo for which that class is the most
 probable is rejected, too, and the score is the highest probability of the other classes.
 """
 
@@ -23,7 +23,7 @@ Share = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
 
 @dataclass(frozen=True, config=ConfigDict(extra="ignore"))
 class RejectionRule:
-    """When a picture is called none of the known classes.
+    """When a photo is called none of the known classes.
 
     Attributes:
         threshold: a highest probability under it means none of them.
@@ -79,12 +79,12 @@ class RejectionRule:
         return replace(rule, false_rejection_rate=float(rule.rejects(probabilities).mean()))
 
     def rejects(self, probabilities: np.ndarray) -> np.ndarray:
-        """Whether each picture is called none of the classes: boolean (photos,), or one for (classes,)."""
+        """Whether each photo is called none of the classes: boolean (photos,), or one for (classes,)."""
         low = self.score(probabilities) < self.threshold
         return low if self.other is None else low | (probabilities.argmax(axis=-1) == self.other)
 
     def score(self, probabilities: np.ndarray) -> np.ndarray:
-        """How well known a picture looks: the highest probability of a known class, (photos,)."""
+        """How well known a photo looks: the highest probability of a known class, (photos,)."""
         if self.other is None:
             return probabilities.max(axis=-1)
         return np.delete(probabilities, self.other, axis=-1).max(axis=-1)

@@ -106,7 +106,7 @@ def _probabilities() -> TensorMetadata:
         metadata_schema.TENSOR_AXIS_LABELS,
     )
     # The rejection threshold is not among the process units: MediaPipe drops every row under such a
-    # threshold, and with it what the picture looks most like. The README's snippet applies it in one line.
+    # threshold, and with it what the image looks most like. The README's snippet applies it in one line.
     return TensorMetadata(
         name=OUTPUT,
         description="Probability of each class; they add up to 1.",

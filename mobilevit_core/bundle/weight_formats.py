@@ -28,9 +28,9 @@ class WeightFormat:
         """Name of its file without a classifier, in a bundle that heads are grafted onto."""
         return self.file.replace("model_", "trunk_")
 
-    def differing(self, pictures: int) -> int:
-        """How many of so many pictures may have another top-1: where any may, one may."""
-        allowed = (1 - self.parity) * pictures
+    def differing(self, images: int) -> int:
+        """How many of so many images may have another top-1: where any may, one may."""
+        allowed = (1 - self.parity) * images
         return max(int(allowed + 1e-9), 1) if allowed else 0
 
 

@@ -20,7 +20,7 @@ def export(
     to: Annotated[Path, typer.Option(help="Folder to write to; must not exist.")],
     saved_model: Annotated[bool, typer.Option(help="Write a SavedModel instead of TFLite files.")] = False,
     data: Annotated[
-        str | None, typer.Option(help=f"{DataHelp} To compare on; without it, on drawn pictures.")
+        str | None, typer.Option(help=f"{DataHelp} To compare on; without it, on drawn images.")
     ] = None,
     trunk: Annotated[
         bool,
@@ -56,7 +56,7 @@ def verify(
     place: Annotated[Path, typer.Argument(help="A .tflite file, or the folder of a bundle.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Check .tflite files on this machine: their answers to the drawn pictures that they carry.
+    """Check .tflite files on this machine: their answers to the drawn images that they carry.
 
     Example: python -m mobilevit_core verify model_int8.tflite
     """
@@ -69,8 +69,8 @@ def verify(
     else:
         for one in verified:
             result(
-                f"{FORMATS[one.format].title}: largest difference {one.difference:.2g} on {one.pictures} "
-                f"test pictures (tolerance {one.tolerance:g})"
+                f"{FORMATS[one.format].title}: largest difference {one.difference:.2g} on {one.images} "
+                f"test images (tolerance {one.tolerance:g})"
             )
     require_agreement(verified)
 

@@ -196,7 +196,7 @@ def unknown(
         The data set, and unknown class -> figures of `metrics.separation`.
 
     Raises:
-        UserError: as `evaluate`, or the bundle has no rule for unknown pictures.
+        UserError: as `evaluate`, or the bundle has no rule for unknown photos.
     """
     recipe = find_bundle(bundle).manifest.recipe
     from mobilevit_core.evaluation.metrics import unknown_classes

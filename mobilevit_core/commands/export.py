@@ -39,7 +39,7 @@ def export(
         bundle: its folder, or an opened one.
         to: folder to write; must not exist.
         data: photos to compare the files on and to find the scales of int8 with; without them, drawn
-            pictures are compared, and there is no int8.
+            images are compared, and there is no int8.
         saved_model: write a SavedModel instead of a bundle with TFLite files.
         trunk: write what heads and trainings start from: the Keras weights, and the files without their
             classifier, cut from the bundle's own, or converted anew with the photos of `data`.
@@ -57,7 +57,7 @@ def export(
     opened.weights("keras")
     if folder.exists():
         raise UserError(f"{folder} exists already. Name a new folder with --to.")
-    from mobilevit_core.conversion.export import Pictures, export_again, export_saved_model, export_trunk
+    from mobilevit_core.conversion.export import Images, export_again, export_saved_model, export_trunk
     from mobilevit_core.tensorflow_setup import check_tensorflow
 
     check_tensorflow()
@@ -66,7 +66,7 @@ def export(
         return Exported(folder)
     dataset = load_as(data, opened.manifest.recipe) if data else None
     if trunk:
-        pictures = Pictures.of(dataset, opened.manifest.rule) if dataset else None
-        return Exported(folder, export_trunk(opened, folder, pictures))
+        images = Images.of(dataset, opened.manifest.rule) if dataset else None
+        return Exported(folder, export_trunk(opened, folder, images))
     written, refused = export_again(opened, folder, dataset)
     return Exported(folder, written, tuple(refused))

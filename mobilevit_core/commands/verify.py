@@ -27,14 +27,14 @@ class Verified:
     Attributes:
         file: where it is.
         format: its weight format.
-        pictures: how many were compared.
+        images: how many were compared.
         difference: the largest one of any probability.
         tolerance: how large it may be.
     """
 
     file: Path
     format: str
-    pictures: int
+    images: int
     difference: float
     tolerance: float
 
@@ -61,7 +61,7 @@ class _Candidate:
 
 
 def verify(place: str | os.PathLike[str]) -> list[Verified]:
-    """Runs .tflite files with LiteRT on their golden inputs; messages call these test pictures.
+    """Runs .tflite files with LiteRT on their golden inputs; messages call these test images.
 
     Args:
         place: a .tflite file of this program, or a bundle's folder.
@@ -96,7 +96,7 @@ def _of_bundle(folder: Path) -> Iterator[_Candidate]:
     if not present:
         raise UserError(f"The bundle {folder} has no .tflite file to verify.")
     if manifest.golden is None:
-        raise UserError(f"The bundle {folder} carries no test pictures; {MAKE_THEM}")
+        raise UserError(f"The bundle {folder} carries no test images; {MAKE_THEM}")
     for name in present:
         if name not in manifest.golden.scores:
             raise UserError(f"The bundle {folder} has no answers of {FORMATS[name].file}; {MAKE_THEM}")
@@ -107,7 +107,7 @@ def _of_bundle(folder: Path) -> Iterator[_Candidate]:
 def _of_file(path: Path) -> Iterator[_Candidate]:
     embedded = read_embedded(path)
     if embedded.golden is None:
-        raise UserError(f"{path} carries no test pictures; {MAKE_THEM}")
+        raise UserError(f"{path} carries no test images; {MAKE_THEM}")
     yield _Candidate(path, embedded.format, embedded.class_names, embedded.rule.image_size, embedded.golden)
 
 

@@ -32,15 +32,15 @@ from mobilevit_core.files import replacing, write_bytes
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.runtimes import load_keras
 
-DRAWN_PICTURES = 100  # the same, where there are no photos
+DRAWN_IMAGES = 100  # the same, where there are no photos
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """What converted files are made and accepted with; all float32 (pictures, size, size, 3), RGB 0..255.
+class Images:
+    """What converted files are made and accepted with; all float32 (images, size, size, 3), RGB 0..255.
 
     Attributes:
-        checked: pictures that Keras and the converted files must answer alike.
+        checked: images that Keras and the converted files must answer alike.
         calibration: training photos for the scales of full integer arithmetic, the same number of
             every class; None for none, and no such format.
     """
@@ -49,7 +49,7 @@ class Pictures:
     calibration: np.ndarray | None = None
 
     @classmethod
-    def of(cls, dataset: PhotoDataset, rule: ResizeRule) -> "Pictures":
+    def of(cls, dataset: PhotoDataset, rule: ResizeRule) -> "Images":
         """From a data set: validation photos are compared on, then training ones; never test ones."""
         validation, training = (dataset.splits.get(split, ()) for split in ("validation", "train"))
         labels = sorted({photo.label for photo in training})
@@ -64,16 +64,16 @@ class Pictures:
         return cls(tensors(checked, rule), tensors(calibration, rule) if calibration else None)
 
     @classmethod
-    def drawn(cls, model: keras.Model) -> "Pictures":
+    def drawn(cls, model: keras.Model) -> "Images":
         """Without any photos, for this model's image size.
 
-        Drawn pictures show nothing, so that many answers are near ties, which the last digit decides. Of
+        Drawn images show nothing, so that many answers are near ties, which the last digit decides. Of
         twice as many, the half is kept for which the model's two best classes are farthest apart.
         """
-        images = drawn_pictures(2 * DRAWN_PICTURES, model.input_shape[1])
+        images = drawn_images(2 * DRAWN_IMAGES, model.input_shape[1])
         best = np.sort(model.predict(images, batch_size=16, verbose=0), axis=1)
         undecided_first = np.argsort(best[:, -1] - best[:, -2], kind="stable")
-        return cls(images[np.sort(undecided_first[DRAWN_PICTURES:])])
+        return cls(images[np.sort(undecided_first[DRAWN_IMAGES:])])
 
 
 def tensors(photos: Sequence[LabelledPhoto], rule: ResizeRule) -> np.ndarray:
@@ -104,40 +104,40 @@ def export_again(
         bundle: has model.keras.
         folder: of the new bundle; must not exist.
         dataset: its photos are what exports are compared on and int8 finds its scales with; without
-            it, drawn pictures are compared, and there is no int8.
+            it, drawn images are compared, and there is no int8.
 
     Returns:
         The new bundle, and one sentence for every format that was refused.
     """
     model = load_keras(bundle.weights("keras"))
-    pictures = Pictures.of(dataset, bundle.manifest.rule) if dataset else Pictures.drawn(model)
+    images = Images.of(dataset, bundle.manifest.rule) if dataset else Images.drawn(model)
     # Nothing was measured on the new files.
     manifest = bundle.manifest.model_copy(update={"metrics": {}, "versions": versions_here()})
-    return write_converted(folder, converted(model, pictures), manifest, bundle.history, bundle.provenance)
+    return write_converted(folder, converted(model, images), manifest, bundle.history, bundle.provenance)
 
 
-def export_trunk(bundle: Bundle, folder: Path, pictures: Pictures | None = None) -> Bundle:
+def export_trunk(bundle: Bundle, folder: Path, images: Images | None = None) -> Bundle:
     """Copies a bundle as what heads and trainings start from: Keras weights, and files without classifier.
 
-    The files are cut from the bundle's own. Where it has none, or with pictures, its Keras weights are
+    The files are cut from the bundle's own. Where it has none, or with images, its Keras weights are
     converted.
 
     Args:
         bundle: has model.keras, which is copied byte for byte.
         folder: of the new bundle; must not exist.
-        pictures: to compare on and to find scales with; int8 needs them.
+        images: to compare on and to find scales with; int8 needs them.
 
     Raises:
         UserError: the converted float32 file does not answer like Keras.
     """
     saved = bundle.weights("keras")
     present = [name for name in tflite_formats() if name in bundle.present]
-    if present and not pictures:
+    if present and not images:
         files = {name: bundle.weights(name).read_bytes() for name in present}
         parity, made_with = bundle.manifest.parity, bundle.manifest.versions
     else:
         model, made_with = load_keras(saved), versions_here()
-        files, parity = _converted(model, pictures or Pictures.drawn(model))
+        files, parity = _converted(model, images or Images.drawn(model))
     metrics = {
         split: {**figures, "formats": {"keras": _without_confusion(figures["formats"]["keras"])}}
         for split, figures in bundle.manifest.metrics.items()
@@ -156,29 +156,28 @@ def export_trunk(bundle: Bundle, folder: Path, pictures: Pictures | None = None)
     return write_bundle(folder, fill)
 
 
-def convert_trunk(model: keras.Model, manifest: Manifest, folder: Path, pictures: Pictures) -> Bundle:
+def convert_trunk(model: keras.Model, manifest: Manifest, folder: Path, images: Images) -> Bundle:
     """As `export_trunk`, for weights that are no bundle.
 
     Args:
         model: a model of `create_mobilevit`.
         manifest: of the bundle.
         folder: of the bundle; must not exist.
-        pictures: to compare on and to find scales with.
+        images: to compare on and to find scales with.
     """
-    files, parity = _converted(model, pictures)
+    files, parity = _converted(model, images)
     manifest = manifest.model_copy(update={"parity": parity, "versions": versions_here()})
     return write_bundle(folder, lambda beside: _write_trunk(beside, _saved(model), files, manifest))
 
 
-def _converted(model: keras.Model, pictures: Pictures) -> tuple[Mapping[str, bytes], dict[str, Any]]:
+def _converted(model: keras.Model, images: Images) -> tuple[Mapping[str, bytes], dict[str, Any]]:
     """Every format's file and how far it agrees; the float32 one must.
 
     The others are accepted with each head that is grafted onto them, by its own answers.
     """
-    made = converted(model, pictures)
+    made = converted(model, images)
     parities = {
-        name: Parity.between(made.expected, run(content, made.pictures))
-        for name, content in made.files.items()
+        name: Parity.between(made.expected, run(content, made.images)) for name, content in made.files.items()
     }
     parities["float32"].require("float32")
     return made.files, {name: asdict(parity) for name, parity in parities.items()}
@@ -196,10 +195,10 @@ def _without_confusion(figures: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in figures.items() if key != "confusion"}
 
 
-def converted(model: keras.Model, pictures: Pictures) -> Converted:
-    """A Keras model in every format, with what it answers to the pictures."""
-    expected = model.predict(pictures.checked, batch_size=16, verbose=0)
-    return Converted(_saved(model), convert(model, pictures.calibration), pictures.checked, expected)
+def converted(model: keras.Model, images: Images) -> Converted:
+    """A Keras model in every format, with what it answers to the images."""
+    expected = model.predict(images.checked, batch_size=16, verbose=0)
+    return Converted(_saved(model), convert(model, images.calibration), images.checked, expected)
 
 
 def versions_here() -> dict[str, str]:
@@ -215,7 +214,7 @@ def _saved(model: keras.Model) -> bytes:
         return path.read_bytes()
 
 
-def drawn_pictures(count: int, size: int) -> np.ndarray:
+def drawn_images(count: int, size: int) -> np.ndarray:
     """Smooth random colour fields: float32 (count, size, size, 3), RGB 0..255, the same every time."""
     coarse = np.random.default_rng(0).uniform(0, 255, (count, 6, 6, 3))
     scaled = keras.ops.image.resize(coarse.astype(np.float32), (size, size), "bicubic")

@@ -31,13 +31,13 @@ class Converted:
     Attributes:
         keras: content of model.keras, None where there is none.
         files: weight format -> content of its .tflite file, without metadata.
-        pictures: to compare on: (size, size, 3) each, RGB 0..255.
-        expected: the right probabilities, (pictures, classes).
+        images: to compare on: (size, size, 3) each, RGB 0..255.
+        expected: the right probabilities, (images, classes).
     """
 
     keras: bytes | None
     files: Mapping[str, bytes]
-    pictures: Sequence[np.ndarray]
+    images: Sequence[np.ndarray]
     expected: np.ndarray
 
 
@@ -76,7 +76,7 @@ def write_converted(
             provenance.write(beside)
         names, size = manifest.class_names, manifest.rule.image_size
         files = {name: describe(content, names, size) for name, content in converted.files.items()}
-        parities, sentences = accepted(files, converted.pictures, converted.expected)
+        parities, sentences = accepted(files, converted.images, converted.expected)
         refused.extend(sentences)
         files = {name: files[name] for name in parities}
         complete = manifest.model_copy(
@@ -93,19 +93,19 @@ def write_converted(
 
 
 def accepted(
-    files: Mapping[str, bytes], pictures: Sequence[np.ndarray], expected: np.ndarray
+    files: Mapping[str, bytes], images: Sequence[np.ndarray], expected: np.ndarray
 ) -> tuple[dict[str, Parity], list[str]]:
     """Runs files and compares their answers with the expected ones.
 
     Args:
         files: weight format -> content of its .tflite file.
-        pictures: see `Converted`.
+        images: see `Converted`.
         expected: see `Converted`.
 
     Returns:
         Format -> how far it agrees, and one sentence for every format that is under its floor.
     """
-    answers = _in_parallel(lambda content: run(content, pictures), files.values())
+    answers = _in_parallel(lambda content: run(content, images), files.values())
     parities, refused = {}, []
     for name, rows in zip(files, answers, strict=True):
         parity = Parity.between(expected, rows)
@@ -118,19 +118,19 @@ def accepted(
     return parities, refused
 
 
-def run(content: bytes, pictures: Iterable[np.ndarray]) -> np.ndarray:
-    """What a .tflite file gives for pictures, on one thread: (pictures, classes or features)."""
+def run(content: bytes, images: Iterable[np.ndarray]) -> np.ndarray:
+    """What a .tflite file gives for images, on one thread: (images, classes or features)."""
     runtime = LiteRTRuntime.load(content, threads=1)
-    return np.stack([runtime.probabilities(np.asarray(picture, np.float32)) for picture in pictures])
+    return np.stack([runtime.probabilities(np.asarray(image, np.float32)) for image in images])
 
 
 def golden_inputs(files: Mapping[str, bytes], class_names: Sequence[str], size: int) -> Golden | None:
-    """Drawn pictures with what the files say about them, each by its own arithmetic.
+    """Drawn images with what the files say about them, each by its own arithmetic.
 
     Args:
-        files: weight format -> content of its .tflite file; the first chooses the pictures.
+        files: weight format -> content of its .tflite file; the first chooses the images.
         class_names: in the order of the files' output.
-        size: side of the pictures.
+        size: side of the images.
 
     Returns:
         None where there are no files.

@@ -31,7 +31,7 @@ def convert(model: keras.Model, calibration: np.ndarray | None) -> dict[str, byt
 
     Args:
         model: a model of `create_mobilevit`.
-        calibration: float32 (pictures, size, size, 3), RGB 0..255; what the scales of int8 are found on.
+        calibration: float32 (images, size, size, 3), RGB 0..255; what the scales of int8 are found on.
             Without it there is no int8.
 
     Returns:

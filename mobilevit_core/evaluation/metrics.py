@@ -171,12 +171,12 @@ def evaluate_formats(
 
 
 def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
-    """How well the score tells pictures of known classes from others.
+    """How well the score tells photos of known classes from others.
 
     Args:
         rule: the bundle's.
-        known: probabilities for pictures of the classes, (photos, classes).
-        unknown: probabilities for photos of anything else, (pictures, classes).
+        known: probabilities for photos of the classes, (photos, classes).
+        unknown: probabilities for photos of anything else, (photos, classes).
 
     Returns:
         auroc: probability that a known photo scores over an unknown one, 0.5 for no separation;
@@ -199,7 +199,7 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -
     """How well photos of classes that the bundle does not know are told apart from those it knows.
 
     Args:
-        classifier: a loaded bundle with a rule for unknown pictures.
+        classifier: a loaded bundle with a rule for unknown photos.
         dataset: has classes that the bundle knows and others, by name.
         split: "train", "validation" or "test".
 
@@ -211,7 +211,7 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -
     """
     names, rule = classifier.bundle.manifest.class_names, classifier.bundle.manifest.rejection
     if not rule:
-        raise UserError(f"{classifier.bundle.folder} has no rule for unknown pictures; train it again.")
+        raise UserError(f"{classifier.bundle.folder} has no rule for unknown photos; train it again.")
     photos = dataset.split(split)
     tensors = in_order(
         lambda photo: classifier.tensor(photo.source, photo.name), photos, "Classifying photos"

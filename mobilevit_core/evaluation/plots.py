@@ -82,7 +82,7 @@ def latencies(rows: Mapping[str, dict[str, Any]], formats: Mapping[str, WeightFo
             group.append((latency["p50"], max(latency["p95"], latency["p50"]), said, color))
             highest = max(highest, latency["p95"], latency["p50"])
         bars.append((formats[name].title, group))
-    return _bars(bars, highest, "milliseconds per picture, median and 95th percentile")
+    return _bars(bars, highest, "milliseconds per image, median and 95th percentile")
 
 
 def _bars(

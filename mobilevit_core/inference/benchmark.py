@@ -1,7 +1,7 @@
 """Every weight format of a bundle measured so that the figures can be compared.
 
 Each runtime with each number of threads lives in a process of its own, so that none shares threads, caches
-of libraries or memory with another; the processes take turns, one picture at a time, so that a drift of the
+of libraries or memory with another; the processes take turns, one image at a time, so that a drift of the
 machine's speed meets them all alike.
 """
 
@@ -24,7 +24,7 @@ from mobilevit_core.inference.latency import (
     WARMUP,
     Latency,
     processor,
-    random_picture,
+    random_image,
     take_turns,
     timed,
 )
@@ -59,7 +59,7 @@ class Worker:
         self.facts = self._answer()
 
     def run(self, calls: int) -> list[float]:
-        """Answers one picture so many times: milliseconds of each."""
+        """Answers one image so many times: milliseconds of each."""
         self._pipe.send(calls)
         return self._answer()
 
@@ -88,7 +88,7 @@ def _serve(pipe: Connection, folder: str, name: str, threads: int) -> None:
     """What a worker's process does: loads, then one answer for every request until the pipe closes."""
     try:
         bundle = open_bundle(folder)
-        image = random_picture(bundle.manifest.rule.image_size)
+        image = random_image(bundle.manifest.rule.image_size)
         start = time.perf_counter()
         runtime = load_runtime(bundle, name, threads)
         load_ms = (time.perf_counter() - start) * 1e3

@@ -94,12 +94,12 @@ class Explainer:
         """A photo that was read already, with the map of its most probable class laid over it.
 
         Returns:
-            The picture, in the size of `photo.shown`, and the class's name. What the bundle's rule crops
+            The image, in the size of `photo.shown`, and the class's name. What the bundle's rule crops
             away is darkened.
         """
         heat, label = self.map(photo.tensor)
-        picture = overlay(photo.shown, heat, self.bundle.manifest.rule)
-        return picture, self.bundle.manifest.class_names[label]
+        image = overlay(photo.shown, heat, self.bundle.manifest.rule)
+        return image, self.bundle.manifest.class_names[label]
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Image:
@@ -111,7 +111,7 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Ima
         rule: the bundle's ResizeRule.
 
     Returns:
-        A picture of the same size.
+        An image of the same size.
     """
     box = crop_box(pixels.shape[1], pixels.shape[0], rule)
     left, right = _whole(box[0], box[2], pixels.shape[1])
@@ -127,6 +127,6 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Ima
 
 
 def _whole(start: float, end: float, length: int) -> tuple[int, int]:
-    """A stretch in whole pixels, at least one, inside of the picture."""
+    """A stretch in whole pixels, at least one, inside of the image."""
     first = min(round(start), length - 1)
     return first, max(round(end), first + 1)

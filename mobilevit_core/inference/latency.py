@@ -122,7 +122,7 @@ def measure(
 def measure_runtimes(
     runtimes: Mapping[str, Runtime], image: np.ndarray, runs: int, rest: float = REST
 ) -> dict[str, tuple[np.ndarray, Latency]]:
-    """Times runtimes in turns on one picture.
+    """Times runtimes in turns on one image.
 
     Args:
         runtimes: name -> runtime.
@@ -143,7 +143,7 @@ def measure_runtimes(
     return {name: (outputs[name], latency) for name, latency in latencies.items()}
 
 
-def random_picture(size: int) -> np.ndarray:
+def random_image(size: int) -> np.ndarray:
     """What latencies are measured on where no photo is given: float32 (size, size, 3), RGB 0..255."""
     return np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype(np.float32)
 

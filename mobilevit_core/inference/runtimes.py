@@ -33,7 +33,7 @@ def default_threads() -> int:
 
 
 class Runtime(Protocol):
-    """One way to run the network, one picture at a time; safe to call from several threads."""
+    """One way to run the network, one image at a time; safe to call from several threads."""
 
     @classmethod
     def load(cls, weights: Path, threads: int) -> "Runtime":
@@ -70,7 +70,7 @@ class LiteRTRuntime:
         return runtime
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """One picture; see `Runtime.probabilities`."""
+        """One image; see `Runtime.probabilities`."""
         with self._lock:
             self._interpreter.set_tensor(self._input["index"], image[None])
             self._interpreter.invoke()
@@ -148,7 +148,7 @@ class KerasRuntime:
         return runtime
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """One picture; see `Runtime.probabilities`."""
+        """One image; see `Runtime.probabilities`."""
         return self._run(self._constant(image[None])).numpy()[0]
 
     def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -88,7 +88,7 @@ def unfold(x: KerasTensor) -> KerasTensor:
         x: feature map (B, H, W, d), H and W even.
 
     Returns:
-        Tokens (B*4, N, d), N = H/2 * W/2 in row order; the groups of one picture stand together.
+        Tokens (B*4, N, d), N = H/2 * W/2 in row order; the groups of one image stand together.
     """
     height, width, dim = x.shape[1:]
     x = ops.reshape(x, (-1, height // PATCH, PATCH, width * dim))  # B, H/2, 2, W*d

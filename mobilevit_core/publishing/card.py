@@ -225,7 +225,7 @@ def _loading(bundle: Bundle, repository: str) -> Iterator[str]:
     if "keras" in bundle.present:
         yield (
             f'Keras:\n\n```python\nimport keras\n\nmodel = keras.saving.load_model("hf://{repository}")\n'
-            "probabilities = model.predict(pictures)  # prepared as above\n```"
+            "probabilities = model.predict(images)  # prepared as above\n```"
         )
     litert = [FORMATS[name].file for name in bundle.present if FORMATS[name].engine == "litert"]
     if litert:
@@ -244,7 +244,7 @@ def _litert_example(repository: str, file: str) -> str:
         "LiteRT:\n\n```python\nfrom ai_edge_litert.interpreter import Interpreter\n"
         "from huggingface_hub import hf_hub_download\n\n"
         f'classify = Interpreter(hf_hub_download("{repository}", "{file}")).get_signature_runner()\n'
-        'probabilities = classify(image=picture)["probabilities"]  # prepared as above\n```'
+        'probabilities = classify(image=image)["probabilities"]  # prepared as above\n```'
     )
 
 

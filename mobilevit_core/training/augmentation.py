@@ -1,6 +1,6 @@
 """What happens to a training photo between the cache and the network, in TensorFlow operations.
 
-Every random draw takes an explicit seed, so an interrupted run that goes on sees the pictures that it
+Every random draw takes an explicit seed, so an interrupted run that goes on sees the images that it
 would have seen. Images are float32 RGB 0..255 throughout.
 """
 
@@ -19,7 +19,7 @@ UNFOCUSED = (1.5, 7.0)  # how far detail is scaled down
 
 
 def augment(photo: tf.Tensor, image_size: int, recipe: Recipe, seed: tf.Tensor) -> tf.Tensor:
-    """One augmented training picture.
+    """One augmented training image.
 
     Args:
         photo: uint8 (height, width, 3).

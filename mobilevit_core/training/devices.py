@@ -114,7 +114,7 @@ def inside(strategy: Strategy | None) -> AbstractContextManager[object]:
 def own_part(batches: tf.data.Dataset, strategy: Strategy | None) -> tf.data.Dataset:
     """This process's part of every batch; all of it but on several machines.
 
-    A batch that the devices can't share evenly is filled up with its own first pictures.
+    A batch that the devices can't share evenly is filled up with its own first images.
 
     Args:
         batches: images (batch, size, size, 3) and labels (batch, classes), the same in all processes.

@@ -1,6 +1,6 @@
-"""Targets from finished models: a training picture's label is blended with what its teachers say of it.
+"""Targets from finished models: a training image's label is blended with what its teachers say of it.
 
-A teacher need not know the class "none of these": it then speaks only of the part of a picture that shows
+A teacher need not know the class "none of these": it then speaks only of the part of an image that shows
 one of the classes.
 """
 
@@ -20,7 +20,7 @@ from mobilevit_core.training.transfer import StartingWeights
 class Teachers:
     """Finished models of the same classes, "none of these" aside.
 
-    The teachers see the very pictures that the network is trained on, augmented and blended as they are,
+    The teachers see the very images that the network is trained on, augmented and blended as they are,
     at the training's image size (Beyer et al. 2022, "consistent teaching").
 
     Args:
@@ -72,7 +72,7 @@ class Teachers:
         return batches.map(blended).prefetch(2)
 
     def _network(self, bundle: Bundle, image_size: int) -> keras.Model:
-        """The teacher for pictures of this size, with its own classes in its own order."""
+        """The teacher for images of this size, with its own classes in its own order."""
         manifest = bundle.manifest
         classes = len(manifest.class_names)
         network = create_mobilevit(manifest.variant, classes, image_size, manifest.architecture)

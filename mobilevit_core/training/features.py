@@ -144,15 +144,15 @@ def _converted_once(
 
 
 def _convert_bundle(bundle: Bundle, folder: Path, images: np.ndarray | None) -> None:
-    from mobilevit_core.conversion.export import Pictures, export_trunk
+    from mobilevit_core.conversion.export import Images, export_trunk
 
-    export_trunk(bundle, folder, None if images is None else Pictures(images, images))
+    export_trunk(bundle, folder, None if images is None else Images(images, images))
 
 
 def _convert_released(
     released: ReleasedWeights, origin: Mapping[str, Any], folder: Path, images: np.ndarray | None
 ) -> None:
-    from mobilevit_core.conversion.export import Pictures, convert_trunk
+    from mobilevit_core.conversion.export import Images, convert_trunk
     from mobilevit_core.models.create import create_mobilevit
 
     model = create_mobilevit(released.variant, released.classes, released.rule.image_size)
@@ -165,5 +165,5 @@ def _convert_released(
         recipe={"split_scheme": "whole", "seed": 0},
         data={"name": origin["data"]["name"], "digest": origin["weights_sha256"]},
     )
-    pictures = Pictures.drawn(model) if images is None else Pictures(images, images)
-    convert_trunk(model, manifest, folder, pictures)
+    compared = Images.drawn(model) if images is None else Images(images, images)
+    convert_trunk(model, manifest, folder, compared)

@@ -76,7 +76,7 @@ def bundle_model(
     Returns:
         The bundle, and one sentence for every format that was refused.
     """
-    from mobilevit_core.conversion.export import Pictures, converted, versions_here
+    from mobilevit_core.conversion.export import Images, converted, versions_here
 
     held_out = calibrate(model, dataset, recipe) if dataset.splits.get("validation") else None
     fields = {
@@ -91,8 +91,8 @@ def bundle_model(
         **(origin or {}),
         **described,
     }
-    pictures = Pictures.of(dataset, recipe.rule) if any(dataset.splits.values()) else Pictures.drawn(model)
-    return write_trained(folder, converted(model, pictures), held_out, provenance, history, **fields)
+    images = Images.of(dataset, recipe.rule) if any(dataset.splits.values()) else Images.drawn(model)
+    return write_trained(folder, converted(model, images), held_out, provenance, history, **fields)
 
 
 def calibrate(model: "keras.Model", dataset: PhotoDataset, recipe: Recipe) -> HeldOut:

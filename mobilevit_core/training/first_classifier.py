@@ -102,7 +102,7 @@ def bounded(kernel: np.ndarray, bias: np.ndarray, features: np.ndarray) -> tuple
     """The same classifier, the same best answers, with weights that are not too large to train on from.
 
     Photos of one scene differ in little, and what tells them apart is magnified: the training would
-    begin with a loss of 40, because augmented pictures differ in more.
+    begin with a loss of 40, because augmented images differ in more.
 
     Args:
         kernel: (features, classes).

@@ -67,7 +67,7 @@ class FittedHead:
         trunk: what it was made on.
         data: of the manifest: name, split and number of photos, digest.
         examples: the photos, without repetitions.
-        pictures: photo's place among the examples -> uint8 (size, size, 3): what files are compared on.
+        images: photo's place among the examples -> uint8 (size, size, 3): what files are compared on.
         evaluation: by cross-validation: every photo answered by a classifier that never saw it.
         strength: of the regularization, chosen by cross-validation.
         held_out: the answers by cross-validation that the classifier was calibrated by.
@@ -80,7 +80,7 @@ class FittedHead:
     trunk: Trunk
     data: dict[str, Any]
     examples: tuple[Example, ...] = field(repr=False)
-    pictures: Mapping[int, np.ndarray] = field(repr=False)
+    images: Mapping[int, np.ndarray] = field(repr=False)
     evaluation: Evaluation = field(repr=False)
     strength: float
     held_out: HeldOut = field(repr=False)
@@ -132,8 +132,8 @@ class FittedHead:
         converted = Converted(
             graft_keras(self.trunk.keras, self.head),
             {name: graft(content, name, self.head) for name, content in self.trunk.files.items()},
-            list(self.pictures.values()),
-            self.head.probabilities(self.head.features[list(self.pictures)]),
+            list(self.images.values()),
+            self.head.probabilities(self.head.features[list(self.images)]),
         )
         figures = {
             "data": self.data["name"],
@@ -195,7 +195,7 @@ def fit_head(
     turns = list(islice(in_turns(labels), CHECK_PHOTOS))
     if not isinstance(weights, Trunk):
         weights = open_trunk(weights, variant, [examples[place].source for place in turns])
-    features, thumbnails, pictures = _look(weights, examples, set(turns), title)
+    features, thumbnails, images = _look(weights, examples, set(turns), title)
     copies = photos.copies if isinstance(photos, PhotoDataset) else _copies(thumbnails, examples)
     groups, doubts = _groups(class_names, examples, copies)
     balanced = is_uneven(labels)
@@ -210,7 +210,7 @@ def fit_head(
         trunk=weights,
         data={**data, "notes": [*data["notes"], *notes, *doubts]},
         examples=examples,
-        pictures={place: pictures[place] for place in turns},
+        images={place: images[place] for place in turns},
         evaluation=Evaluation(class_names, labels, held_out.after, other),
         strength=strength,
         held_out=held_out,
@@ -368,8 +368,8 @@ def _look(
         return trunk.features(image), np.asarray(grey), pixels if place in kept else None
 
     features, thumbnails, pixels = zip(*in_order(look, range(len(examples)), title), strict=True)
-    pictures = {place: picture for place, picture in enumerate(pixels) if picture is not None}
-    return np.stack(features), list(thumbnails), pictures
+    images = {place: image for place, image in enumerate(pixels) if image is not None}
+    return np.stack(features), list(thumbnails), images
 
 
 def _copies(thumbnails: Sequence[np.ndarray], examples: Sequence[Example]) -> dict[str, int]:

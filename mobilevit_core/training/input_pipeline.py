@@ -96,7 +96,7 @@ def _taken_over(array: np.ndarray) -> tf.Tensor:
 
 
 def steps_per_epoch(photos: int, batch_size: int) -> int:
-    """Full batches, and a last smaller one if it has at least a quarter of the pictures."""
+    """Full batches, and a last smaller one if it has at least a quarter of the images."""
     full, rest = divmod(photos, batch_size)
     return max(full + (rest >= batch_size / 4), 1)
 
@@ -131,22 +131,22 @@ def training_batches(
     count = drawing.epoch_photos
     steps = steps_per_epoch(count, recipe.batch_size)
 
-    def picture(index: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def example(index: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image = augment(cache.read(index), image_size, recipe, seed)
         return image, tf.one_hot(labels[index], num_classes)
 
-    def epoch_pictures(epoch: tf.Tensor) -> tf.data.Dataset:
+    def epoch_images(epoch: tf.Tensor) -> tf.data.Dataset:
         seed = tf.stack([tf.cast(recipe.seed, tf.int32), tf.cast(epoch, tf.int32)])
         order = drawing.draw(seed)
         seeds = tf.random.split(seed, count)
-        pictures = tf.data.Dataset.from_tensor_slices((order, seeds))
-        return pictures.map(picture, tf.data.AUTOTUNE).batch(recipe.batch_size).take(steps)
+        images = tf.data.Dataset.from_tensor_slices((order, seeds))
+        return images.map(example, tf.data.AUTOTUNE).batch(recipe.batch_size).take(steps)
 
     def mixed(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         seed = tf.stack([tf.cast(recipe.seed + 1, tf.int32), tf.cast(number, tf.int32)])
         return mix(*batch, recipe.mix, seed)
 
-    batches = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_pictures)
+    batches = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_images)
     if recipe.mix:
         batches = batches.enumerate(first_epoch * steps).map(mixed)
     return batches.prefetch(4)

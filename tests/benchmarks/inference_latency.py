@@ -42,7 +42,7 @@ def make_files(folder: Path, size: int) -> None:
     import tensorflow as tf
     import torch
 
-    from mobilevit_core.conversion.export import drawn_pictures
+    from mobilevit_core.conversion.export import drawn_images
     from mobilevit_core.conversion.tflite import convert
     from mobilevit_core.models.create import create_mobilevit
     from tests.models.hf_reference import copy_weights, reference
@@ -50,7 +50,7 @@ def make_files(folder: Path, size: int) -> None:
     theirs, ours = reference("xxs", CLASSES), create_mobilevit("xxs", CLASSES, size)
     copy_weights(theirs, ours)
     ours.save(folder / "ours.keras")
-    for name, content in convert(ours, drawn_pictures(8, size)).items():
+    for name, content in convert(ours, drawn_images(8, size)).items():
         (folder / f"{name}.tflite").write_bytes(content)
     pixels = torch.zeros(1, 3, size, size)
     with warnings.catch_warnings():

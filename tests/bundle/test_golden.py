@@ -24,16 +24,16 @@ def plainly_drawn(seed: int, size: int, x: int, y: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("seed", "size"), [(0, 64), (1, 192), (65535, 256)])
-def test_a_picture_is_whole_number_arithmetic(seed: int, size: int) -> None:
-    picture = drawn(seed, size)
-    assert picture.dtype == np.float32 and picture.shape == (size, size, 3)
-    assert 0 <= picture.min() and picture.max() <= 255
+def test_a_image_is_whole_number_arithmetic(seed: int, size: int) -> None:
+    image = drawn(seed, size)
+    assert image.dtype == np.float32 and image.shape == (size, size, 3)
+    assert 0 <= image.min() and image.max() <= 255
     for x, y in np.random.default_rng(seed).integers(0, size, (200, 2)).tolist():
-        assert picture[y, x].tolist() == plainly_drawn(seed, size, x, y)
-    assert not np.array_equal(picture, drawn(seed - 1 if seed else 2, size))
+        assert image[y, x].tolist() == plainly_drawn(seed, size, x, y)
+    assert not np.array_equal(image, drawn(seed - 1 if seed else 2, size))
 
 
-def test_undecided_pictures_of_different_classes_are_chosen() -> None:
+def test_undecided_images_of_different_classes_are_chosen() -> None:
     answers = np.full((8, 3), 0.01)
     answers[np.arange(8), [0, 0, 0, 0, 0, 1, 1, 2]] = [0.5, 0.4, 0.45, 0.9, 0.8, 0.95, 0.9, 0.99]
     assert telling(answers) == [1, 6, 7]

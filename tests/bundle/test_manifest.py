@@ -126,7 +126,7 @@ FIELDS: list[tuple[str, Any, str]] = [
     ("metrics.test.formats.keras.accuracy", "0.9", "accuracy is '0.9'"),
     ("metrics.test.formats.keras.accuracy", 2, "accuracy is 2; it must be less than or equal to 1"),
     ("metrics.test.formats.keras.interval_95", [0.5], "interval_95 is [0.5]"),
-    ("metrics.test.rejection.rooms.pictures", 0, "pictures is 0"),
+    ("metrics.test.rejection.rooms.images", 0, "images is 0"),
     ("metrics.test.formats.keras.interval_95", 0.5, "interval_95 is 0.5; it must be a list"),
     ("parity.int8", None, "parity.int8 is None"),
     ("start", "weights", "start is 'weights'; it must be an object"),

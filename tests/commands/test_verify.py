@@ -20,7 +20,7 @@ def test_a_bundle_and_each_of_its_files_agree(small_bundle: Bundle) -> None:
     verified = verify(small_bundle.folder)
     assert [one.format for one in verified] == tflite_formats()
     for one in verified:
-        assert one.pictures == CHOSEN and one.difference <= 1e-3 and one.agrees
+        assert one.images == CHOSEN and one.difference <= 1e-3 and one.agrees
         assert verify(one.file) == [one]
     result = run("verify", small_bundle.folder)
     assert result.exit_code == 0 and result.stdout.count("largest difference") == len(tflite_formats())
@@ -58,12 +58,12 @@ def test_an_engine_that_gives_no_numbers_is_off(
 
 def test_what_carries_no_golden_inputs_is_told(small_bundle: Bundle, tmp_path: Path) -> None:
     message = refused("verify", with_golden(small_bundle, tmp_path / "older.tflite", None))
-    assert "older.tflite carries no test pictures" in message and "export" in message
+    assert "older.tflite carries no test images" in message and "export" in message
     folder = shutil.copytree(small_bundle.folder, tmp_path / "older")
     manifest = json.loads((folder / "bundle.json").read_text())
     del manifest["golden"]
     (folder / "bundle.json").write_text(json.dumps(manifest))
-    assert "older carries no test pictures" in refused("verify", folder)
+    assert "older carries no test images" in refused("verify", folder)
     for name in tflite_formats():
         (folder / FORMATS[name].file).unlink()
     assert "has no .tflite file to verify" in refused("verify", folder)

@@ -14,8 +14,8 @@ from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.commands.export import export
 from mobilevit_core.conversion import tflite as conversion
 from mobilevit_core.conversion.export import (
-    Pictures,
-    drawn_pictures,
+    Images,
+    drawn_images,
     export_again,
     export_saved_model,
 )
@@ -64,7 +64,7 @@ def test_answers_on_the_test_photos(shipped: Bundle, tf_flowers: PhotoDataset) -
         assert 0.8 <= result.accuracy and low < result.accuracy < high
     for name in tflite_formats():
         parity = Parity.between(results["keras"].probabilities, results[name].probabilities)
-        assert parity.pictures == 367
+        assert parity.images == 367
         parity.require(name)
     assert results["float32"].accuracy == results["keras"].accuracy
 
@@ -74,13 +74,13 @@ def test_a_file_under_its_floor_is_refused(small_bundle: Bundle, tmp_path: Path)
     model = load_keras(small_bundle.weights("keras"))
     files = {name: small_bundle.weights(name).read_bytes() for name in tflite_formats()}
     kernel, bias = model.get_layer("logits").get_weights()
-    images = Pictures.drawn(model).checked
+    images = Images.drawn(model).checked
     trunk = cut(files["dynamic_int8"])
     files["dynamic_int8"] = graft(trunk, "dynamic_int8", Head(-kernel, bias, np.zeros((1, len(kernel)))))
     converted = Converted(None, files, images, model.predict(images, verbose=0))
     bundle, refused = write_converted(tmp_path / "bundle", converted, small_bundle.manifest)
     assert re.match(
-        r"dynamic_int8 is refused: on 100 pictures .* have Keras's answer \(floor 98.5%\)", refused[0]
+        r"dynamic_int8 is refused: on 100 images .* have Keras's answer \(floor 98.5%\)", refused[0]
     )
     written = set(bundle.manifest.parity)
     assert "dynamic_int8" not in written and {"float32", "float16"} <= written
@@ -115,7 +115,7 @@ def test_export_again_makes_the_same_files_answer_alike(
     assert not refused and not [line for line in caplog.messages if "custom gradients" in line]
     assert made.manifest.class_names == small_bundle.manifest.class_names
     assert made.present == made.expected == tuple(name for name in FORMATS if name != "int8")
-    image = drawn_pictures(1, 64)[0].astype(np.uint8)
+    image = drawn_images(1, 64)[0].astype(np.uint8)
     for name in made.present:
         before = load_classifier(small_bundle.folder, name).probabilities(image)
         assert np.allclose(load_classifier(made.folder, name).probabilities(image), before, atol=1e-4)
@@ -154,7 +154,7 @@ def test_a_trunk_is_a_start_for_heads_and_trainings(
 
 def test_the_saved_model_takes_batches(small_bundle: Bundle, tmp_path: Path) -> None:
     export_saved_model(small_bundle, tmp_path / "saved_model")
-    images = drawn_pictures(3, small_bundle.manifest.rule.image_size)
+    images = drawn_images(3, small_bundle.manifest.rule.image_size)
     served = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serving_default"]
     model: keras.Model = load_keras(small_bundle.weights("keras"))
     answers = served(image=tf.constant(images))["probabilities"].numpy()

@@ -6,7 +6,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from mobilevit_core.conversion import tflite as conversion
-from mobilevit_core.conversion.export import drawn_pictures
+from mobilevit_core.conversion.export import drawn_images
 from mobilevit_core.conversion.export_form import RootMeanSquare, export_form
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.models.parts import logits_model
@@ -39,7 +39,7 @@ def form(model: keras.Model) -> keras.Model:
 
 
 def test_answers_are_those_of_the_model(model: keras.Model, form: keras.Model) -> None:
-    images = drawn_pictures(8, SIZE)
+    images = drawn_images(8, SIZE)
     expected, actual = (logits_model(one)(images).numpy() for one in (model, form))
     assert np.ptp(expected) > 0.1
     assert np.abs(expected - actual).max() < 1e-5 * np.abs(expected).max()
@@ -49,7 +49,7 @@ def test_answers_are_those_of_the_model(model: keras.Model, form: keras.Model) -
 def test_no_token_has_a_mean(form: keras.Model) -> None:
     norms = [layer for layer in form.layers if isinstance(layer, RootMeanSquare)]
     assert len(norms) == 2 * (2 + 4 + 3) + 3
-    tokens = keras.Model(form.input, [norm.input for norm in norms])(drawn_pictures(2, SIZE))
+    tokens = keras.Model(form.input, [norm.input for norm in norms])(drawn_images(2, SIZE))
     for one in tokens:
         assert np.abs(one.numpy().mean(axis=-1)).max() < 1e-5 * one.numpy().std()
 
@@ -73,7 +73,7 @@ def test_the_file_has_fewer_operators(model: keras.Model, monkeypatch: pytest.Mo
     names = [operator["op_name"] for operator in file._get_ops_details()]
     assert "SQUARED_DIFFERENCE" not in names and "NEG" not in names
     assert names.count("RSQRT") == 21 and len(names) < 400
-    images = drawn_pictures(4, SIZE)
+    images = drawn_images(4, SIZE)
     for image, expected in zip(images, model(images).numpy(), strict=True):
         file.set_tensor(file.get_input_details()[0]["index"], image[None])
         file.invoke()

@@ -13,7 +13,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.tflite_file import pack, unpack
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.conversion import graft as graft_module
-from mobilevit_core.conversion.export import drawn_pictures
+from mobilevit_core.conversion.export import drawn_images
 from mobilevit_core.conversion.graft import HEADS, Head, cut, graft, graft_keras
 from mobilevit_core.conversion.packing import run
 from mobilevit_core.conversion.tflite import convert
@@ -32,7 +32,7 @@ def model(small_bundle: Bundle) -> keras.Model:
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    return drawn_pictures(24, 64)
+    return drawn_images(24, 64)
 
 
 @pytest.fixture(scope="module")

@@ -143,14 +143,14 @@ def test_evaluation_says_what_the_bundle_has_seen(
     assert refused.exit_code == 2 and "--record stores what the bundle does on its own data" in refused.stderr
 
 
-def test_distortions_change_the_picture_and_keep_it_a_photo() -> None:
+def test_distortions_change_the_image_and_keep_it_a_photo() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
-    picture = Image.fromarray(pixels)
+    image = Image.fromarray(pixels)
     for name, distort in DISTORTIONS.items():
-        result = distort(picture)
+        result = distort(image)
         assert result.mode == "RGB" and min(result.size) >= 40, name
         assert np.array_equal(np.asarray(result), pixels) == (name == "as it is"), name
-    assert np.array_equal(np.asarray(picture), pixels)  # none of them works in place
+    assert np.array_equal(np.asarray(image), pixels)  # none of them works in place
 
 
 def test_separation_of_known_cases() -> None:
@@ -235,8 +235,8 @@ def test_a_page_begins_with_what_matters_and_its_contents() -> None:
     assert page.index("</nav>") < page.index("<h2")
     folded = page[page.index("<details>") : page.index("</details>")]
     assert all(name in folded for name in report["bundle"]["recipe"])
-    pictures = [attributes for tag, attributes in Tags(page).elements if tag == "img"]
-    assert len(pictures) == len(report["mistakes"]) and {picture["alt"] for picture in pictures} == {""}
+    images = [attributes for tag, attributes in Tags(page).elements if tag == "img"]
+    assert len(images) == len(report["mistakes"]) and {image["alt"] for image in images} == {""}
     del report["figures"]["comparison"]
     report["calibration"] = report["unknown"] = None
     assert "whatever it is shown, it names one of them" not in page

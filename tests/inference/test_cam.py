@@ -13,7 +13,7 @@ def explainer(shipped: Bundle) -> Explainer:
     return Explainer(shipped)
 
 
-def test_the_map_is_the_logit_spread_over_the_picture(explainer: Explainer, shipped: Bundle) -> None:
+def test_the_map_is_the_logit_spread_over_the_image(explainer: Explainer, shipped: Bundle) -> None:
     """Before the cut at zero, the map's mean is the class's logit without its bias: nothing is left out."""
     size = shipped.manifest.rule.image_size
     image = np.random.default_rng(0).uniform(0, 255, (size, size, 3)).astype(np.float32)
@@ -42,24 +42,24 @@ def test_what_is_cropped_away_is_dark_and_what_mattered_keeps_its_colour() -> No
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 2), (1, 20_000), (20_000, 1), (3, 250)])
-def test_thin_pictures_take_a_map(size: tuple[int, int]) -> None:
+def test_thin_images_take_a_map(size: tuple[int, int]) -> None:
     pixels = np.zeros((*size, 3), np.uint8)
     for rule in (ResizeRule(64), ResizeRule(64, "center_crop", 0.875), ResizeRule(64, "center_crop", 0.01)):
         assert overlay(pixels, np.ones((2, 2), np.float32), rule).size == size[::-1]
 
 
 def test_the_crop_is_right_on_the_smaller_copy(explainer: Explainer) -> None:
-    """The outline is drawn on the picture that is shown, not on the one that was read."""
+    """The outline is drawn on the image that is shown, not on the one that was read."""
     rule = explainer.bundle.manifest.rule
     photo = Image.new("RGB", (3000, 1500), (200, 200, 200))
-    picture = np.asarray(explainer.explain(photo)[0], int)
-    assert picture.shape == (480, 960, 3)
+    image = np.asarray(explainer.explain(photo)[0], int)
+    assert image.shape == (480, 960, 3)
     left, _, right, _ = crop_box(3000, 1500, rule)
-    dark = np.flatnonzero((picture[240] < 90).all(axis=-1))
+    dark = np.flatnonzero((image[240] < 90).all(axis=-1))
     inside = np.setdiff1d(np.arange(960), dark)
     assert abs(inside.min() - left * 960 / 3000) <= 1 and abs(inside.max() + 1 - right * 960 / 3000) <= 1
 
 
 def test_a_photo_keeps_its_shape(explainer: Explainer) -> None:
-    picture, name = explainer.explain(draw_photo((200, 40, 40), 1, size=(300, 200)))
-    assert picture.size == (300, 200) and name in explainer.bundle.manifest.class_names
+    image, name = explainer.explain(draw_photo((200, 40, 40), 1, size=(300, 200)))
+    assert image.size == (300, 200) and name in explainer.bundle.manifest.class_names

@@ -32,7 +32,7 @@ def golden() -> dict:
 
 
 def images(size: int) -> np.ndarray:
-    """Two pictures of blocks of colour with noise: float32 (2, size, size, 3), RGB 0..255."""
+    """Two images of blocks of colour with noise: float32 (2, size, size, 3), RGB 0..255."""
     random = np.random.default_rng([IMAGE_SEED, size])
     blocks = random.uniform(0, 255, (2, 8, 8, 3)).repeat(size // 8, axis=1).repeat(size // 8, axis=2)
     return (blocks + random.normal(0, 20, blocks.shape)).clip(0, 255).round().astype(np.float32)

@@ -50,9 +50,9 @@ def test_unfold_groups_by_pixel_position_and_fold_inverts_it() -> None:
     x = np.random.default_rng(0).normal(size=(2, 6, 10, 7)).astype(np.float32)
     tokens = np.asarray(unfold(x))
     assert tokens.shape == (8, 15, 7)
-    for picture, i, j in ((0, 0, 0), (0, 3, 4), (1, 5, 9), (1, 2, 7)):
+    for image, i, j in ((0, 0, 0), (0, 3, 4), (1, 5, 9), (1, 2, 7)):
         group, token = (i % 2) * 2 + j % 2, (i // 2) * 5 + j // 2
-        assert np.array_equal(tokens[picture * 4 + group, token], x[picture, i, j])
+        assert np.array_equal(tokens[image * 4 + group, token], x[image, i, j])
     assert np.array_equal(np.asarray(fold(tokens, 6, 10)), x)
 
 

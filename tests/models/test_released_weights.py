@@ -51,7 +51,7 @@ def test_the_logits_are_those_of_the_library(library: str, variant: str, tmp_pat
         ours = logits_model(create_mobilevit(variant, None, size, weights=str(file)))(images(size)).numpy()
         assert ours.shape == (2, CLASSES)
         assert largest_difference(ours, theirs) <= TOLERANCE
-        assert np.abs(theirs[0] - theirs[1]).max() > 0.01 * np.abs(theirs).max()  # they look at the picture
+        assert np.abs(theirs[0] - theirs[1]).max() > 0.01 * np.abs(theirs).max()  # they look at the image
 
 
 @pytest.mark.parametrize("library", NAMING)
@@ -201,7 +201,7 @@ def test_the_published_logits_are_read_in_their_order(tmp_path: Path, drawn: dic
     assert first_logits(str(file), "xxs", tmp_path / "cats.png").tolist() == [0, 1, 2]
 
 
-def test_the_published_picture_is_scaled_to_288_and_cropped_to_256() -> None:
+def test_the_published_image_is_scaled_to_288_and_cropped_to_256() -> None:
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8))
     expected = photo.resize((384, 288), Image.Resampling.BILINEAR).crop((64, 16, 320, 272))
     assert np.array_equal(published_input(np.asarray(photo)), np.asarray(expected))

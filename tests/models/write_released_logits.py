@@ -49,11 +49,11 @@ def reference(library: str, variant: str) -> torch.nn.Module:
     return transformers.MobileViTForImageClassification(config)
 
 
-def their_logits(library: str, model: torch.nn.Module, pictures: np.ndarray) -> np.ndarray:
-    """What the library answers for RGB 0..255 (pictures, size, size, 3), given as it expects it."""
+def their_logits(library: str, model: torch.nn.Module, images: np.ndarray) -> np.ndarray:
+    """What the library answers for RGB 0..255 (images, size, size, 3), given as it expects it."""
     if library == "transformers":
-        pictures = pictures[..., ::-1]  # BGR
-    batch = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)) / 255)
+        images = images[..., ::-1]  # BGR
+    batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)) / 255)
     with torch.no_grad():
         answer = model(batch)
     return (answer if library == "timm" else answer.logits).numpy()
@@ -81,7 +81,7 @@ def compare(library: str, variant: str, file: Path) -> dict:
         spread = float(np.abs(theirs[0] - theirs[1]).max())
         print(
             f"{variant:3} {size} px {library:12} largest difference {difference:.1e} of the largest logit "
-            f"{np.abs(theirs).max():.2f}; the two pictures differ by {spread:.2f}"
+            f"{np.abs(theirs).max():.2f}; the two images differ by {spread:.2f}"
         )
         assert difference <= TOLERANCE
         record["logits"][str(size)] = [[round(float(value), 5) for value in row] for row in theirs]

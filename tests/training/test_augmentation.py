@@ -13,18 +13,18 @@ PLAIN = Recipe(color=0, degrade=0, crop_scale=0.1)
 
 
 def shown(recipe: Recipe, count: int = 60) -> np.ndarray:
-    """Pictures (count, 32, 32, 3) of one photo: red at its left, blue at its right, green between."""
+    """Images (count, 32, 32, 3) of one photo: red at its left, blue at its right, green between."""
     photo = np.zeros((50, 100, 3), np.uint8)
     photo[:, :20, 0], photo[:, 20:80, 1], photo[:, 80:, 2] = 255, 255, 255
     return np.stack([augment(tf.constant(photo), 32, recipe, tf.constant([0, n])) for n in range(count)])
 
 
-def has_both_edges(pictures: np.ndarray) -> np.ndarray:
-    """Whether red and blue are in each picture: boolean (count,)."""
-    return (pictures[..., 0].max(axis=(1, 2)) > 200) & (pictures[..., 2].max(axis=(1, 2)) > 200)
+def has_both_edges(images: np.ndarray) -> np.ndarray:
+    """Whether red and blue are in each image: boolean (count,)."""
+    return (images[..., 0].max(axis=(1, 2)) > 200) & (images[..., 2].max(axis=(1, 2)) > 200)
 
 
-def test_a_share_of_the_pictures_shows_the_whole_photo() -> None:
+def test_a_share_of_the_images_shows_the_whole_photo() -> None:
     assert has_both_edges(shown(PLAIN)).mean() < 0.5
     whole = shown(replace(PLAIN, whole_share=1))
     assert has_both_edges(whole).all()
@@ -35,7 +35,7 @@ def test_a_share_of_the_pictures_shows_the_whole_photo() -> None:
 
 
 @pytest.mark.parametrize(("flip", "mirrored"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
-def test_pictures_are_mirrored_as_often_as_the_recipe_says(flip: float, mirrored: float) -> None:
-    pictures = shown(replace(PLAIN, whole_share=1, flip=flip))
-    red_is_right = pictures[:, 16, :8, 0].mean(axis=1) < pictures[:, 16, 24:, 0].mean(axis=1)
+def test_images_are_mirrored_as_often_as_the_recipe_says(flip: float, mirrored: float) -> None:
+    images = shown(replace(PLAIN, whole_share=1, flip=flip))
+    red_is_right = images[:, 16, :8, 0].mean(axis=1) < images[:, 16, 24:, 0].mean(axis=1)
     assert red_is_right.mean() == pytest.approx(mirrored, abs=0.2 if mirrored == 0.5 else 0)

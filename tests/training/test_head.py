@@ -33,7 +33,7 @@ from tests.drawing import COLORS, draw_photo, noise_folder
 NAMES = tuple(COLORS)
 
 
-def pictures(per_class: int, first: int = 500) -> dict[str, list[np.ndarray]]:
+def images(per_class: int, first: int = 500) -> dict[str, list[np.ndarray]]:
     return {
         name: [np.asarray(draw_photo(color, first + 50 * k + n)) for n in range(per_class)]
         for k, (name, color) in enumerate(COLORS.items())
@@ -47,7 +47,7 @@ def trunk(shipped: Bundle) -> Trunk:
 
 @pytest.fixture(scope="module")
 def fitted(trunk: Trunk) -> FittedHead:
-    return fit_head(pictures(8), trunk)
+    return fit_head(images(8), trunk)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_it_is_exported_by_the_package() -> None:
 
 def test_new_photos_are_answered(fitted: FittedHead) -> None:
     assert fitted.class_names == NAMES
-    unseen = pictures(10, first=900)
+    unseen = images(10, first=900)
     right = [
         fitted.class_names[fitted.probabilities(photo).argmax()] == name
         for name, photos in unseen.items()
@@ -78,7 +78,7 @@ def test_new_photos_are_answered(fitted: FittedHead) -> None:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_bundle_answers_as_the_discriminant_does(trunk: Trunk, classes: int) -> None:
     """Standardizing, discriminant, scale and temperature in one layer give their own probabilities."""
-    fitted = fit_head(dict(list(pictures(6).items())[:classes]), trunk)
+    fitted = fit_head(dict(list(images(6).items())[:classes]), trunk)
     values = fitted.head.features.astype(np.float64)
     labels = np.repeat(range(classes), 6)
     deviation = np.maximum(values.std(axis=0), values.std(axis=0).mean() / linear_probe.FLATTEST)
@@ -103,7 +103,7 @@ def test_the_bundle_answers_as_the_discriminant_does(trunk: Trunk, classes: int)
 
 def test_accuracy_is_chance_where_the_labels_mean_nothing(trunk: Trunk) -> None:
     """Every photo is answered by a classifier that never saw it."""
-    photos = [photo for members in pictures(20).values() for photo in members]
+    photos = [photo for members in images(20).values() for photo in members]
     random = np.random.default_rng(0).permutation(len(photos))
     mixed = {str(k): [photos[i] for i in random[k::2]] for k in range(2)}
     fitted = fit_head(mixed, trunk)
@@ -114,7 +114,7 @@ def test_accuracy_is_chance_where_the_labels_mean_nothing(trunk: Trunk) -> None:
 def test_every_photo_is_read_once(trunk: Trunk) -> None:
     read = []
     counting = replace(trunk, read=lambda *given: read.append(given) or preprocess(*given))
-    fit_head(pictures(3), counting)
+    fit_head(images(3), counting)
     assert len(read) == 9
 
 
@@ -142,7 +142,7 @@ def test_folds_are_even() -> None:
     assert [(row.min(), row.max()) for row in counts] == [(4, 4), (4, 5), (1, 1)]
 
 
-def test_a_class_of_one_picture_is_told(trunk: Trunk) -> None:
+def test_a_class_of_one_image_is_told(trunk: Trunk) -> None:
     rng = np.random.default_rng(0)
     one, *others = (rng.integers(0, 250, (64, 64, 3), np.uint8) for _ in range(5))
     photos = {"a": [one + n for n in range(4)], "b": others}
@@ -151,7 +151,7 @@ def test_a_class_of_one_picture_is_told(trunk: Trunk) -> None:
 
 
 def test_a_photo_counts_once(trunk: Trunk) -> None:
-    photos = pictures(4)
+    photos = images(4)
     photos["red"] += photos["red"]
     assert len(fit_head(photos, trunk).examples) == 12
     photos["blue"].append(photos["red"][0])  # a contradiction: neither is used
@@ -162,11 +162,11 @@ def test_a_photo_counts_once(trunk: Trunk) -> None:
 
 
 def test_files_bytes_and_images_are_taken(trunk: Trunk, tmp_path: Path) -> None:
-    photos: dict[str, list] = pictures(3)
+    photos: dict[str, list] = images(3)
     path = tmp_path / "a.png"
     Image.fromarray(photos["red"][0]).save(path)
     photos["red"] = [path, path.with_name("b.png"), Image.fromarray(photos["red"][2])]
-    Image.fromarray(pictures(3)["red"][1]).save(photos["red"][1])
+    Image.fromarray(images(3)["red"][1]).save(photos["red"][1])
     Image.fromarray(photos["blue"][0]).save(tmp_path / "blue.png")
     photos["blue"][0] = (tmp_path / "blue.png").read_bytes()
     with pytest.raises(UserError, match="b2.png"):
@@ -175,7 +175,7 @@ def test_files_bytes_and_images_are_taken(trunk: Trunk, tmp_path: Path) -> None:
 
 
 def test_what_is_too_little_is_told(trunk: Trunk) -> None:
-    photos = pictures(3)
+    photos = images(3)
     with pytest.raises(UserError, match="Class 'red' has 2 different photos"):
         fit_head({**photos, "red": photos["red"][:2]}, trunk)
     with pytest.raises(UserError, match="1 class names"):
@@ -203,7 +203,7 @@ def test_a_folder_with_splits_is_evaluated_again(small_bundle: Bundle, tmp_path:
 def test_a_bundle_is_opened_with_its_rule_and_history(trunk: Trunk, shipped: Bundle) -> None:
     assert trunk.rule == shipped.manifest.rule
     assert trunk.origin["data"] == shipped.manifest.data
-    image = preprocess(pictures(1)["red"][0], trunk.rule)
+    image = preprocess(images(1)["red"][0], trunk.rule)
     model = keras.models.load_model(shipped.weights("keras"), compile=False)
     expected = keras.Model(model.input, model.get_layer("logits").input)(image[None]).numpy()
     assert np.allclose(trunk.features(image), expected, atol=1e-4)
@@ -217,7 +217,7 @@ def test_weights_without_files_are_converted_once(
     alone = shutil.copytree(small_bundle.folder, tmp_path / "alone")
     for path in alone.glob("*.tflite"):
         path.unlink()
-    photos = pictures(3)["red"]
+    photos = images(3)["red"]
     first = open_trunk(alone, photos=photos)
     assert "are converted once" in capsys.readouterr().err and set(first.files) == set(tflite_formats())
     monkeypatch.setattr("mobilevit_core.conversion.export.convert", None)
@@ -234,7 +234,7 @@ def test_the_bundle_answers_like_the_model(written: Bundle, fitted: FittedHead, 
     assert manifest.start["data"] == shipped.manifest.data
     assert manifest.metrics["cross-validation"]["formats"]["float32"]["accuracy"] == fitted.accuracy
     assert manifest.rejection.photos == 24
-    photo = pictures(1, first=990)["green"][0]
+    photo = images(1, first=990)["green"][0]
     answer = load_classifier(written.folder, "float32").probabilities(photo)
     assert np.allclose(answer, fitted.probabilities(photo), atol=1e-6)
     by_keras = load_classifier(written.folder, "keras").probabilities(photo)
@@ -268,15 +268,15 @@ def test_a_classifier_is_fitted_before_the_network_is_trained(shipped: Bundle) -
     """The model that a training starts from answers new classes, and keeps a classifier of the same ones."""
     photos = [
         LabelledPhoto(f"{name}/{number}", label, png(photo))
-        for label, (name, members) in enumerate(pictures(8).items())
+        for label, (name, members) in enumerate(images(8).items())
         for number, photo in enumerate(members)
     ]
     start = WithClassifier(StartingWeights(shipped), photos, ResizeRule(64))
     assert start.describe() == StartingWeights(shipped).describe()
     model = create_mobilevit(num_classes=3, image_size=64)
     start.copy_to(model, NAMES)
-    images = np.stack([photo for members in pictures(10, first=900).values() for photo in members])
-    inputs = np.stack([preprocess(image, ResizeRule(64)) for image in images])
+    stack = np.stack([photo for members in images(10, first=900).values() for photo in members])
+    inputs = np.stack([preprocess(image, ResizeRule(64)) for image in stack])
     answers = model.predict(inputs, verbose=0).argmax(axis=1)
     assert np.mean(answers == np.repeat(range(3), 10)) >= 0.9
     again = create_mobilevit(num_classes=3, image_size=64)

@@ -129,7 +129,7 @@ def test_every_photo_is_seen_once_an_epoch_with_its_own_label(photo_folder: Path
     cache = PhotoCache(photos, 96, tmp_path)
     recipe = make_recipe("default", {"mix": "0", "color": "0", "batch_size": "24", "crop_scale": "1"})
     images, labels = next(iter(training_batches(photos, cache, 3, 64, recipe, 0)))
-    # The discs are blue, green and red: the middle of the picture tells the class.
+    # The discs are blue, green and red: the middle of the image tells the class.
     middle = images[:, 24:40, 24:40].numpy().mean(axis=(1, 2))
     assert (middle[:, ::-1].argmax(axis=1) == labels.numpy().argmax(axis=1)).mean() > 0.9
     assert labels.numpy().sum(axis=0).tolist() == [8, 8, 8]

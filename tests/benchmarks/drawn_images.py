@@ -1,6 +1,6 @@
 """How many drawn pictures, unlike anything that a bundle was trained on, it rejects.
 
-python -m tests.benchmarks.drawn_pictures [BUNDLE]
+python -m tests.benchmarks.drawn_images [BUNDLE]
 """
 
 import sys
@@ -15,7 +15,7 @@ SIDE = 256
 WORDS = "invoice total name date street city country phone sum signed page order number".split()
 
 
-def drawn_pictures() -> dict[str, list[np.ndarray]]:
+def drawn_images() -> dict[str, list[np.ndarray]]:
     """Kind -> pictures, uint8 (height, width, 3); the same every time."""
     return {
         "noise": [_noise(number) for number in range(DRAWN)],
@@ -63,7 +63,7 @@ def main(bundle: str = "demo/weights") -> None:
     classifier = load_classifier(bundle)
     shares = {
         kind: np.mean([classifier.predict(picture).unknown for picture in pictures])
-        for kind, pictures in drawn_pictures().items()
+        for kind, pictures in drawn_images().items()
     }
     for kind, share in {**shares, "all": np.mean(list(shares.values()))}.items():
         print(f"{kind:15} {share:.1%} of {DRAWN if kind != 'all' else DRAWN * len(shares)}")
