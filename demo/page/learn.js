@@ -11,7 +11,7 @@ export const USUAL = { shrinkage: 0.2, scale: 0.1 }; // until there are enough p
 const FOLDS = 5;
 const FLATTEST = 100; // times less than the mean deviation, under which a feature counts as if it had that
 const SMALLEST = 1e-6; // probability, before a logarithm
-const FALSE_ALARMS = 0.05; // share of photos of the classes that may be called none of them
+const FALSE_REJECTION_RATE = 0.05; // share of photos of the classes that may be called none of them
 
 /** Four sums at a time: three times as fast, as the processor need not wait for each. Float64Array alone. */
 function dot(a, startA, b, startB, width) {
@@ -161,8 +161,8 @@ export function rejection(answers, other, most = 1) {
   const isOther = (row) => other !== null && row[other] >= Math.max(...row);
   const scores = answers.map((row) => (isOther(row) ? 0 : known(row))).sort((a, b) => a - b);
   const ordered = [other === null ? 1 / answers[0].length : 0, ...scores];
-  const place = Math.min(FALSE_ALARMS * (scores.length + 1), scores.length), low = Math.floor(place);
+  const place = Math.min(FALSE_REJECTION_RATE * (scores.length + 1), scores.length), low = Math.floor(place);
   const threshold = Math.min(ordered[low] + (place - low) * ((ordered[low + 1] ?? ordered[low]) - ordered[low]), most);
   const rejected = answers.filter((row) => isOther(row) || known(row) < threshold).length;
-  return { threshold, false_alarms: rejected / answers.length, photos: answers.length, ...(other === null ? {} : { other }) };
+  return { threshold, false_rejection_rate: rejected / answers.length, photos: answers.length, ...(other === null ? {} : { other }) };
 }
