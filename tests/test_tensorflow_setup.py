@@ -60,7 +60,7 @@ def test_tensorflow_starts_without_noise() -> None:
 def start_of_app(port: int, **environment: str) -> str:
     """What app.py writes to standard error until its Keras weights, which load last, have answered."""
     kept = {name: value for name, value in os.environ.items() if name not in NAMES}
-    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--no-mcp"]
+    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port), "--no-mcp", "--no-examples"]
     with subprocess.Popen(
         command, env=kept | environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as app:

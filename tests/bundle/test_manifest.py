@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
-from mobilevit_core.bundle.manifest import Manifest, read_manifest, write_manifest
+from mobilevit_core.bundle.manifest import MANIFEST_VERSION, Manifest, read_manifest, write_manifest
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.cli import app
 from mobilevit_core.errors import UserError
@@ -126,7 +126,7 @@ FIELDS: list[tuple[str, Any, str]] = [
     ("metrics.test.formats.keras.accuracy", "0.9", "accuracy is '0.9'"),
     ("metrics.test.formats.keras.accuracy", 2, "accuracy is 2; it must be less than or equal to 1"),
     ("metrics.test.formats.keras.interval_95", [0.5], "interval_95 is [0.5]"),
-    ("metrics.test.rejection.rooms.images", 0, "images is 0"),
+    ("metrics.test.rejection.rooms.photos", 0, "photos is 0"),
     ("metrics.test.formats.keras.interval_95", 0.5, "interval_95 is 0.5; it must be a list"),
     ("parity.int8", None, "parity.int8 is None"),
     ("start", "weights", "start is 'weights'; it must be an object"),
@@ -221,14 +221,16 @@ def test_the_app_says_the_same_sentence(
     assert capsys.readouterr().err == f"Error: {message}\n"
 
 
-@pytest.mark.parametrize(("version", "said"), [(2, "an older"), (4, "a newer")])
-def test_another_version_is_called_that(version: int, said: str, folder: Path) -> None:
-    path = folder / "bundle.json"
+@pytest.mark.parametrize(
+    ("step", "said", "way_out"), [(-1, "an older", "Train again with"), (1, "a newer", "Update")]
+)
+def test_another_version_is_called_that(step: int, said: str, way_out: str, folder: Path) -> None:
+    path, version = folder / "bundle.json", MANIFEST_VERSION + step
     path.write_text(json.dumps({"manifest_version": version, "whatever": "it holds"}))
     message = message_of(lambda: open_bundle(folder))
     assert message == (
         f"{path} was made by {said} version of this program: its manifest_version is {version}, and this "
-        f"program reads 3. {'Update' if version > 3 else 'Train again with'} this program."
+        f"program reads {MANIFEST_VERSION}. {way_out} this program."
     )
 
 

@@ -55,6 +55,14 @@ def serve(comparison: Comparison) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="session")
+def quick_start(shipped: Bundle, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options of app.py for tests of its start and end: no TensorFlow to load, nothing to fetch."""
+    without = shutil.ignore_patterns("model.keras")
+    folder = shutil.copytree(shipped.folder, tmp_path_factory.mktemp("quick") / "bundle", ignore=without)
+    return ["--bundle", str(folder), "--no-mcp", "--no-examples"]
+
+
+@pytest.fixture(scope="session")
 def served(comparison: Comparison) -> Iterator[str]:
     page = build(comparison)
     yield page.start(block=False, mcp=True)

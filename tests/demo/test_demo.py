@@ -277,11 +277,13 @@ def test_a_wrong_option_is_told(wrong: list[str], capsys: pytest.CaptureFixture[
     assert ended.value.code == 2 and wrong[0] in capsys.readouterr().err
 
 
-def test_a_server_that_is_stopped_leaves_no_uploads(photo_folder: Path, tmp_path: Path) -> None:
+def test_a_server_that_is_stopped_leaves_no_uploads(
+    photo_folder: Path, tmp_path: Path, quick_start: list[str]
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, APP, "--port", str(port), "--no-mcp", "--no-examples"]
+    command = [sys.executable, APP, "--port", str(port), *quick_start]
     server = subprocess.Popen(
         command, env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}, stdout=subprocess.DEVNULL
     )

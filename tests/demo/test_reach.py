@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[2]
 NOBODY = "127.0.0.1:9"  # where nothing listens
 
 
-def first_words(host: list[str], **environment: str) -> str:
+def first_words(options: list[str], **environment: str) -> str:
     """What app.py says until it runs or gives up."""
-    command = [sys.executable, "-u", "app.py", "--no-mcp", "--port", str(free_port()), *host]
+    command = [sys.executable, "-u", "app.py", "--port", str(free_port()), *options]
     program = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -57,15 +57,15 @@ def free_port() -> int:
     ],
     ids=["http", "socks"],
 )
-def test_a_proxy_in_the_environment_does_no_harm(environment: dict[str, str]) -> None:
-    said = first_words([], **environment)
+def test_a_proxy_in_the_environment_does_no_harm(environment: dict[str, str], quick_start: list[str]) -> None:
+    said = first_words(quick_start, **environment)
     assert "answers 200" in said and "Traceback" not in said
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
 @pytest.mark.parametrize("host", ["::1", "::"])
-def test_the_page_listens_on_ipv6(host: str) -> None:
-    said = first_words(["--host", host])
+def test_the_page_listens_on_ipv6(host: str, quick_start: list[str]) -> None:
+    said = first_words([*quick_start, "--host", host])
     assert "answers 200" in said and "Traceback" not in said
 
 
