@@ -11,7 +11,7 @@ from PIL import Image
 from demo.comparison import Comparison
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.inference.classifier import Classifier
 from mobilevit_core.inference.runtimes import LiteRTRuntime, load_runtime
@@ -60,7 +60,7 @@ def test_the_tensor_is_identical_everywhere(
     monkeypatch.setattr(LiteRTRuntime, "probabilities", record)
     photo = LabelledPhoto("photo", 0, content)
     splits = {"test": (photo,)}
-    evaluate(classifier, PhotoDataset("one", "default", ("blue", "green", "red"), splits), "test")
+    Measured.of([classifier], PhotoDataset("one", "default", ("blue", "green", "red"), splits), "test")
     classifier.predict(path)
     comparison.run(path, 1)
     rule = small_bundle.manifest.rule

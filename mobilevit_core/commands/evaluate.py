@@ -17,6 +17,7 @@ from mobilevit_core.data.tfds import is_known
 from mobilevit_core.errors import UserError
 
 if TYPE_CHECKING:
+    from mobilevit_core.evaluation.metrics import Measured
     from mobilevit_core.inference.classifier import Classifier
 
 EVALUATED_SPLITS = (*SPLITS, ALL)
@@ -92,23 +93,23 @@ def evaluate(
         dataset = dataset.without_other()
     if not data and not split_scheme:
         _warn_of_changes(dataset, manifest.data, split)
-    from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
+    from mobilevit_core.evaluation.metrics import Measured
     from mobilevit_core.inference.classifier import load_formats
 
     classifiers = load_formats(opened, names)
-    evaluations = evaluate_formats(classifiers, dataset, split)
-    figures = figures_of(evaluations, dataset, split, opened.provenance)
+    measured = Measured.of(classifiers, dataset, split)
+    figures = measured.figures(opened.provenance)
     if all_formats:
         from mobilevit_core.evaluation.format_comparison import compare_formats
 
         messages.say("Measuring latency and memory of every weight format ...")
-        figures["comparison"] = compare_formats(opened, evaluations)
+        figures["comparison"] = compare_formats(opened, measured.evaluations)
     if ood:
         from mobilevit_core.evaluation.ood_sources import rejection_by_source
 
-        figures["rejection"] = rejection_by_source(classifiers[0], evaluations[names[0]], ood)
+        figures["rejection"] = rejection_by_source(classifiers[0], measured.first, ood)
     warn_of_provenance(figures)
-    page = record_report(classifiers[0], dataset, split, evaluations, figures) if record else None
+    page = record_report(classifiers[0], measured, figures) if record else None
     return Evaluated(figures, page)
 
 
@@ -154,21 +155,13 @@ def _check(split: str, format: str | None, record: bool, all_formats: bool) -> N
         raise UserError("--all-formats compares all of them. Leave out --format.")
 
 
-def record_report(
-    classifier: "Classifier",
-    dataset: PhotoDataset,
-    split: str,
-    evaluations: dict[str, Any],
-    figures: dict[str, Any],
-) -> Path:
+def record_report(classifier: "Classifier", measured: "Measured", figures: dict[str, Any]) -> Path:
     """Writes the report into a bundle and the figures into its manifest.
 
     Args:
         classifier: with the first of the evaluated formats, which stands for the bundle's weights.
-        dataset: what the evaluations were made on.
-        split: of the evaluations.
-        evaluations: weight format -> `metrics.Evaluation`.
-        figures: `metrics.figures_of` these.
+        measured: what they did.
+        figures: of these.
 
     Returns:
         The page.
@@ -177,8 +170,8 @@ def record_report(
 
     messages.say("Measuring robustness for the report ...")
     bundle = classifier.bundle
-    bundle.record_metrics(split, figures)  # the page also shows what was measured before and stays
-    return write_report(classifier, dataset, split, evaluations, bundle.manifest.metrics[split])
+    bundle.record_metrics(measured.split, figures)  # the page also shows what was measured before and stays
+    return write_report(classifier, measured, bundle.manifest.metrics[measured.split])
 
 
 def unknown(

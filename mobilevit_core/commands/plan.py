@@ -149,7 +149,7 @@ class Wish:
         return imagenet_problem(variant)
 
     def _with_recipe(self, plan: Plan, dataset: PhotoDataset) -> Plan:
-        average = len(dataset.split("train")) / len(dataset.class_names)
+        average = len(dataset.splits["train"]) / len(dataset.class_names)
         few, some = average < HEAD_BELOW, f"there are {average:.0f} training photos per class on average"
         name, smallest = dataset.smallest_class
         if not few and smallest < SMALLEST_BELOW and dataset.unevenness > UNEVEN:

@@ -85,7 +85,7 @@ def pretrain(
         if folder.bundle.exists():
             bundle, refused = open_bundle(folder.bundle), []
         else:
-            model = pretrained_model(dataset.split("train"), networks, recipe, folder, start)
+            model = pretrained_model(dataset.splits["train"], networks, recipe, folder, start)
             names = joined_class_names(networks) or UNNAMED
             bundle, refused = bundle_model(
                 folder.bundle, model, dataset, recipe, provenance, origin, folder.history, class_names=names
@@ -98,5 +98,5 @@ def _tell(dataset: PhotoDataset, epochs: int, networks: Sequence[Any], folder: P
     if dataset.skipped:
         messages.note(f"all skipped files are listed in {folder / SKIPPED_LIST}")
     names = ", ".join(network.name for network in networks)
-    messages.say(f"Found: {len(dataset.split('train')):,} photos; class folders are not looked at")
+    messages.say(f"Found: {len(dataset.splits['train']):,} photos; class folders are not looked at")
     messages.say(f"Chosen recipe: {RECIPE}, learns from {names} for {epochs} epochs")

@@ -213,7 +213,7 @@ def _open_teachers(
         raise UserError("--devices takes no teacher network. Leave one of them out.")
     from mobilevit_core.training.own_classes import NetworkTeachers
 
-    photos = load_unlabelled(unlabelled).split("train") if unlabelled else ()
+    photos = load_unlabelled(unlabelled).splits["train"] if unlabelled else ()
     return NetworkTeachers([open_teacher(network) for network in networks], photos)
 
 
@@ -270,7 +270,7 @@ def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder", examples: b
     from mobilevit_core.training.features import open_trunk
     from mobilevit_core.training.head import train_head
 
-    training = dataset.split("train")
+    training = dataset.splits["train"]
     evenly = training[:: -(-len(training) // CALIBRATION_PHOTOS)]
     trunk = open_trunk(plan.start, plan.recipe.variant, [photo.source for photo in evenly])
     done = train_head(dataset, trunk, run, plan.recipe.seed)
@@ -306,7 +306,7 @@ def _train_network(
 
     recipe = plan.recipe
     if start and plan.name in (FINETUNE, REJECT):
-        start = WithClassifier(start, dataset.split("train"), recipe.rule, recipe.flip > 0)
+        start = WithClassifier(start, dataset.splits["train"], recipe.rule, recipe.flip > 0)
     if isinstance(teachers, Sequence):
         teachers = Teachers(teachers, dataset.class_names, dataset.other) if teachers else None
     else:
@@ -315,7 +315,7 @@ def _train_network(
     bundle, refused = train_bundle(dataset, recipe, run, start, teachers)
     split = "test" if dataset.splits.get("test") else "validation"
     if not _is_measured(bundle, split):
-        photos = some_of(dataset.split("train"))
+        photos = some_of(dataset.splits["train"])
         _tell_suspects(run, photos, dataset.class_names, answers_to(bundle, photos))
     return _measure(bundle, refused, dataset, run, split, examples)
 
@@ -375,27 +375,27 @@ def _measure(
         figures = bundle.manifest.metrics[split]
         return Trained(bundle, figures, split, _page(bundle), tuple(refused), dataset)
     from mobilevit_core.evaluation.examples import write_examples
-    from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
+    from mobilevit_core.evaluation.metrics import Measured
     from mobilevit_core.inference.classifier import DEFAULT_FORMAT, load_classifier, load_formats
     from mobilevit_core.training.answers import write_answers
 
     if crossed:
-        classifiers, evaluations = [load_classifier(bundle.folder)], {DEFAULT_FORMAT: crossed}
+        classifiers = [load_classifier(bundle.folder)]
+        measured = Measured(dataset, split, {DEFAULT_FORMAT: crossed})
         provenance = None if before is None else Provenance.joined(before)
     else:
         classifiers = load_formats(bundle, formats or bundle.expected)
         messages.say(f"Measuring accuracy on the {split} split ...")
-        evaluations = evaluate_formats(classifiers, dataset, split)
+        measured = Measured.of(classifiers, dataset, split)
         provenance = bundle.provenance
-    figures = figures_of(evaluations, dataset, split, provenance)
+    figures = measured.figures(provenance)
     warn_of_provenance(figures)
-    first = next(iter(evaluations.values()))
-    write_answers(run.path, split, dataset.split(split), first)
+    write_answers(run.path, measured)
     if examples:
-        kept = write_examples(classifiers[0], dataset, split, first)
+        kept = write_examples(classifiers[0], measured)
         messages.say(
             f"Kept {len(kept)} of your photos in {bundle.folder / EXAMPLES}, for the page; --no-examples "
             "leaves them out."
         )
-    page = record_report(classifiers[0], dataset, split, evaluations, figures)
+    page = record_report(classifiers[0], measured, figures)
     return Trained(bundle, figures, split, page, tuple(refused), dataset)

@@ -12,9 +12,9 @@ from PIL import Image
 
 from mobilevit_core.bundle.examples import BundleExample
 from mobilevit_core.bundle.files import EXAMPLE_PHOTOS, EXAMPLES, EXAMPLES_LIST
-from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.provenance import Provenance
-from mobilevit_core.evaluation.metrics import Evaluation
+from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.files import replacing, write_json
 from mobilevit_core.images.reading import read_photo
 from mobilevit_core.inference.classifier import Classifier
@@ -23,23 +23,20 @@ LONGEST = 640  # pixels of the longer side
 TRIED = 50  # photos that are asked about again, of each kind
 
 
-def write_examples(
-    classifier: Classifier, dataset: PhotoDataset, split: str, evaluation: Evaluation
-) -> list[BundleExample]:
-    """Writes up to six photos of a split and their list into the classifier's bundle.
+def write_examples(classifier: Classifier, measured: Measured) -> list[BundleExample]:
+    """Writes up to six photos of what was measured and their list into the classifier's bundle.
 
     They are shrunk and say nothing of camera, place or owner. Each is asked about again as it is written.
 
     Args:
         classifier: of the bundle that gets them.
-        dataset: has the split.
-        split: of the evaluation, "cross-validation" where nothing was held out.
-        evaluation: what the network answered for the split's photos.
+        measured: what the network answered.
 
     Returns:
         What was written, a right answer first and the wrong one third.
     """
-    photos, names = dataset.split(split), evaluation.class_names
+    photos, evaluation = measured.photos, measured.first
+    names = evaluation.class_names
     is_right = evaluation.answers == evaluation.labels
 
     def asked(places: Iterable[int], right: bool) -> Iterator[tuple[int, bytes]]:

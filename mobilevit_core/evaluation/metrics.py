@@ -1,7 +1,8 @@
 """Accuracy of a bundle's weights on one split of a data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -124,50 +125,76 @@ def labels_for(dataset: PhotoDataset, class_names: tuple[str, ...]) -> dict[int,
     return dict(enumerate(found))
 
 
-def evaluate(classifier: Classifier, dataset: PhotoDataset, split: str) -> Evaluation:
-    """Runs every photo of a split through the classifier.
+@dataclass(frozen=True)
+class Measured:
+    """What weight formats of one bundle did with the same photos: what figures, report and examples show.
 
-    Args:
-        classifier: a loaded bundle.
-        dataset: with the same classes by name, in any order.
-        split: "train", "validation" or "test".
-
-    Raises:
-        UserError: other classes, or no such split.
+    Attributes:
+        dataset: has the photos.
+        split: that they are of.
+        evaluations: format -> what it did, in the order of the photos.
     """
-    return evaluate_formats([classifier], dataset, split)[classifier.format]
 
+    dataset: PhotoDataset
+    split: str
+    evaluations: Mapping[str, Evaluation]
 
-def evaluate_formats(
-    classifiers: Sequence[Classifier], dataset: PhotoDataset, split: str
-) -> dict[str, Evaluation]:
-    """Weight formats of one bundle on the same photos, each decoded once.
+    @classmethod
+    def of(cls, classifiers: Sequence[Classifier], dataset: PhotoDataset, split: str) -> "Measured":
+        """Asks each weight format about every photo of a split, each decoded once.
 
-    Args:
-        classifiers: of one bundle, as `load_formats` loads them.
-        dataset: with the same classes by name, in any order.
-        split: "train", "validation" or "test".
+        Args:
+            classifiers: of one bundle, as `load_formats` loads them.
+            dataset: with the same classes by name, in any order.
+            split: "train", "validation", "test" or "all".
 
-    Returns:
-        Format -> evaluation.
+        Raises:
+            UserError: other classes, or no such split.
+        """
+        manifest = classifiers[0].bundle.manifest
+        translate, photos = labels_for(dataset, manifest.class_names), dataset.split(split)
+        labels = np.array([translate[photo.label] for photo in photos])
+        rows: dict[str, list[np.ndarray]] = {classifier.format: [] for classifier in classifiers}
+        for tensor in in_order(
+            lambda photo: classifiers[0].tensor(photo.source, photo.name), photos, "Classifying photos"
+        ):
+            for classifier in classifiers:
+                rows[classifier.format].append(classifier.runtime.probabilities(tensor))
+        evaluations = {
+            name: Evaluation(manifest.class_names, labels, np.stack(answers), manifest.other)
+            for name, answers in rows.items()
+        }
+        return cls(dataset, split, evaluations)
 
-    Raises:
-        UserError: other classes, or no such split.
-    """
-    manifest = classifiers[0].bundle.manifest
-    translate = labels_for(dataset, manifest.class_names)
-    photos: Sequence[LabelledPhoto] = dataset.split(split)
-    labels = np.array([translate[photo.label] for photo in photos])
-    rows: dict[str, list[np.ndarray]] = {classifier.format: [] for classifier in classifiers}
-    for tensor in in_order(
-        lambda photo: classifiers[0].tensor(photo.source, photo.name), photos, "Classifying photos"
-    ):
-        for classifier in classifiers:
-            rows[classifier.format].append(classifier.runtime.probabilities(tensor))
-    return {
-        name: Evaluation(manifest.class_names, labels, np.stack(answers), manifest.other)
-        for name, answers in rows.items()
-    }
+    @cached_property
+    def photos(self) -> tuple[LabelledPhoto, ...]:
+        """In the order of the evaluations' labels."""
+        return self.dataset.split(self.split)
+
+    @property
+    def first(self) -> Evaluation:
+        """That of the first weight format, which stands for the weights."""
+        return next(iter(self.evaluations.values()))
+
+    def figures(self, provenance: Provenance | None) -> dict[str, Any]:
+        """What `bundle.json` records.
+
+        With it goes how many of the photos the bundle had seen; photos of anything else are counted apart,
+        because weights that the training started from may have learned them as classes of their own.
+
+        Args:
+            provenance: the photos that the weights have seen, if that is known.
+        """
+        classes = [photo for photo in self.photos if photo.label != self.dataset.other]
+        others = [photo for photo in self.photos if photo.label == self.dataset.other]
+        return {
+            "data": last_name(self.dataset.name),  # a report is passed on
+            "split_scheme": self.dataset.split_scheme,
+            "split": self.split,
+            "provenance": provenance.among(classes) if provenance else None,
+            **({"other_provenance": provenance.among(others)} if provenance and others else {}),
+            "formats": {name: evaluation.to_json() for name, evaluation in self.evaluations.items()},
+        }
 
 
 def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
@@ -233,23 +260,3 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -
             "comes from: python -m mobilevit_core train --without CLASS"
         )
     return {name: separation(rule, np.concatenate(known), rows) for name, rows in unknown.items()}
-
-
-def figures_of(
-    evaluations: dict[str, Evaluation], dataset: PhotoDataset, split: str, provenance: Provenance | None
-) -> dict[str, Any]:
-    """What `bundle.json` records of an evaluation.
-
-    With it goes how many of the photos the bundle had seen; photos of anything else are counted
-    apart, because weights that the training started from may have learned them as classes of their own.
-    """
-    classes = [photo for photo in dataset.split(split) if photo.label != dataset.other]
-    others = [photo for photo in dataset.split(split) if photo.label == dataset.other]
-    return {
-        "data": last_name(dataset.name),  # a report is passed on
-        "split_scheme": dataset.split_scheme,
-        "split": split,
-        "provenance": provenance.among(classes) if provenance else None,
-        **({"other_provenance": provenance.among(others)} if provenance and others else {}),
-        "formats": {name: evaluation.to_json() for name, evaluation in evaluations.items()},
-    }

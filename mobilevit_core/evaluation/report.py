@@ -22,7 +22,7 @@ from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.calibration import expected_calibration_error, reliability, with_temperature
-from mobilevit_core.evaluation.metrics import Evaluation, separation
+from mobilevit_core.evaluation.metrics import Evaluation, Measured, separation
 from mobilevit_core.evaluation.robustness import evaluate_robustness
 from mobilevit_core.files import replacing, write_bytes, write_json
 from mobilevit_core.images.reading import read_photo
@@ -36,54 +36,39 @@ THUMBNAIL = 320
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
-def write_report(
-    classifier: Classifier,
-    dataset: PhotoDataset,
-    split: str,
-    evaluations: dict[str, Evaluation],
-    figures: dict[str, Any],
-) -> Path:
+def write_report(classifier: Classifier, measured: Measured, figures: dict[str, Any]) -> Path:
     """Measures what is still missing and writes the report.
 
     Args:
         classifier: with the first of the evaluated formats, which stands for the bundle's weights.
-        dataset: what the evaluations were made on; its validation split is used for robustness, or
-            the test split where the bundle was trained on that.
-        split: of the evaluations.
-        evaluations: weight format -> what it did with every photo of the split.
-        figures: `figures_of` these, with the comparison of the formats and the rejection by source if they
-            were made.
+        measured: what the formats did; the data set's validation split is used for robustness, or the test
+            split where the bundle was trained on that.
+        figures: of these, with the comparison of the formats and the rejection by source if they were made.
 
     Returns:
         The page.
     """
     folder = classifier.bundle.folder / REPORT
     folder.mkdir(exist_ok=True)
-    report = collect(classifier, dataset, split, evaluations[classifier.format], figures)
+    report = collect(classifier, measured, figures)
     page = render(report, classifier.bundle.manifest.origins())
-    _draw_mistakes(folder / REPORT_PHOTOS, report["mistakes"], dataset, split)
+    _draw_mistakes(folder / REPORT_PHOTOS, report["mistakes"], measured.photos)
     write_json(folder / REPORT_FIGURES, report)
     write_bytes(folder / REPORT_PAGE, page.encode(errors="replace"))
     return folder / REPORT_PAGE
 
 
-def collect(
-    classifier: Classifier,
-    dataset: PhotoDataset,
-    split: str,
-    evaluation: Evaluation,
-    figures: dict[str, Any],
-) -> dict[str, Any]:
-    """Every figure of the report; the evaluation is the classifier's."""
-    manifest = classifier.bundle.manifest
+def collect(classifier: Classifier, measured: Measured, figures: dict[str, Any]) -> dict[str, Any]:
+    """Every figure of the report."""
+    manifest, evaluation = classifier.bundle.manifest, measured.first
     return {
         "bundle": {key: value for key, value in manifest.to_json().items() if key != "metrics"},
         "figures": figures,
         "main": classifier.format,
         "calibration": _calibration(manifest.calibration, evaluation),
-        "robustness": _robustness(classifier, dataset),
+        "robustness": _robustness(classifier, measured.dataset),
         "unknown": _unknown(manifest.rejection, evaluation),
-        "mistakes": _mistakes(evaluation, dataset, split),
+        "mistakes": _mistakes(evaluation, measured.photos),
         "history": _history(classifier.bundle),
     }
 
@@ -200,12 +185,12 @@ def _unknown(rule: RejectionRule | None, evaluation: Evaluation) -> dict[str, An
     }
 
 
-def _mistakes(evaluation: Evaluation, dataset: PhotoDataset, split: str) -> list[dict[str, Any]]:
+def _mistakes(evaluation: Evaluation, photos: Sequence[LabelledPhoto]) -> list[dict[str, Any]]:
     """The wrong answers that were given with the highest probability."""
     confidence = evaluation.probabilities.max(axis=1)
     wrong = np.flatnonzero(evaluation.answers != evaluation.labels)
     order = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
-    photos, names = dataset.split(split), evaluation.class_names
+    names = evaluation.class_names
     return [
         {
             "photo": photos[index].name,
@@ -219,11 +204,11 @@ def _mistakes(evaluation: Evaluation, dataset: PhotoDataset, split: str) -> list
     ]
 
 
-def _draw_mistakes(folder: Path, mistakes: list[dict[str, Any]], dataset: PhotoDataset, split: str) -> None:
+def _draw_mistakes(folder: Path, mistakes: list[dict[str, Any]], photos: Sequence[LabelledPhoto]) -> None:
     with replacing(folder, over_folder=True) as beside:
         beside.mkdir()
         for mistake in mistakes:
-            photo = dataset.split(split)[mistake["position"]]
+            photo = photos[mistake["position"]]
             image = Image.fromarray(read_photo(photo.source, photo.name))
             image.thumbnail((THUMBNAIL, THUMBNAIL))
             image.save(beside / f"{mistake['position']}.jpg", quality=85)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilevit_core.data.dataset import LabelledPhoto
-from mobilevit_core.evaluation.metrics import Evaluation
+from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.files import csv_bytes, from_cell, write_bytes
 
 FILE, CHANGES = "answers.csv", "changes.csv"
@@ -17,19 +17,18 @@ CHANGE_COLUMNS = ("change", "photograph", "class", "before", "after", "sha256")
 GAINED, LOST = "gained", "lost"
 
 
-def write_answers(folder: Path, split: str, photos: Sequence[LabelledPhoto], evaluation: Evaluation) -> None:
+def write_answers(folder: Path, measured: Measured) -> None:
     """Writes `answers.csv` into a run folder.
 
     Args:
         folder: of the run.
-        split: that the photos are of, or "cross-validation".
-        photos: in the order of the evaluation.
-        evaluation: of photos that the weights were not fitted to.
+        measured: on photos that the weights were not fitted to.
     """
+    evaluation = measured.first
     names = evaluation.class_names
     rows = [
         {
-            "split": split,
+            "split": measured.split,
             "photograph": photo.name,
             "class": names[label],
             "answer": names[answer],
@@ -37,7 +36,7 @@ def write_answers(folder: Path, split: str, photos: Sequence[LabelledPhoto], eva
             "sha256": photo.sha256,
         }
         for photo, label, answer, probabilities in zip(
-            photos, evaluation.labels, evaluation.answers, evaluation.probabilities, strict=True
+            measured.photos, evaluation.labels, evaluation.answers, evaluation.probabilities, strict=True
         )
     ]
     write_bytes(folder / FILE, csv_bytes(rows, COLUMNS))

@@ -99,7 +99,7 @@ def calibrate(model: "keras.Model", dataset: PhotoDataset, recipe: Recipe) -> He
     """Folds what the validation split says into a model's classifier; returns what it said."""
     from mobilevit_core.conversion.export import tensors
 
-    photos = dataset.split("validation")
+    photos = dataset.splits["validation"]
     before = model.predict(tensors(photos, recipe.rule), batch_size=16, verbose=0)
     held_out = HeldOut(
         before,

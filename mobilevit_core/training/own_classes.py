@@ -93,7 +93,7 @@ def train_on_crops(
 
     def validation(size: int) -> tf.data.Dataset:
         rule = replace(recipe.rule, image_size=size)
-        batches = validation_batches(dataset.split("validation"), classes, rule, recipe.batch_size)
+        batches = validation_batches(dataset.splits["validation"], classes, rule, recipe.batch_size)
         # Nobody asks the teacher about these: NaN in place of its features leaves them out of the loss.
         return batches.map(lambda images, wanted: (images, tf.concat([wanted, _unasked(wanted, learns)], 1)))
 
@@ -103,7 +103,7 @@ def train_on_crops(
 
 def _repeated(dataset: PhotoDataset, unlabelled: int, recipe: Recipe) -> tuple[LabelledPhoto, ...]:
     """The training photos, those of the classes as often as makes them 1 - `other_share` of all crops."""
-    photos = dataset.split("train")
+    photos = dataset.splits["train"]
     known = [photo for photo in photos if photo.label != dataset.other]
     others = len(photos) - len(known) + unlabelled
     times = round(others * (1 / recipe.other_share - 1) / len(known))

@@ -41,7 +41,7 @@ class Sampling:
 
         An epoch has as many photos of the classes as the training split, and others on top.
         """
-        photos, other = dataset.split("train"), dataset.other
+        photos, other = dataset.splits["train"], dataset.other
         labels = np.array([photo.label for photo in photos])
         wanted = np.ones(len(photos), bool) if other is None else labels != other
         balanced = balances(dataset, recipe)

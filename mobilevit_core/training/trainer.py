@@ -19,7 +19,7 @@ from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import Stopped, UserError
-from mobilevit_core.evaluation.metrics import evaluate_formats, figures_of
+from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.inference.classifier import load_formats
 from mobilevit_core.messages import note
 from mobilevit_core.models.create import check_variant, create_mobilevit
@@ -142,8 +142,8 @@ def _held(
 
 def record_validation(bundle: Bundle, dataset: PhotoDataset) -> None:
     """Measures every weight format of a bundle on the validation split and records the figures in it."""
-    evaluations = evaluate_formats(load_formats(bundle, bundle.expected), dataset, "validation")
-    bundle.record_metrics("validation", figures_of(evaluations, dataset, "validation", bundle.provenance))
+    measured = Measured.of(load_formats(bundle, bundle.expected), dataset, "validation")
+    bundle.record_metrics("validation", measured.figures(bundle.provenance))
 
 
 def _finished_bundle(run: RunFolder, recipe: Recipe) -> Bundle | None:
@@ -236,7 +236,7 @@ def _train_stages(
         if cache is None:
             largest = max(size for size, _ in recipe.stages)
             folder = run.cache / str(process_number())
-            cache = PhotoCache(dataset.split("train"), round(largest * CACHE_MARGIN), folder)
+            cache = PhotoCache(dataset.splits["train"], round(largest * CACHE_MARGIN), folder)
             print(cache.describe(), file=sys.stderr, flush=True)
         if state.trained.input_shape[1] != image_size:
             state = TrainingState(model, image_size, recipe, _steps(dataset, recipe), state.checkpoint())
@@ -256,8 +256,8 @@ def _train_stage(
 ) -> None:
     """Trains one stage up to the epoch `end`."""
     photos, validation, classes = (
-        dataset.split("train"),
-        dataset.split("validation"),
+        dataset.splits["train"],
+        dataset.splits["validation"],
         len(dataset.class_names),
     )
     image_size = state.trained.input_shape[1]

@@ -23,7 +23,7 @@ from mobilevit_core.conversion.graft import Head, cut, graft
 from mobilevit_core.conversion.packing import Converted, write_converted
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.metrics import evaluate_formats
+from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.inference.classifier import load_formats
 from mobilevit_core.inference.runtimes import load_keras
@@ -55,7 +55,7 @@ def test_files_are_plain(name: str, shipped: Bundle) -> None:
 @pytest.mark.photographs
 def test_answers_on_the_test_photos(shipped: Bundle, tf_flowers: PhotoDataset) -> None:
     """The figures in bundle.json are what the weights do, and all formats agree as promised."""
-    results = evaluate_formats(load_formats(shipped, FORMATS), tf_flowers, "test")
+    results = Measured.of(load_formats(shipped, FORMATS), tf_flowers, "test").evaluations
     recorded = shipped.manifest.metrics["test"]["formats"]
     for name, result in results.items():
         # Half a photo of slack: another processor may round a tie differently.

@@ -16,7 +16,7 @@ from demo.comparison import Comparison
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.evaluation.examples import write_examples
-from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.inference.classifier import load_classifier
 from tests.demo.looking import COMPARED, PHOTO, closed, give, opened
 
@@ -156,7 +156,7 @@ def with_examples(small_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> B
     held_out = (*dataset.split("validation"), *dataset.split("test"))
     held_out = (*held_out[:-1], replace(held_out[-1], label=(held_out[-1].label + 1) % 3))
     dataset = replace(dataset, splits={**dataset.splits, "test": held_out})
-    write_examples(classifier, dataset, "test", evaluate(classifier, dataset, "test"))
+    write_examples(classifier, Measured.of([classifier], dataset, "test"))
     return bundle
 
 

@@ -10,7 +10,7 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.examples import bundle_examples
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.evaluation.examples import write_examples
-from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.inference.classifier import load_classifier
 
 
@@ -24,9 +24,9 @@ def test_six_held_out_photos_one_of_them_wrong(
     # One photo with the label of another class, so that the network is wrong about one.
     held_out = (*held_out[:-1], replace(held_out[-1], label=(held_out[-1].label + 1) % 3))
     dataset = replace(dataset, splits={**dataset.splits, "test": held_out})
-    evaluation = evaluate(classifier, dataset, "test")
-    assert (evaluation.answers != evaluation.labels).any()
-    write_examples(classifier, dataset, "test", evaluation)
+    measured = Measured.of([classifier], dataset, "test")
+    assert (measured.first.answers != measured.first.labels).any()
+    write_examples(classifier, measured)
     answers, kept = [], bundle_examples(bundle)
     for path, row in kept:
         answer = classifier.predict(path)

@@ -9,7 +9,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.metrics import Evaluation, evaluate, evaluate_formats, labels_for
+from mobilevit_core.evaluation.metrics import Evaluation, Measured, labels_for
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.inference import classifier as classifier_module
 from mobilevit_core.inference.classifier import load_formats
@@ -32,15 +32,15 @@ def test_figures_of_a_known_case() -> None:
 def test_labels_are_matched_by_name_not_by_order(small_bundle: Bundle, photo_folder: Path) -> None:
     classifier = load_classifier(small_bundle.folder)
     dataset = load_dataset(str(photo_folder))
-    result = evaluate(classifier, dataset, "test")
+    result = Measured.of([classifier], dataset, "test").first
     turned = {
         "test": tuple(type(p)(p.name, 2 - p.label, p.source) for p in dataset.split("test")),
     }
     other = PhotoDataset("turned", "default", dataset.class_names[::-1], turned)
-    assert np.array_equal(evaluate(classifier, other, "test").labels, result.labels)
+    assert np.array_equal(Measured.of([classifier], other, "test").first.labels, result.labels)
     foreign = PhotoDataset("foreign", "default", ("blue", "purple", "red"), dataset.splits)
     with pytest.raises(UserError, match="does not know: purple"):
-        evaluate(classifier, foreign, "test")
+        Measured.of([classifier], foreign, "test")
 
 
 def test_a_photo_is_decoded_once_for_all_formats(
@@ -53,10 +53,10 @@ def test_a_photo_is_decoded_once_for_all_formats(
         return preprocess(photo, *rest)
 
     monkeypatch.setattr(classifier_module, "preprocess", counted)
-    together = evaluate_formats(load_formats(small_bundle, ["float32", "int8"]), dataset, "test")
+    together = Measured.of(load_formats(small_bundle, ["float32", "int8"]), dataset, "test").evaluations
     assert len(decoded) == len(dataset.split("test")) == 3
     for name, result in together.items():
-        alone = evaluate(load_classifier(small_bundle.folder, name), dataset, "test")
+        alone = Measured.of([load_classifier(small_bundle.folder, name)], dataset, "test").first
         assert np.array_equal(result.probabilities, alone.probabilities)
 
 

@@ -9,14 +9,14 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.cli import app
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.evaluation.ood_sources import rejection_by_source, table
 from tests.drawing import noise_folder
 
 
 def test_every_source_has_its_figures(small_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> None:
     classifier = load_classifier(small_bundle.folder)
-    known = evaluate(classifier, load_dataset(str(photo_folder)), "test")
+    known = Measured.of([classifier], load_dataset(str(photo_folder)), "test").first
     source = str(noise_folder(tmp_path / "things", {"": 3, "cups": 4}, 1))
     rows = rejection_by_source(classifier, known, [source, str(photo_folder)])
     trained = len(load_dataset(str(photo_folder)).split("train"))

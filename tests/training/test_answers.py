@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilevit_core.data.dataset import LabelledPhoto
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import CONTACT_SHEET, Findings, write_findings
 from mobilevit_core.data.loading import load_dataset
-from mobilevit_core.evaluation.metrics import Evaluation
+from mobilevit_core.evaluation.metrics import Evaluation, Measured
 from mobilevit_core.training import label_noise
 from mobilevit_core.training.answers import compare, read_answers, write_answers
 from mobilevit_core.training.progress import EstimateTime
@@ -25,10 +25,15 @@ def photo(number: int, label: int, folder: Path) -> LabelledPhoto:
     return LabelledPhoto(path.name, label, path)
 
 
+def measured(photos: list[LabelledPhoto], evaluation: Evaluation) -> Measured:
+    dataset = PhotoDataset("some", "default", evaluation.class_names, {"test": tuple(photos)})
+    return Measured(dataset, "test", {"float32": evaluation})
+
+
 def test_gains_and_regressions_are_listed(tmp_path: Path) -> None:
     photos = [photo(n, label, tmp_path) for n, label in enumerate((0, 0, 1, 1, 0))]
     probabilities = np.eye(2)[[0, 1, 1, 1, 0]] * 0.8 + 0.1
-    write_answers(tmp_path, "test", photos, Evaluation(NAMES, np.array([0, 0, 1, 1, 0]), probabilities))
+    write_answers(tmp_path, measured(photos, Evaluation(NAMES, np.array([0, 0, 1, 1, 0]), probabilities)))
     after = read_answers(tmp_path)
     assert after == {p.sha256: a for p, a in zip(photos, ("cat", "dog", "dog", "dog", "cat"), strict=True)}
     before = {photos[0].sha256: "dog", photos[1].sha256: "cat", photos[2].sha256: "dog"}
@@ -54,7 +59,7 @@ def test_gains_and_regressions_are_listed(tmp_path: Path) -> None:
 
 def test_class_names_like_formulas_come_back(tmp_path: Path) -> None:
     photos, names = [photo(n, n, tmp_path) for n in range(3)], ("+1", "-1", "'quoted'")
-    write_answers(tmp_path, "test", photos, Evaluation(names, np.arange(3), np.eye(3)))
+    write_answers(tmp_path, measured(photos, Evaluation(names, np.arange(3), np.eye(3))))
     assert read_answers(tmp_path) == {p.sha256: name for p, name in zip(photos, names, strict=True)}
 
 

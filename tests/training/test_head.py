@@ -19,7 +19,7 @@ from mobilevit_core.cli import app
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.metrics import evaluate
+from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.classifier import load_classifier
 from mobilevit_core.models.create import create_mobilevit
@@ -252,7 +252,7 @@ def test_the_command_line_trains_a_head(photo_folder: Path, small_bundle: Bundle
     bundle = open_bundle(tmp_path / "run" / "bundle")
     dataset = load_dataset(str(photo_folder))
     assert bundle.provenance.among(dataset.split("test")) == {"trained_on": 0, "chosen_by": 0}
-    assert evaluate(load_classifier(bundle.folder), dataset, "test").accuracy == 1
+    assert Measured.of([load_classifier(bundle.folder)], dataset, "test").first.accuracy == 1
     again = CliRunner().invoke(app, run)
     assert again.exit_code == 0 and again.stdout == result.stdout
     for extra, message in (

@@ -13,7 +13,7 @@ from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.cli import app
 from mobilevit_core.data.dataset import NONE_OF_THESE, OTHER_FOLDER, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.provenance import DIGITS, Provenance
-from mobilevit_core.evaluation.metrics import Evaluation, figures_of
+from mobilevit_core.evaluation.metrics import Evaluation, Measured
 from mobilevit_core.inference.answer import Answer
 from tests.drawing import draw_folder, noise_folder
 from tests.networks import float32_alone, tiny_networks
@@ -78,7 +78,7 @@ def test_seen_photos_of_other_things_are_counted_apart() -> None:
         "cats", "folders", ("cat", NONE_OF_THESE), {"test": photos}, other_class=NONE_OF_THESE
     )
     start = Provenance(train=frozenset(photo.sha256[:DIGITS] for photo in photos[2:]))
-    figures = figures_of({}, dataset, "test", start)
+    figures = Measured(dataset, "test", {}).figures(start)
     assert figures["provenance"] == {"trained_on": 0, "chosen_by": 0}
     assert figures["other_provenance"] == {"trained_on": 2, "chosen_by": 0}
 
