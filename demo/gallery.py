@@ -8,6 +8,7 @@ import importlib.util
 import json
 import shutil
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,14 @@ class Picture:
 
 def routes(bundle: Bundle) -> list[BaseRoute]:
     """The pictures by their names, and their list; no path of this machine is told."""
+    own = own_pictures(bundle)  # once; the flowers may still be on their way
 
     async def index(_: Request) -> JSONResponse:
-        return JSONResponse([shown.to_json() for shown in pictures(bundle)])
+        return JSONResponse([shown.to_json() for shown in pictures(bundle.manifest, own)])
 
     async def send(request: Request) -> FileResponse:
-        files = {shown.path.name: shown.path for shown in pictures(bundle)} | {"preview.png": PREVIEW}
+        files = {shown.path.name: shown.path for shown in pictures(bundle.manifest, own)}
+        files["preview.png"] = PREVIEW
         if request.path_params["name"] not in files:
             raise HTTPException(404)
         return FileResponse(files[request.path_params["name"]])
@@ -82,13 +85,16 @@ def routes(bundle: Bundle) -> list[BaseRoute]:
     return [Route("/examples/index.json", index), Route("/examples/{name}", send)]
 
 
-def pictures(bundle: Bundle, with_own: bool = True) -> list[Picture]:
+def pictures(manifest: Manifest, own: Sequence[Picture] = ()) -> list[Picture]:
     """What the page offers: the photos that came with the bundle, else of its kind, and what packages ship.
 
     A published page brings its own along.
+
+    Args:
+        manifest: of the bundle.
+        own: what `own_pictures` finds in it.
     """
-    manifest, packaged = bundle.manifest, _packaged(bundle.manifest)
-    own = [_own(path, row, manifest) for path, row in bundle_examples(bundle)] if with_own else []
+    packaged = _packaged(manifest)
     if own:
         return [*own, *packaged]
     if (FOLDER / LIST).is_file():
@@ -109,11 +115,16 @@ def bring_along(bundle: Bundle, folder: Path, with_own: bool) -> None:
         with_own: whether the photos that came with the bundle are among them.
     """
     folder.mkdir(parents=True)
-    shown = pictures(bundle, with_own)
+    shown = pictures(bundle.manifest, own_pictures(bundle) if with_own else ())
     for picture in shown:
         shutil.copyfile(picture.path, folder / picture.path.name)
     rows = [picture.to_json() for picture in shown]
     (folder / LIST).write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def own_pictures(bundle: Bundle) -> list[Picture]:
+    """The photos that `train` kept in a bundle."""
+    return [_own(path, row, bundle.manifest) for path, row in bundle_examples(bundle)]
 
 
 def _own(path: Path, row: BundleExample, manifest: Manifest) -> Picture:

@@ -324,7 +324,7 @@ export class Engine {
 
   /** The output for what a video shows right now. */
   async frame(video) {
-    const pixels = photoToTensor(pixelsOf(video, video.videoWidth, video.videoHeight), this.#manifest.input);
+    const pixels = photoToTensor(pixelsOf(video, video.videoWidth, video.videoHeight, drawOpaque), this.#manifest.input);
     const values = await this.#run(this.#gpu ?? this.#wasm, pixels);
     if (!this.#gpu || this.#frames++ % RECHECK) return values;
     const expected = await this.#run(this.#wasm, pixels);
@@ -349,9 +349,11 @@ async function decode(blob) {
   return pixelsOf(bitmap, bitmap.width, bitmap.height);
 }
 
-function pixelsOf(source, width, height) {
+const drawOpaque = (context, video) => context.drawImage(video, 0, 0);
+
+function pixelsOf(source, width, height, draw = drawOnGround) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  drawOnGround(context, source);
+  draw(context, source);
   return context.getImageData(0, 0, width, height);
 }

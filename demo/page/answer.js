@@ -40,7 +40,7 @@ export function showAnswer(answer, verdict = null) {
   const { sure, why } = inWords(answer);
   byId("answer").classList.toggle("unknown", answer.unknown);
   byId("answer").classList.toggle("close", Boolean(rival(answer)));
-  byId("name").textContent = nameOf(answer);
+  headline(nameOf(answer));
   showVerdict(verdict);
   byId("sure").textContent = sure;
   byId("why").textContent = why;
@@ -67,10 +67,16 @@ export function bar({ label, score, name = facts.display[label] ?? label }) {
   return create("li", {}, create("span", { class: "label" }, name), meter, create("span", { class: "share" }, percent(score)));
 }
 
+/** The answer in large letters; an empty one keeps its place, and nobody reads it out. */
+function headline(text) {
+  byId("name").textContent = text || "\u00a0";
+  byId("name").ariaHidden = String(!text);
+}
+
 /** The place is kept, so that nothing jumps. */
 export function clearAnswer() {
   byId("answer").classList.remove("unknown", "close");
-  byId("name").textContent = "\u00a0";
+  headline("");
   showVerdict(null);
   byId("sure").textContent = byId("why").textContent = "";
   byId("bars").replaceChildren(...facts.class_names.slice(0, 5).map((label) => {
@@ -83,7 +89,7 @@ export function clearAnswer() {
 export function showProblem(text) {
   clearAnswer();
   byId("answer").classList.add("unknown"); // no green over a failure
-  byId("name").textContent = "No answer";
+  headline("No answer");
   byId("sure").textContent = text;
 }
 

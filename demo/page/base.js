@@ -41,6 +41,15 @@ export function create(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** The browser's "local" or "session" storage; null where the visitor allows none. */
+export function storage(kind) {
+  try {
+    return window[`${kind}Storage`];
+  } catch {
+    return null;
+  }
+}
+
 /** Hands the visitor a file. */
 export function save(blob, name) {
   const url = URL.createObjectURL(blob);
@@ -69,9 +78,9 @@ export function connectPrivate(changed) {
     return;
   }
   if (!facts.device.length || !facts.engine) return box.parentElement.remove();
-  box.checked = localStorage.getItem(KEPT) === "yes";
+  box.checked = storage("local")?.getItem(KEPT) === "yes";
   box.addEventListener("change", () => {
-    localStorage.setItem(KEPT, box.checked ? "yes" : "no");
+    storage("local")?.setItem(KEPT, box.checked ? "yes" : "no");
     changed();
   });
 }

@@ -36,7 +36,7 @@ function showProgress(done, total) {
   byId("loading").hidden = false;
   bar.max = total;
   bar.value = done;
-  text.textContent = `Loading the network onto this device: ${megabytes(done)} of ${megabytes(total)} MB`;
+  text.textContent = `Loading onto this device: ${megabytes(done)} of ${megabytes(total)} MB`;
 }
 
 /** A failure of the device as a sentence. */

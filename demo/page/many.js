@@ -10,8 +10,8 @@ const MOST = 500, AT_ONCE = 4;
 const NONE_GROUP = "Unsure", COLUMNS = ["Photo", "Answer", "How sure", "Second", "Note"];
 let batch = { rows: [], files: [], sort: null };
 
-/** Whether photos were named that a reload would lose. */
-export const isBusy = () => batch.rows.length > 1;
+/** Whether photos are or were named that a reload would lose. */
+export const isBusy = () => batch.files.length > 1;
 
 export async function nameAll(files) {
   const chosen = [...files].slice(0, MOST);

@@ -1,6 +1,6 @@
 // One photo: it is shown, named by the server or by this device, and compared.
 
-import { byId, create, facts, here, isPrivate, reach, sentence, tell, Told } from "./base.js";
+import { byId, create, facts, here, isPrivate, reach, sentence, storage, tell, Told } from "./base.js";
 import { clearAnswer, judge, say, showAnswer, showProblem } from "./answer.js";
 import { currentFrame, isLive, isStarting, startCamera, stopCamera } from "./camera.js";
 import { deviceProblem, engineName, withEngine } from "./device.js";
@@ -12,6 +12,7 @@ import { addressOf, call, upload } from "./server.js";
 let turn = 0; // of what is being looked at; an answer to an older turn is not shown
 let photo = null; // { blob, truth, reference: promise of the upload, answer, time }
 let wantedExample = null; // the one clicked last; null once a photo or the camera was chosen instead
+const KEPT = "photo"; // the name of a visitor's own in the storage of this tab
 const judged = new Map(); // example -> whether its answer was right
 
 const full = (wait) => { if (wait) say("Busy right now; trying again ..."); };
@@ -57,7 +58,7 @@ function show(answer) {
 }
 
 async function nameThere(mine, shown) {
-  shown.reference ??= shrunk(shown.blob).then(upload);
+  shown.reference ??= (shown.small ??= shrunk(shown.blob)).then(upload);
   const reference = await shown.reference;
   shown.sent = true;
   byId("look").disabled = !facts.explains;
@@ -232,6 +233,7 @@ async function tryExample({ file, label, trained_on: seen }) {
     const blob = new File([await response.blob()], file, { type: response.headers.get("content-type") ?? "" });
     if (wantedExample !== file) return;
     press(file);
+    storage("session")?.removeItem(KEPT);
     await take(blob, seen ? undefined : label, file); // an answer that was learned by heart is not judged
   } catch (error) {
     if (wantedExample === file) tell(sentence(error)); // what was shown before stays
@@ -249,6 +251,25 @@ export function fromVisitor(file) {
   wantedExample = null;
   press(null);
   take(file);
+  keepForReload(photo).catch(() => {}); // what can't be kept is lost by Reload, as on any page
+}
+
+/** A visitor's own photo outlasts Reload, in this tab alone, until another one is looked at. */
+async function keepForReload(own) {
+  const reader = new FileReader();
+  reader.onload = () => {
+    try {
+      if (photo.blob === own.blob) storage("session")?.setItem(KEPT, reader.result);
+    } catch {} // no room
+  };
+  reader.readAsDataURL(await (own.small ??= shrunk(own.blob)));
+}
+
+/** The photo that was shown before Reload; null for none. */
+async function photoBeforeReload() {
+  const kept = storage("session")?.getItem(KEPT);
+  storage("session")?.removeItem(KEPT); // so that a photo that breaks the page does so once
+  return kept && (await fetch(kept)).blob();
 }
 
 async function toggleCamera() {
@@ -309,6 +330,8 @@ export async function startOne() {
   byId("run-here").addEventListener("click", runHere);
   byId("share").addEventListener("click", () => shareIt().catch((error) => tell(sentence(error))));
   byId("look").addEventListener("input", blend);
-  const list = await showExamples();
-  if (list.length && !turn) await tryExample(list[0]);
+  const list = await showExamples(), before = await photoBeforeReload();
+  if (turn) return;
+  if (before) fromVisitor(new File([before], "photo", { type: before.type }));
+  else if (list.length) await tryExample(list[0]);
 }

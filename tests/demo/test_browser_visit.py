@@ -107,6 +107,20 @@ def test_back_and_reload_keep_the_tab_and_lose_no_answers_unasked(
     closed(page)
 
 
+def test_reload_shows_a_visitors_own_photo_again(browser: "Browser", served: str, photo_folder: Path) -> None:
+    page = opened(browser, served)
+    give(page, photo_folder / "red" / "00.jpg")
+    page.wait_for_function("sessionStorage.length === 1")
+    answer = page.inner_text("#bars")
+    page.reload()
+    page.wait_for_function(COMPARED)
+    assert not page.locator("#examples [aria-pressed=true]").count()
+    assert page.inner_text("#bars") == answer
+    page.locator("#examples button").last.click()
+    page.wait_for_function(f"sessionStorage.length === 0 && {COMPARED}")
+    closed(page)
+
+
 def test_an_answer_is_passed_on_as_a_picture(browser: "Browser", served: str, photo_folder: Path) -> None:
     page = opened(browser, served, permissions=["clipboard-read", "clipboard-write"])
     page.locator("#private").check()
