@@ -155,7 +155,9 @@ async function stage(blob) {
   if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
   image.src = URL.createObjectURL(blob);
   await image.decode().catch(() => {}); // what the browser can't show, the server may still refuse in words
-  if (photo.blob === blob) showOnStage(image.naturalWidth ? "photo" : "nothing");
+  if (photo.blob !== blob) return;
+  showOnStage(image.naturalWidth ? "photo" : "nothing");
+  byId("empty").textContent = "This browser can't show the photo.";
 }
 
 /** The frame takes the picture's shape, and the square that the network sees is outlined on it. */

@@ -73,7 +73,7 @@ class Findings:
         if self.blank:
             names = ", ".join(self.blank[:NAMED]) + (", ..." if len(self.blank) > NAMED else "")
             told.append(
-                f"{counted(len(self.blank), 'photo')} of one colour, which show nothing to learn from: "
+                f"{counted(len(self.blank), 'photo')} of one colour, with nothing to learn from: "
                 f"blank, nearly black, or blown out ({names})"
             )
         if self.copies:

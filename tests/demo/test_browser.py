@@ -56,6 +56,22 @@ def test_without_the_engine_the_server_answers_and_nothing_else_is_asked_for(
     closed(page)
 
 
+def test_what_the_browser_reads_is_sent_as_jpeg_and_what_the_server_reads_is_named(
+    browser: "Browser", served: str, tmp_path: Path
+) -> None:
+    """GIF is none of the server's formats; HEIC is none of Chromium's."""
+    gif, heic = tmp_path / "red.gif", Path(__file__).parents[1] / "hostile" / "heic" / "plain.heic"
+    Image.new("RGB", (300, 200), (200, 30, 30)).save(gif)
+    page = opened(browser, served)
+    assert "%" in give(page, gif) and page.locator("#shown").is_visible()
+    assert "%" in give(page, heic)
+    assert page.inner_text("#stage") == "This browser can't show the photo."
+    page.locator("#private").check()
+    page.wait_for_function(NO_ANSWER)
+    assert "on an iPhone: Settings, Camera, Formats, Most Compatible" in page.inner_text("#sure")
+    closed(page)
+
+
 @pytest.mark.photographs
 def test_a_flower_gets_an_answer_from_every_format(
     browser: "Browser", served: str, tf_flowers: PhotoDataset, shipped: Bundle, tmp_path: Path

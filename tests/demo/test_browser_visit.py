@@ -121,6 +121,22 @@ def test_reload_shows_a_visitors_own_photo_again(browser: "Browser", served: str
     closed(page)
 
 
+def test_the_table_is_copied_as_markdown(browser: "Browser", served: str) -> None:
+    page = opened(browser, served, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy as Markdown").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    head, rule, *lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert head == "| format | answer | This server, ms (slow case) | this device, ms (slow case) |"
+    assert rule == "| --- | --- | ---: | ---: |"
+    shown = page.locator("#formats tbody tr").filter(visible=True)
+    for line, row in zip(lines, shown.all(), strict=False):
+        title, answer, there, here = (cell.strip() for cell in line.strip("|").split("|"))
+        assert row.inner_text().startswith(title)
+        assert [answer, there, here] == row.locator("td").all_inner_texts()
+    assert lines[shown.count()] == "" and lines[-1] == page.inner_text("#speed")
+    closed(page)
+
+
 def test_an_answer_is_passed_on_as_a_picture(browser: "Browser", served: str, photo_folder: Path) -> None:
     page = opened(browser, served, permissions=["clipboard-read", "clipboard-write"])
     page.locator("#private").check()

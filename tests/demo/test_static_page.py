@@ -104,6 +104,26 @@ def test_the_engines_version_is_the_installed_one() -> None:
 
 
 @pytest.mark.browser
+def test_without_scripts_or_a_server_and_on_paper_the_page_says_something(
+    browser: "Browser", url: str, site: Path
+) -> None:
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(url)
+    assert "This page needs JavaScript" in page.inner_text("main")
+    assert page.locator("#starting, .stay").filter(visible=True).count() == 0
+    page.close()
+    page = browser.new_page()
+    page.goto((site / "index.html").as_uri())
+    page.get_by_text("this file was opened without a web server").wait_for()
+    page.close()
+    page = opened(browser, url)
+    page.emulate_media(media="print")
+    assert page.locator("button, .stay, iframe").filter(visible=True).count() == 0
+    assert page.locator("#shown").is_visible() and page.locator("#name").is_visible()
+    closed(page)
+
+
+@pytest.mark.browser
 def test_the_page_answers_by_itself_and_asks_its_own_server_alone(
     browser: "Browser", url: str, site: Path, shipped: Bundle
 ) -> None:
