@@ -8,16 +8,15 @@ import functools
 import inspect
 import io
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
 import gradio as gr
 from PIL import Image
-from starlette.concurrency import iterate_in_threadpool
 
-from demo import lessons, uploads, words
+from demo import uploads, words
 from demo.comparison import Comparison
 from mobilevit_core.errors import UserError
 
@@ -25,8 +24,6 @@ AT_ONCE = 8  # calls of one function in work: photographs are read side by side,
 MAX_WAITING = 16  # others of that function; the next one is told to come again
 DEFAULT_RUNS, MAX_RUNS = 20, 100  # timed runs of each format
 MOST_NAMED = 20  # classes that a description lists
-LONGEST_TEXT = 64  # of a field; the only one takes a token
-PUBLIC = ("classify", "compare", "explain", "benchmark")
 FULL = f"{MAX_WAITING} others wait already. Try again in a few seconds."
 PHOTO = (
     "a JPEG, PNG, WebP, HEIC or AVIF file: uploaded to this server, or a data URL "
@@ -55,50 +52,32 @@ class Api:
         limiter = self._limiters.get(name)
         return limiter is not None and limiter.statistics().tasks_waiting >= MAX_WAITING
 
-    def add(self, function: Callable[..., Any], checks: Mapping[str, Check], at_once: int = AT_ONCE) -> None:
+    def add(self, function: Callable[..., Any], checks: Mapping[str, Check]) -> None:
         """Offers a function under its own name.
 
         Args:
-            function: with type hints and a docstring; one that yields tells how far it is.
+            function: with type hints and a docstring.
             checks: parameter -> turns what a visitor sent into the value, or raises a UserError.
-            at_once: calls of it in work.
         """
         name = function.__name__
-        limiter = self._limiters[name] = anyio.CapacityLimiter(at_once)
+        limiter = self._limiters[name] = anyio.CapacityLimiter(AT_ONCE)
         parameters = inspect.signature(function).parameters
         self.parameters[name] = len(parameters)
-
-        async def checked(sent: tuple[Any, ...]) -> list[Any]:
-            if self.is_full(name):
-                raise UserError(FULL)
-            return await anyio.to_thread.run_sync(_checked, parameters.values(), checks, sent)
 
         @functools.wraps(function)
         async def call(*sent: Any) -> Any:
             try:
-                return await anyio.to_thread.run_sync(function, *await checked(sent), limiter=limiter)
-            except Exception as error:
-                raise _told(error) from error
-
-        @functools.wraps(function)
-        async def follow(*sent: Any) -> AsyncIterator[Any]:
-            place = object()  # each step may come in another task
-            try:
-                values = await checked(sent)
-                await limiter.acquire_on_behalf_of(place)
-                try:
-                    async for told in iterate_in_threadpool(function(*values)):
-                        yield told
-                finally:
-                    limiter.release_on_behalf_of(place)
+                if self.is_full(name):
+                    raise UserError(FULL)
+                values = await anyio.to_thread.run_sync(_checked, parameters.values(), checks, sent)
+                return await anyio.to_thread.run_sync(function, *values, limiter=limiter)
             except Exception as error:
                 raise _told(error) from error
 
         self._server.api(
-            follow if inspect.isgeneratorfunction(function) else call,
+            call,
             name=name,
             concurrency_limit=None,  # the limiters above count, so that nobody goes round them
-            api_visibility="public" if name in PUBLIC else "undocumented",
         )
 
 
@@ -157,17 +136,6 @@ def some_of(label: str, known: list[str]) -> Check:
         if not isinstance(value, list):
             raise UserError(f"{label} must be a list of names.")
         return [one_of(label, known)(name) for name in value]
-
-    return check
-
-
-def text_field(label: str) -> Check:
-    """A field for a short text."""
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or len(value) > LONGEST_TEXT:
-            raise UserError(f"{label} must be text of at most {LONGEST_TEXT} characters.")
-        return value
 
     return check
 
@@ -279,20 +247,3 @@ def _sent(picture: Image.Image) -> Any:
     picture.save(content, "WEBP", quality=85)
     path = uploads.keep(content.getvalue(), "map.webp")
     return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
-
-
-def offer_lessons(api: Api, taught: lessons.Lessons) -> None:
-    """Adds the functions of "Teach it", which only the page's own script calls."""
-
-    def teach(classes: list[dict[str, Any]]) -> Any:
-        """Trains on uploaded photographs of each class, and tells how far it is."""
-        if classes is None:
-            raise UserError(lessons.FORM)
-        yield from taught.teach(classes)
-
-    def try_taught(token: str, photo: gr.FileData) -> dict[str, Any]:
-        """Names a photograph with what was taught."""
-        return taught.classify(token or "", _require(photo)).to_json()
-
-    api.add(teach, {"classes": lessons.admitted}, at_once=1)
-    api.add(try_taught, {"token": text_field("token"), "photo": photo_field}, at_once=2)

@@ -30,7 +30,7 @@ API = "/gradio_api/"
 # What the page, gradio_client and MCP use. Gradio has more: its own front end, a proxy for web addresses,
 # recordings, links that store the page's state, a history, monitoring. What nobody needs is not there.
 PLACES = set(
-    "page device bundle report examples taught trunk config favicon.ico robots.txt sw.js index.html".split()
+    "page device bundle report examples trunk config favicon.ico robots.txt sw.js index.html".split()
 )
 CALLS = set("app_id call cancel heartbeat info login_check mcp openapi.json queue reset".split())
 CALLS |= {"startup-events", "token", "upload", "upload_progress", "user"}

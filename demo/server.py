@@ -19,7 +19,6 @@ from starlette.staticfiles import StaticFiles
 from demo import connections, gallery, site, uploads, words
 from demo.comparison import Comparison
 from demo.guard import Calls, Guard, is_loopback
-from demo.lessons import ARCHIVE, LIMITS, Lessons, is_possible
 from demo.reach import directly, in_brackets
 from mobilevit_core.bundle.download import find_bundle
 from mobilevit_core.bundle.files import MANIFEST, REPORT
@@ -66,7 +65,6 @@ class Page(gr.Server):
         )
         self.limits = limits
         self.api_of_page = api.Api(self)
-        self.chores: list[Callable[[], None]] = []  # done from time to time, in a thread
         self.hosts: Sequence[str] | None = None
         self.guard: Guard | None = None
 
@@ -138,8 +136,6 @@ class Page(gr.Server):
             empty = await anyio.to_thread.run_sync(uploads.sweep, self.limits.lifetime_seconds, since)
             uploads.drop_empty(empty)
             await anyio.to_thread.run_sync(uploads.USAGE.measure)
-            for chore in self.chores:
-                await anyio.to_thread.run_sync(chore)
             for paths in self.get_blocks().temp_file_sets:
                 paths.intersection_update({path for path in list(paths) if os.path.lexists(path)})
 
@@ -163,35 +159,24 @@ def is_local(address: str | None = None) -> bool:
     return get_space() is None and is_loopback(address)
 
 
-def build(comparison: Comparison, limits: uploads.Limits | None = None, teach: bool = False) -> Page:
+def build(comparison: Comparison, limits: uploads.Limits | None = None) -> Page:
     """The page for one bundle.
 
     Args:
         comparison: its classifiers.
         limits: of the uploads; default: two gibibytes, each deleted after an hour.
-        teach: visitors may teach it classes of their own, where this installation can train.
 
     Returns:
         The server; begin with `start()`.
     """
     bundle = comparison.bundle
-    lessons = Lessons(bundle) if teach and is_possible(bundle) else None
-    routes = [
-        *_page_routes(comparison, LIMITS if lessons else None),
-        *_engine_routes(),
-        *gallery.routes(bundle),
-    ]
-    if lessons:
-        routes += _lesson_routes(lessons)
+    routes = [*_page_routes(comparison), *_engine_routes(), *gallery.routes(bundle)]
     page = Page(routes, limits or uploads.Limits())
     api.offer(page.api_of_page, comparison)
-    if lessons:
-        api.offer_lessons(page.api_of_page, lessons)
-        page.chores.append(lessons.sweep)
     return page
 
 
-def _page_routes(comparison: Comparison, limits: dict[str, int] | None) -> list[BaseRoute]:
+def _page_routes(comparison: Comparison) -> list[BaseRoute]:
     bundle = comparison.bundle
 
     def page(_: Request) -> HTMLResponse:
@@ -199,7 +184,7 @@ def _page_routes(comparison: Comparison, limits: dict[str, int] | None) -> list[
 
     def facts(_: Request) -> JSONResponse:
         engine = site.is_installed()
-        offered = {"engine": engine, "teaches": engine and bool(site.trunk_files()), "lessons": limits}
+        offered = {"engine": engine, "teaches": engine and bool(site.trunk_files())}
         return JSONResponse(words.facts(comparison) | offered)
 
     def report(request: Request) -> FileResponse:
@@ -255,29 +240,6 @@ def _engine_routes() -> list[BaseRoute]:
     return [Route("/device/{name:path}", send)]
 
 
-def _lesson_routes(lessons: Lessons) -> list[BaseRoute]:
-    """A lesson's files, and the way to have it removed; whoever knows its name may do both."""
-
-    def send(request: Request) -> FileResponse:
-        try:
-            lesson = lessons.find(request.path_params["token"])
-        except UserError as error:
-            raise HTTPException(404, str(error)) from None
-        folder = lesson.bundle.folder
-        files = {entry.file: folder / entry.file for entry in lesson.bundle.manifest.files.values()}
-        files |= {MANIFEST: folder / MANIFEST, ARCHIVE: lesson.folder / ARCHIVE}
-        return _sender(lambda: files)(request)
-
-    def forget(request: Request) -> Response:
-        lessons.forget(request.path_params["token"])
-        return Response(status_code=204)
-
-    return [
-        Route("/taught/{token}/forget", forget, methods=["POST"]),
-        Route("/taught/{token}/{name}", send),
-    ]
-
-
 def options() -> argparse.ArgumentParser:
     """The command line of app.py."""
     parser = argparse.ArgumentParser(
@@ -296,11 +258,6 @@ def options() -> argparse.ArgumentParser:
         "--allow-host", action="append", default=[], metavar="NAME", help="see below; can be repeated"
     )
     parser.add_argument("--no-mcp", action="store_true", help="do not offer the functions as MCP tools")
-    parser.add_argument(
-        "--teach",
-        action="store_true",
-        help='offer the tab "Teach it" on a hosted page, too; one for this machine alone has it anyway',
-    )
     parser.add_argument(
         "--no-examples", action="store_true", help="do not fetch example photos (1 MB) at the first start"
     )
@@ -339,11 +296,10 @@ def serve(arguments: argparse.Namespace) -> int:
         Exit code: 2 for a wrong bundle, address or port.
     """
     limits = uploads.Limits(arguments.keep_uploads, arguments.uploads_mb * 2**20)
-    local = is_local(arguments.host) and not arguments.allow_host
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the uploads are deleted
     try:
         comparison = Comparison(find_bundle(arguments.bundle), arguments.threads)
-        page = build(comparison, limits, teach=local or arguments.teach)
+        page = build(comparison, limits)
         if not arguments.no_examples:
             gallery.fill(comparison)
         host, mcp = in_brackets(arguments.host), not arguments.no_mcp

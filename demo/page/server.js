@@ -54,21 +54,5 @@ export async function call(name, data, waiting) {
   return resultOf((await response.text()).trim().split("\n\n").at(-1));
 }
 
-/** A call that tells how far it is: `tell` gets every list of results, the last one is returned. */
-export async function follow(name, data, tell, waiting) {
-  const reader = (await begin(name, data, waiting)).body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "", last = null;
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    text += part.value;
-    const events = text.split("\n\n");
-    text = events.pop();
-    for (const event of events.filter((event) => !event.startsWith("event: heartbeat"))) {
-      last = resultOf(event) ?? last;
-      if (last) tell(last);
-    }
-  }
-  return last ?? resultOf("");
-}
-
 /** Where the server keeps a file that a call returned. */
 export const addressOf = ({ path }) => here(`gradio_api/file=${path}`);

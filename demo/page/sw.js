@@ -2,7 +2,7 @@
 
 const CACHE = "page";
 const KEPT = /\.wasm\.gz|[?&]sha256=/; // the same address always has the same bytes
-const NEVER = /\/(gradio_api|taught)\/|\/config$/;
+const NEVER = /\/gradio_api\/|\/config$/;
 
 addEventListener("install", () => skipWaiting());
 addEventListener("activate", (event) => event.waitUntil(clients.claim()));

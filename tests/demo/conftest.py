@@ -42,10 +42,8 @@ def serve(comparison: Comparison) -> Iterator[Callable[..., str]]:
     """
     pages = []
 
-    def start(
-        limits: Limits | None = None, shown: Comparison | None = None, teach: bool = False, **options: Any
-    ) -> str:
-        page = build(shown or comparison, limits, teach=teach)
+    def start(limits: Limits | None = None, shown: Comparison | None = None, **options: Any) -> str:
+        page = build(shown or comparison, limits)
         pages.append(page)
         return page.start(block=False, **options)
 
