@@ -45,17 +45,24 @@ async function show(opened) {
 
 async function nextPicture(opened, seen) {
   const video = byId("lens-video");
-  const features = await withTrunk((engine) => (stream === opened ? engine.frame(video) : null));
+  let taking = null, picture = null;
+  const features = await withTrunk((engine) => {
+    if (stream !== opened) return null;
+    taking = held && performance.now() - held.last >= EVERY_MS ? held : null;
+    if (taking) picture = smallPicture(video, video.videoWidth, video.videoHeight); // of the same moment
+    return engine.frame(video);
+  });
   if (stream !== opened) return;
-  const now = performance.now();
-  if (held && now - held.last >= EVERY_MS) {
-    held.last = now;
-    const { take, once } = held;
-    if (once) held = null;
-    take({ features, picture: smallPicture(video, video.videoWidth, video.videoHeight), name: "camera" }, once);
-  }
+  if (taking && taking === held) take({ features, picture, name: "camera" });
   seen(features);
   await new Promise(requestAnimationFrame);
+}
+
+function take(photo) {
+  const { take: wanted, once } = held;
+  held.last = performance.now();
+  if (once) held = null;
+  wanted(photo, once);
 }
 
 export function stopLens() {
