@@ -21,7 +21,9 @@ class Calibration:
     """What is folded into a classifier, so that every program that runs it gives the same answers.
 
     First the logit of "none of these" is shifted until that class is named for no more of the known than
-    the rejection rule allows. Then all logits are divided by the temperature, which changes no answer.
+    the rejection rule allows. Then all logits are divided by the temperature, which changes no answer. Only
+    photos of the known classes decide it: held-out photos of anything else come from the sources that were
+    trained on, so they are told apart more surely than anything that people will show.
 
     Attributes:
         temperature: over 1 where the network is too sure.
@@ -53,7 +55,7 @@ class Calibration:
         shift = None
         if other is not None and known.any():
             shift = RejectionRule.fit_shift(probabilities[known], other, false_rejection_rate)
-            probabilities = with_shift(probabilities, other, shift)
+            probabilities, labels = with_shift(probabilities[known], other, shift), labels[known]
         return cls(fit_temperature(probabilities, labels), shift, other)
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
@@ -96,7 +98,7 @@ class HeldOut:
     Attributes:
         before: probabilities of the uncalibrated network, (photos, classes).
         labels: int (photos,).
-        photos: which they are, for people.
+        photos: which of the known classes they are, for people.
         other: index of the class "none of these", None where there is none.
         false_rejection_rate: share of the known that may be rejected.
     """
@@ -119,10 +121,11 @@ class HeldOut:
 
     def sections(self) -> dict[str, Any]:
         """The manifest's `calibration` and `rejection`."""
-        known = self.after[self.labels != self.other]
+        known = self.labels != self.other
+        after = self.after[known]
         return {
-            "calibration": self.calibration.to_json(self.after, self.labels, self.photos),
-            "rejection": RejectionRule.fit(known, self.other, self.false_rejection_rate),
+            "calibration": self.calibration.to_json(after, self.labels[known], self.photos),
+            "rejection": RejectionRule.fit(after, self.other, self.false_rejection_rate),
         }
 
 

@@ -78,7 +78,7 @@ def bundle_model(
     """
     from mobilevit_core.conversion.export import Images, converted, versions_here
 
-    held_out = calibrate(model, dataset, recipe) if dataset.splits.get("validation") else None
+    held_out = calibrate(model, dataset, recipe)
     fields = {
         "class_names": dataset.class_names,
         "rule": recipe.rule,
@@ -95,11 +95,13 @@ def bundle_model(
     return write_trained(folder, converted(model, images), held_out, provenance, history, **fields)
 
 
-def calibrate(model: "keras.Model", dataset: PhotoDataset, recipe: Recipe) -> HeldOut:
-    """Folds what the validation split says into a model's classifier; returns what it said."""
+def calibrate(model: "keras.Model", dataset: PhotoDataset, recipe: Recipe) -> HeldOut | None:
+    """Folds what the validation split says into a model's classifier; returns what it said, if anything."""
     from mobilevit_core.conversion.export import tensors
 
-    photos = dataset.splits["validation"]
+    photos = [photo for photo in dataset.splits.get("validation", ()) if photo.label != dataset.other]
+    if not photos:
+        return None
     before = model.predict(tensors(photos, recipe.rule), batch_size=16, verbose=0)
     held_out = HeldOut(
         before,

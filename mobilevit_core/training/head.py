@@ -203,7 +203,8 @@ def fit_head(
     before = left_out(features, labels, groups, folds, seed, balanced)
     kernel, bias, strength = fit(features, labels, groups, folds, seed, balanced)
     other = len(class_names) - 1 if class_names[-1] == NONE_OF_THESE else None
-    held_out = HeldOut(before, labels, f"{len(examples)} photos by cross-validation", other)
+    known = np.count_nonzero(labels != other)
+    held_out = HeldOut(before, labels, f"{known} photos by cross-validation", other)
     kernel, bias = (part.astype(np.float32) for part in held_out.calibration.fold(kernel, bias))
     return FittedHead(
         head=Head(kernel, bias, features),

@@ -85,3 +85,14 @@ def test_none_of_these_is_named_for_the_stated_share_of_the_known(share: float) 
     named = (calibration.apply(answers)[others].argmax(axis=1) == 2).mean()
     assert named == pytest.approx(share, abs=0.01)
     assert Calibration.fit(answers[fitted_on], labels[fitted_on]).shift is None
+
+
+def test_photos_of_anything_else_do_not_make_answers_surer() -> None:
+    random = np.random.default_rng(4)
+    logits = random.normal(size=(2000, 3)) * 2
+    labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
+    known = labels != 2
+    alone = Calibration.fit(softmax(logits[known]), labels[known], 2)
+    sure = np.concatenate([softmax(logits[known]), np.tile([0.001, 0.001, 0.998], (2000, 1))])
+    both = Calibration.fit(sure, np.concatenate([labels[known], np.full(2000, 2)]), 2)
+    assert both == alone
