@@ -306,8 +306,9 @@ def _complete(dataset: PhotoDataset) -> PhotoDataset:
     empty = [name for label, name in enumerate(dataset.class_names) if label not in present]
     if empty or not dataset.splits["validation"]:
         what = f"class {empty[0]!r} has no photo left to train on" if empty else "validation has none"
+        gone = "".join(f" ({note})" for note in dataset.notes if "left out" in note)
         raise UserError(
-            f"{dataset.name} has too few photos: {what}. "
+            f"{dataset.name} has too few photos: {what}{gone}. "
             f"Every class needs at least {LEAST} different ones, and many more to be told apart well."
         )
     return dataset

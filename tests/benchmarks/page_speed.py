@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from tests.benchmarks.startup import running
+from tests.benchmarks.startup import APP, running
 from tests.demo.conftest import CAMERA, CHROMIUM, QUIET
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ const look = () => {
 };
 new MutationObserver(look).observe(document, { childList: true, subtree: true, characterData: true });
 """
-SAID = "document.getElementById('name').innerText.trim()"
-QUIET_AGAIN = "!document.getElementById('status').innerText && document.getElementById('speed').innerText"
-NAMED_LIVE = "document.querySelector('#overlay strong').innerText"
+SAID = "document.getElementById('name')?.innerText.trim()"
+QUIET_AGAIN = """!document.getElementById('status')?.innerText.trim()
+  && document.getElementById('speed')?.innerText.trim()"""
+NAMED_LIVE = "document.querySelector('#overlay strong')?.innerText"
 
 
 def own_photo() -> bytes:
@@ -89,10 +90,11 @@ def main() -> None:
     """Prints every median as a table, and all values."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--visits", type=int, default=3, help="of each network (default: %(default)s)")
-    visits = parser.parse_args().visits
+    parser.add_argument("--app", type=Path, default=APP, help="app.py of another clone, to compare")
+    arguments = parser.parse_args()
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as folder, running("--no-examples") as (_, url, _):
+    with tempfile.TemporaryDirectory() as folder, running(app=arguments.app) as (_, url, _):
         photo = Path(folder, "IMG_0001.jpg")
         photo.write_bytes(own_photo())
         print(f"own photo: {photo.stat().st_size / 1e6:.1f} MB\n\n| s | {' | '.join(STEPS)} |")
@@ -101,7 +103,9 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *CAMERA])
             visit(browser, url, None, photo)  # the server loads Keras after its first answer
             for name, network in NETWORKS.items():
-                rows = zip(*(visit(browser, url, network, photo) for _ in range(visits)), strict=True)
+                rows = zip(
+                    *(visit(browser, url, network, photo) for _ in range(arguments.visits)), strict=True
+                )
                 told = [f"{statistics.median(row):.2f} ({min(row):.2f} to {max(row):.2f})" for row in rows]
                 print(f"| {name} | {' | '.join(told)} |", flush=True)
             browser.close()

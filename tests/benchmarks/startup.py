@@ -29,13 +29,13 @@ SETTLED = 5  # seconds
 
 
 @contextmanager
-def running(*options: str) -> Iterator[tuple[int, str, float]]:
+def running(*options: str, app: Path = APP) -> Iterator[tuple[int, str, float]]:
     """app.py as a process of its own, once it sends its page: process, address, seconds that this took."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     start = time.perf_counter()
-    command = [sys.executable, str(APP), "--port", str(port), *options]
+    command = [sys.executable, str(app), "--port", str(port), *options]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}"

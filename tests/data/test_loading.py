@@ -221,3 +221,13 @@ def test_look_alikes_of_held_out_photos_are_not_trained_on(tmp_path: Path) -> No
 )
 def test_a_data_set_is_known_with_its_version(name: str, known: bool) -> None:
     assert is_known(name) == known
+
+
+def test_splits_that_hold_the_same_photos_are_told(photo_folder: Path, tmp_path: Path) -> None:
+    """Own train/val folders of which one is a copy, as symbolic links make it."""
+    for split in ("train", "val"):
+        shutil.copytree(photo_folder, tmp_path / "copied" / split)
+    with pytest.raises(
+        UserError, match=r"left to train on \(\d+ training photos left out: \(nearly\) the same"
+    ):
+        load_dataset(str(tmp_path / "copied"))
