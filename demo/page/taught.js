@@ -86,9 +86,9 @@ async function copyLink() {
 /** The link as a QR code, its numbers as digits, of which such a code holds most. */
 function drawCode() {
   if (!byId("code").open || !model()) return;
-  const [, canvas, note] = byId("code").children, code = qrcode(0, "L"), [front, digits] = address(true).split(/(?<==d)/);
-  code.addData(front, "Byte");
-  code.addData(digits, "Numeric");
+  const [, canvas, note] = byId("code").children, code = qrcode(0, "L"), link = address(true), digits = link.indexOf(LINK) + LINK.length + 1;
+  code.addData(link.slice(0, digits), "Byte");
+  code.addData(link.slice(digits), "Numeric");
   try {
     code.make();
   } catch {

@@ -137,6 +137,8 @@ def test_it_answers_without_tensorflow(
         written = json.loads((folder / "demo" / "examples" / "index.json").read_text(encoding="utf-8"))
         assert listed == written and visitor.get(f"examples/{listed[0]['file']}").status_code == 200
         assert visitor.get("device/litert/core/wasm/litert_wasm_internal.wasm.gz").status_code == 200
+        assert facts["teaches"] and visitor.get("trunk/bundle.json").json()["weights_sha256"]
+        assert visitor.get("trunk/trunk_float16.tflite").status_code == 200
         assert "needs the Keras weights" in str(visitor.call("explain", visitor.upload(photo)))
 
 
