@@ -136,7 +136,6 @@ def _facts(bundle: Bundle, names: Sequence[str]) -> dict[str, Any]:
     manifest = bundle.manifest
     return {
         "title": title(manifest),
-        "subtitle": subtitle(manifest, bundle),
         "tiles": tiles(bundle),
         "measured": manifest.measured is not None,
         "crossed": bool(manifest.measured and manifest.measured["split"] == CROSS_VALIDATION),

@@ -124,8 +124,7 @@ export class Engine {
   }
 
   async #read(format, progress) {
-    const { files, formats } = await this.manifest();
-    const { file, bytes, sha256 } = files?.[format] ?? { file: formats[format] }; // version 1: formats
+    const { file, bytes, sha256 } = (await this.manifest()).files[format];
     const url = new URL(file, this.#bundle);
     if (sha256) url.searchParams.set("sha256", sha256.slice(0, 12)); // so that a cache never gives older weights
     const content = new Uint8Array(await (await progress.read(url, bytes)).arrayBuffer());
@@ -288,7 +287,7 @@ export class Engine {
   }
 
   /** Whether these probabilities mean "none of these"; RejectionRule.rejects in the browser. */
-  rejects(values, rule = this.#manifest.rejection ?? this.#manifest.unknown) { // version 1: unknown
+  rejects(values, rule = this.#manifest.rejection) {
     if (!rule) return false;
     const other = rule.other ?? -1;
     const score = Math.max(...values.filter((_, index) => index !== other));
