@@ -36,7 +36,7 @@ from mobilevit_core.bundle.metadata_schema import (
 from mobilevit_core.bundle.tflite_file import pack, unpack
 from mobilevit_core.bundle.weight_formats import tflite_formats
 from mobilevit_core.errors import UserError
-from mobilevit_core.files import parse_json, write_bytes
+from mobilevit_core.files import parse_json
 
 INPUT, OUTPUT = "image", "probabilities"
 METADATA = b"TFLITE_METADATA"
@@ -137,19 +137,14 @@ def embedded_manifest(manifest: Manifest, name: str) -> dict[str, Any]:
     }
 
 
-def attach(path: Path, manifest: Manifest, name: str) -> None:
-    """Puts labels and a manifest behind a .tflite file, in the place of older ones.
+def attached(file: bytes, manifest: Manifest, name: str) -> bytes:
+    """A .tflite file's content with labels and a manifest behind it, in the place of older ones.
 
     Args:
-        path: the file, replaced atomically.
+        file: the content.
         manifest: of the bundle.
         name: of the file's weight format.
     """
-    write_bytes(path, attached(path.read_bytes(), manifest, name))
-
-
-def attached(file: bytes, manifest: Manifest, name: str) -> bytes:
-    """As `attach`, for a file's content."""
     content = io.BytesIO()
     content.write(without_zip(file))
     text = json.dumps(embedded_manifest(manifest, name), indent=1, ensure_ascii=False)
@@ -209,7 +204,7 @@ def read_embedded(path: Path) -> Embedded:
 
 
 def without_zip(content: bytes) -> bytes:
-    """The network alone: a .tflite file's content without what `attach` put behind it."""
+    """The network alone: a .tflite file's content without what `attached` put behind it."""
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return content
     with zipfile.ZipFile(io.BytesIO(content)) as archive:

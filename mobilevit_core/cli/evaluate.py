@@ -49,8 +49,10 @@ def evaluate(
     """Accuracy with its 95 % interval, and per class, on one split of a data set."""
     if readme and not all_formats:
         raise UserError("--readme writes the table of --all-formats. Add --all-formats.")
+    from mobilevit_core.evaluation import format_comparison
+
     if readme:
-        commands.check_table(readme)
+        format_comparison.check_markers(readme)
     evaluated = commands.evaluate(
         bundle,
         data,
@@ -67,9 +69,9 @@ def evaluate(
         print_figures(evaluated.figures)
         print_rejection(evaluated.figures.get("rejection", {}))
         if all_formats:
-            print(commands.table_of(evaluated.figures))
+            print(format_comparison.markdown(evaluated.figures))
     if readme:
-        commands.write_table(readme, evaluated.figures)
+        format_comparison.write_between(readme, format_comparison.markdown(evaluated.figures))
     if evaluated.report:
         messages.say(f"Report: {evaluated.report}")
 

@@ -236,24 +236,3 @@ def warn_of_provenance(figures: Mapping[str, Any]) -> None:
                 f"{source}: {row['trained_on']} of {row['photos']} photos were trained on, as "
                 "whatever class, so the detection rate may look better than it is."
             )
-
-
-def table_of(figures: Mapping[str, Any]) -> str:
-    """The table of `all_formats`, as Markdown."""
-    from mobilevit_core.evaluation.format_comparison import markdown
-
-    return markdown(figures)
-
-
-def write_table(readme: Path, figures: Mapping[str, Any]) -> None:
-    """Writes the table of `all_formats` between the two markers of a Markdown file."""
-    from mobilevit_core.evaluation.format_comparison import write_between
-
-    write_between(readme, table_of(figures))
-
-
-def check_table(readme: Path) -> None:
-    """Raises a UserError unless a Markdown file has a place for the table."""
-    from mobilevit_core.evaluation.format_comparison import check_markers
-
-    check_markers(readme)

@@ -131,9 +131,15 @@ def train(
     source = os.fspath(weights) if weights else None
     wish = Wish(recipe, source, texts, bool(teachers), _began_with(folder))
     plan = wish.before_loading()
-    _check_run(folder, wish, plan)
+    from mobilevit_core.training.run_folder import RunFolder
+    from mobilevit_core.training.transfer import open_start
+
+    if wish.recipe and not plan.is_head:  # a named recipe is final
+        RunFolder(folder).check_values(plan.recipe.to_json())
     _prepare_keras(plan, wish)
-    start = _open(plan)
+    start = open_start(plan.start, plan.recipe.variant) if plan.start else None
+    if start:
+        start.check(plan.recipe)
     opened = _open_teachers([os.fspath(teacher) for teacher in teachers], plan, unlabelled)
     with remembering():
         return _train(wish, plan, choice, folder, start, opened, examples)
@@ -188,14 +194,6 @@ def _prepare_keras(plan: Plan, wish: Wish) -> None:
         join_machines()
 
 
-def _check_run(folder: Path, wish: Wish, plan: Plan) -> None:
-    """Refuses a run folder with other values before it reads photos; a named recipe is final."""
-    from mobilevit_core.training.run_folder import RunFolder
-
-    if wish.recipe and not plan.is_head:
-        RunFolder(folder).check_values(plan.recipe.to_json())
-
-
 def _open_teachers(
     teachers: Sequence[str], plan: Plan, unlabelled: Sequence[str]
 ) -> "Sequence[Bundle] | NetworkTeachers":
@@ -215,16 +213,6 @@ def _open_teachers(
 
     photos = load_unlabelled(unlabelled).splits["train"] if unlabelled else ()
     return NetworkTeachers([open_teacher(network) for network in networks], photos)
-
-
-def _open(plan: Plan) -> "Start | None":
-    """Starting weights, checked before any photo is read."""
-    from mobilevit_core.training.transfer import open_start
-
-    start = open_start(plan.start, plan.recipe.variant) if plan.start else None
-    if start:
-        start.check(plan.recipe)
-    return start
 
 
 def _divided(photos: UndividedPhotos, recipe: Recipe) -> PhotoDataset:
@@ -275,7 +263,8 @@ def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder", examples: b
     trunk = open_trunk(plan.start, plan.recipe.variant, [photo.source for photo in evenly])
     done = train_head(dataset, trunk, run, plan.recipe.seed)
     fitted = done.fitted
-    photos = _photos_of(dataset, [example.digest for example in fitted.examples])
+    by_digest = {photo.sha256: photo for photos in dataset.splits.values() for photo in photos}
+    photos = tuple(by_digest[example.digest] for example in fitted.examples)
     if len(dataset.splits.get("test", ())) >= ENOUGH_TEST:
         split, crossed = "test", None
     else:  # every photo answered by a classifier that never saw it
@@ -318,12 +307,6 @@ def _train_network(
         photos = some_of(dataset.splits["train"])
         _tell_suspects(run, photos, dataset.class_names, answers_to(bundle, photos))
     return _measure(bundle, refused, dataset, run, split, examples)
-
-
-def _photos_of(dataset: PhotoDataset, digests: Sequence[str]) -> tuple[LabelledPhoto, ...]:
-    """The photos of some digests, in their order."""
-    by_digest = {photo.sha256: photo for photos in dataset.splits.values() for photo in photos}
-    return tuple(by_digest[digest] for digest in digests)
 
 
 def _tell_suspects(

@@ -1,7 +1,6 @@
 """`verify`: whether .tflite files give on this machine what they gave where they were made."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ import numpy as np
 
 from mobilevit_core.bundle.bundle import open_bundle
 from mobilevit_core.bundle.golden import Golden, drawn
-from mobilevit_core.bundle.tflite_metadata import read_embedded
+from mobilevit_core.bundle.manifest import Manifest
+from mobilevit_core.bundle.tflite_metadata import Embedded, read_embedded
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_file
@@ -49,17 +49,6 @@ class Verified:
         return asdict(self) | {"file": str(self.file), "difference": difference, "agrees": self.agrees}
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A file with all that is needed to check it."""
-
-    file: Path
-    format: str
-    class_names: tuple[str, ...]
-    size: int
-    golden: Golden
-
-
 def verify(place: str | os.PathLike[str]) -> list[Verified]:
     """Runs .tflite files with LiteRT on their golden inputs; messages call these test images.
 
@@ -75,8 +64,7 @@ def verify(place: str | os.PathLike[str]) -> list[Verified]:
     path = Path(place)
     if not path.exists():
         raise UserError(f"There is no file or bundle {path}.")
-    candidates = list(_of_bundle(path) if path.is_dir() else _of_file(path))
-    return [_verify_file(candidate) for candidate in candidates]
+    return _of_bundle(path) if path.is_dir() else [_of_file(path)]
 
 
 def require_agreement(verified: list[Verified]) -> None:
@@ -89,7 +77,7 @@ def require_agreement(verified: list[Verified]) -> None:
         raise UserError(f"On this machine the answers differ from those that the files carry: {listed}.")
 
 
-def _of_bundle(folder: Path) -> Iterator[_Candidate]:
+def _of_bundle(folder: Path) -> list[Verified]:
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     present = [name for name in bundle.present if name in tflite_formats()]
@@ -100,19 +88,20 @@ def _of_bundle(folder: Path) -> Iterator[_Candidate]:
     for name in present:
         if name not in manifest.golden.scores:
             raise UserError(f"The bundle {folder} has no answers of {FORMATS[name].file}; {MAKE_THEM}")
-        size = manifest.rule.image_size
-        yield _Candidate(bundle.weights(name), name, manifest.class_names, size, manifest.golden)
+    files = {name: bundle.weights(name) for name in present}
+    return [_verified(file, name, manifest, manifest.golden) for name, file in files.items()]
 
 
-def _of_file(path: Path) -> Iterator[_Candidate]:
+def _of_file(path: Path) -> Verified:
     embedded = read_embedded(path)
     if embedded.golden is None:
         raise UserError(f"{path} carries no test images; {MAKE_THEM}")
-    yield _Candidate(path, embedded.format, embedded.class_names, embedded.rule.image_size, embedded.golden)
+    return _verified(path, embedded.format, embedded, embedded.golden)
 
 
-def _verify_file(of: _Candidate) -> Verified:
-    runtime = load_file(of.file, of.format, of.size, len(of.class_names))
-    answers = np.stack([runtime.probabilities(drawn(seed, of.size)) for seed in of.golden.seeds])
-    difference = of.golden.difference(of.format, of.class_names, answers)
-    return Verified(of.file, of.format, len(of.golden.seeds), difference, of.golden.tolerance)
+def _verified(file: Path, format: str, of: Manifest | Embedded, golden: Golden) -> Verified:
+    names, size = of.class_names, of.rule.image_size
+    runtime = load_file(file, format, size, len(names))
+    answers = np.stack([runtime.probabilities(drawn(seed, size)) for seed in golden.seeds])
+    difference = golden.difference(format, names, answers)
+    return Verified(file, format, len(golden.seeds), difference, golden.tolerance)

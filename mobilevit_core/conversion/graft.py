@@ -47,6 +47,7 @@ from ai_edge_litert import schema_py_generated as schema
 from mobilevit_core.bundle.tflite_file import pack, unpack
 from mobilevit_core.bundle.tflite_metadata import METADATA, OUTPUT
 from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation.calibration import softmax
 from mobilevit_core.models.parts import CLASSIFIER
 
 FEATURES = "features"
@@ -84,9 +85,7 @@ class Head:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """What the network says about photos with these features: float32 (photos, classes)."""
-        logits = self.logits(features)
-        raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        return (raised / raised.sum(axis=-1, keepdims=True)).astype(np.float32)
+        return softmax(self.logits(features)).astype(np.float32)
 
 
 def cut(content: bytes) -> bytes:

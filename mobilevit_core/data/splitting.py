@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -167,3 +167,10 @@ def _fitting(sizes: Mapping[int, int], placed: Mapping[int, str], wanted: int) -
     if not chosen and free and wanted > 0:
         chosen = [min(free, key=lambda group: sizes[group])]
     return chosen
+
+
+def in_turns(labels: np.ndarray) -> Iterator[int]:
+    """Places of the photos: one of every class, then the next of every class, and so on."""
+    members = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    for number in range(max(map(len, members))):
+        yield from (own[number] for own in members if number < len(own))

@@ -162,9 +162,13 @@ def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarra
 
     The inverse of a temperature undoes it.
     """
-    logits = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST)) / temperature
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return raised / raised.sum(axis=1, keepdims=True)
+    return softmax(np.log(np.maximum(probabilities.astype(np.float64), SMALLEST)) / temperature)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities, over the last axis."""
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return raised / raised.sum(axis=-1, keepdims=True)
 
 
 def with_shift(probabilities: np.ndarray, index: int, shift: float) -> np.ndarray:

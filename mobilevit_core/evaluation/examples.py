@@ -3,7 +3,6 @@
 import hashlib
 import io
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
@@ -14,6 +13,7 @@ from mobilevit_core.bundle.examples import BundleExample
 from mobilevit_core.bundle.files import EXAMPLE_PHOTOS, EXAMPLES, EXAMPLES_LIST
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.provenance import Provenance
+from mobilevit_core.data.splitting import in_turns
 from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.files import replacing, write_json
 from mobilevit_core.images.reading import read_photo
@@ -50,7 +50,9 @@ def write_examples(classifier: Classifier, measured: Measured) -> list[BundleExa
 
     wrong = list(itertools.islice(asked(np.flatnonzero(~is_right), False), 1))
     count = len(EXAMPLE_PHOTOS) - len(wrong)
-    right = list(itertools.islice(asked(_in_turns(evaluation.labels, is_right), True), count))
+    right_places = np.flatnonzero(is_right)
+    turns = (right_places[place] for place in in_turns(evaluation.labels[is_right]))
+    right = list(itertools.islice(asked(turns, True), count))
     provenance = classifier.bundle.provenance or Provenance()
     rows = []
     with replacing(classifier.bundle.folder / EXAMPLES, over_folder=True) as beside:
@@ -62,16 +64,6 @@ def write_examples(classifier: Classifier, measured: Measured) -> list[BundleExa
             rows.append(BundleExample(file, digest, label, seen["trained_on"] > 0))
         write_json(beside / EXAMPLES_LIST, [asdict(row) for row in rows])
     return rows
-
-
-def _in_turns(labels: np.ndarray, wanted: np.ndarray) -> list[int]:
-    """Places of the wanted photos: one of every class, then the next of every class, and so on."""
-    turns: Counter[int] = Counter()
-    places = []
-    for place in np.flatnonzero(wanted):
-        places.append((turns[labels[place]], labels[place], place))
-        turns[labels[place]] += 1
-    return [int(place) for *_, place in sorted(places)]
 
 
 def _shrunk(photo: LabelledPhoto) -> bytes:

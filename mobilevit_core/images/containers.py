@@ -96,7 +96,7 @@ def _parser(encoded: bytes, name: str) -> Callable[[bytes, str], Picture]:
 
 # In a scan's data, 0xff is followed by 0 where it is data, and by 0xd0 to 0xd7 where decoding restarts.
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-SOI, EOI, SOS, TEM, JFIF, ADOBE = 0xD8, 0xD9, 0xDA, 0x01, 0xE0, 0xEE
+SOI, EOI, SOS, TEM, ADOBE = 0xD8, 0xD9, 0xDA, 0x01, 0xEE
 FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 # Least bits per block of 8 x 8, by kind of frame: a code each for the first coefficient and the end.
 # A progressive frame's later scans may cover many blocks by one code; arithmetic coding has no such bound.

@@ -18,22 +18,12 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.containers import Picture, take_apart
-from mobilevit_core.images.limits import MAX_FILE_BYTES, check_size, reduction
-from mobilevit_core.images.memory import PhotoSource, remembered
+from mobilevit_core.images.limits import MAX_FILE_BYTES as MAX_FILE_BYTES
+from mobilevit_core.images.limits import check_size, reduction
+from mobilevit_core.images.memory import PhotoSource as PhotoSource
+from mobilevit_core.images.memory import remembered
 from mobilevit_core.images.orientation import TAG, read_orientation
 from mobilevit_core.images.photo_file import check_length, read_file, shown_name
-
-__all__ = [
-    "BACKGROUND",
-    "MAX_FILE_BYTES",
-    "SUFFIXES",
-    "PhotoSource",
-    "decode",
-    "read_encoded",
-    "read_image",
-    "read_photo",
-    "read_thumbnail",
-]
 
 # What photos are called; what a file is, its content says (`containers.format_of`).
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif", ".avif")

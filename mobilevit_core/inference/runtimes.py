@@ -6,6 +6,8 @@ TensorFlow is imported only when Keras weights are asked for.
 import os
 import threading
 import zipfile
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -103,6 +105,27 @@ def load_keras(weights: Path) -> "keras.Model":
         raise
     except Exception as error:  # Keras meets damaged files with many kinds of errors
         raise UserError(f"{weights.name} can't be loaded: {reason(error)}") from error
+
+
+def answers_in_batches(
+    model: "keras.Model", images: Iterator[np.ndarray], count: int, batch_size: int = 32
+) -> np.ndarray:
+    """What a Keras model gives for many images, batch by batch, to keep memory small: (count, outputs).
+
+    Every batch is full, the last one with what it held before: another size would be compiled anew.
+
+    Args:
+        model: takes (batch, size, size, 3), RGB 0..255.
+        images: (size, size, 3) each.
+        count: of the images.
+        batch_size: images at a time.
+    """
+    batch, answers = np.zeros((batch_size, *model.input_shape[1:]), np.float32), []
+    for start in range(0, count, batch_size):
+        held = min(batch_size, count - start)
+        batch[:held] = np.stack(list(islice(images, held)))
+        answers.append(model.predict_on_batch(batch)[:held])
+    return np.concatenate(answers)
 
 
 def check_keras_file(weights: Path) -> None:

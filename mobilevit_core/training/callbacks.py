@@ -9,6 +9,10 @@ import keras
 from mobilevit_core.errors import UserError
 from mobilevit_core.training.devices import on_jax
 from mobilevit_core.training.ema import EMA
+from mobilevit_core.training.progress import TrainingProgress
+from mobilevit_core.training.recipes import Recipe
+from mobilevit_core.training.run_folder import RunFolder
+from mobilevit_core.training.state import TrainingState
 
 
 class UpdateEMA(keras.callbacks.Callback):
@@ -74,3 +78,16 @@ class SaveEpoch(keras.callbacks.Callback):
             )
         row = {key: value if isinstance(value, int) else float(value) for key, value in sorted(logs.items())}
         self._save(epoch, {"epoch": epoch, **row})
+
+
+def callbacks_of(
+    state: TrainingState, recipe: Recipe, steps: int, run: RunFolder
+) -> list[keras.callbacks.Callback]:
+    """What every training does between its steps and epochs; `steps` are those of an epoch."""
+    return [
+        *([UpdateEMA(state.ema)] if state.ema else []),
+        keras.callbacks.TerminateOnNaN(),
+        AddEpochFacts(),
+        SaveEpoch(lambda _, row: state.finish_epoch(row, run), recipe.learning_rate),
+        TrainingProgress(recipe.epochs, steps),
+    ]

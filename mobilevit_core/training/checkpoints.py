@@ -20,7 +20,6 @@ from mobilevit_core.files import replacing
 KEPT = 2  # files; the second is for the case that the first is damaged
 PATTERN = "epoch-*.npz"
 HISTORY = "history"
-OLDER_VERSION = "*.index"  # TensorFlow's format
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,6 @@ def newest(folder: Path) -> Checkpoint | None:
         raise UserError(
             f"No checkpoint can be read: {'; '.join(damaged)}. Restore one from a backup, or start a new run "
             "in another folder with --run."
-        )
-    if any(folder.glob(OLDER_VERSION)):
-        raise UserError(
-            f"{folder} was written by an older version of this project. Finish the run with that version, or "
-            "start a new one in another folder with --run."
         )
     return None
 

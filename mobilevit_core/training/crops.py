@@ -16,6 +16,7 @@ import numpy as np
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation.calibration import softmax
 from mobilevit_core.files import replacing
 from mobilevit_core.images.preprocessing import resize
 from mobilevit_core.images.reading import read_photo
@@ -315,6 +316,4 @@ class Targets:
             return np.concatenate([self.answers[crops], normal], axis=1)
         if not logits.shape[1]:
             return normal
-        logits = logits.astype(np.float32)
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        return np.concatenate([powers / powers.sum(1, keepdims=True), normal], axis=1)
+        return np.concatenate([softmax(logits.astype(np.float32)), normal], axis=1)

@@ -97,19 +97,15 @@ def _remaining(record: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> 
         names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
         left = ", ".join(f"{len(photos)} of {split}" for split, photos in splits.items())
         note(f"{len(missing)} of {len(rows)} photos are gone or have changed ({names}); left: {left}.")
-        _tell_consequences(splits)
+        if not splits["validation"]:
+            note("without validation photos, probabilities are not calibrated and nothing is rejected.")
+        if not splits["train"]:
+            note("without training photos, there is no int8 format.")
     photos = {split: tuple(photos) for split, photos in splits.items()}
     other_class = NONE_OF_THESE if class_names[-1] == NONE_OF_THESE else None
     return PhotoDataset(
         data["name"], data["split_scheme"], class_names, photos, tuple(data["notes"]), other_class=other_class
     )
-
-
-def _tell_consequences(splits: Mapping[str, Sequence[LabelledPhoto]]) -> None:
-    if not splits["validation"]:
-        note("without validation photos, probabilities are not calibrated and nothing is rejected.")
-    if not splits["train"]:
-        note("without training photos, there is no int8 format.")
 
 
 def _unchanged(row: Mapping[str, str]) -> Path | None:

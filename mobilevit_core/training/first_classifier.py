@@ -11,17 +11,18 @@ import numpy as np
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.provenance import Provenance
+from mobilevit_core.data.splitting import in_turns
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
+from mobilevit_core.inference.runtimes import answers_in_batches
 from mobilevit_core.messages import note, warn
 from mobilevit_core.models.parts import backbone, classifier
-from mobilevit_core.training.head import Example, distinct, folds_for, in_turns, is_uneven
+from mobilevit_core.training.head import Example, distinct, folds_for, is_uneven
 from mobilevit_core.training.linear_probe import fit
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.transfer import Start
 
 MOST = 2000  # photos that are looked at
 MOST_MIRRORED = 96  # of these, that are looked at mirrored, too
-BATCH = 32
 # Length of a class's weights times that of the features, which a training can begin with.
 STEEPEST = 30.0
 
@@ -87,15 +88,10 @@ class WithClassifier:
         return bounded(kernel, bias, features)
 
     def _features(self, model: keras.Model, photos: Sequence[Example], mirrored: bool = False) -> np.ndarray:
-        """What the model's classifier gets, (photos, features); batch by batch, to keep memory small."""
-        network, size = backbone(model), self.rule.image_size
-        images = in_order(lambda photo: preprocess(photo.source, self.rule, photo.name), photos)
-        batch, features = np.zeros((BATCH, size, size, 3), np.float32), []
-        for start in range(0, len(photos), BATCH):
-            count = min(BATCH, len(photos) - start)  # always a full batch: another size is compiled anew
-            batch[:count] = np.stack(list(islice(images, count)))[:, :, :: -1 if mirrored else 1]
-            features.append(network.predict_on_batch(batch)[:count])
-        return np.concatenate(features)
+        """What the model's classifier gets, (photos, features)."""
+        step = -1 if mirrored else 1
+        images = in_order(lambda photo: preprocess(photo.source, self.rule, photo.name)[:, ::step], photos)
+        return answers_in_batches(backbone(model), images, len(photos))
 
 
 def bounded(kernel: np.ndarray, bias: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

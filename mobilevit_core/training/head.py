@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,7 @@ from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.data.near_duplicates import group_alike
 from mobilevit_core.data.provenance import DIGITS, RECORDED_SPLITS, Provenance
-from mobilevit_core.data.splitting import same_scene_notes, take_apart
+from mobilevit_core.data.splitting import in_turns, same_scene_notes, take_apart
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.calibration import HeldOut
 from mobilevit_core.evaluation.metrics import Evaluation
@@ -397,10 +397,3 @@ def is_uneven(labels: np.ndarray) -> bool:
     """Whether the largest class has so many more photos than the smallest that they must be balanced."""
     counts = np.bincount(labels)
     return bool(counts.max() > UNEVEN * counts.min())
-
-
-def in_turns(labels: np.ndarray) -> Iterator[int]:
-    """Places of the photos: one of every class, then the next of every class, and so on."""
-    members = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
-    for number in range(max(map(len, members))):
-        yield from (own[number] for own in members if number < len(own))

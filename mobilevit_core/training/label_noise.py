@@ -1,7 +1,6 @@
 """Training photos whose label the model is confident to be another: often they are in the wrong folder."""
 
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.findings import SHEET_PHOTOS, draw_sheet
 from mobilevit_core.files import csv_bytes, write_bytes
 from mobilevit_core.images.preprocessing import preprocess
-from mobilevit_core.inference.runtimes import load_keras
+from mobilevit_core.inference.runtimes import answers_in_batches, load_keras
 
 TABLE, SHEET = "suspect_labels.csv", "suspect_labels.jpg"
 COLUMNS = ("photograph", "class", "answer", "probability_of_class", "probability_of_answer")
@@ -24,21 +23,15 @@ MOST_LOOKED = 5000  # photos that a trained network is asked about
 # answer: 93 and 18; cleanlab 2.9: 61 and 17). 200 photos of clothing with 15 planted, 22 % right: 2 and 0.5
 # (152 and 14; 120 and 12). To look through half of one's photos helps nobody: the library is not taken.
 CONFIDENT, UNLIKELY = 0.7, 0.1
-BATCH = 32
 
 
 def answers_to(bundle: Bundle, photos: Sequence[LabelledPhoto]) -> np.ndarray:
-    """The Keras model's probabilities for many photos, batch by batch: float32 (photos, classes)."""
+    """The Keras model's probabilities for many photos: float32 (photos, classes)."""
     model, rule = load_keras(bundle.weights("keras")), bundle.manifest.rule
     images = in_order(
         lambda photo: preprocess(photo.source, rule, photo.name), photos, "Looking at the labels"
     )
-    batch, answers = np.zeros((BATCH, rule.image_size, rule.image_size, 3), np.float32), []
-    for start in range(0, len(photos), BATCH):
-        count = min(BATCH, len(photos) - start)
-        batch[:count] = np.stack(list(islice(images, count)))
-        answers.append(model.predict_on_batch(batch)[:count])
-    return np.concatenate(answers)
+    return answers_in_batches(model, images, len(photos))
 
 
 def some_of(photos: Sequence[LabelledPhoto]) -> Sequence[LabelledPhoto]:

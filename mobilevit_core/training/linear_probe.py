@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mobilevit_core.evaluation.calibration import softmax
+
 SHRINKAGES = (
     0.05,
     0.1,
@@ -92,12 +94,6 @@ def folds_of(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> n
         parts[members] = fold
         counts[fold] += own
     return parts
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (photos, classes)."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return raised / raised.sum(axis=1, keepdims=True)
 
 
 def _weights(labels: np.ndarray, balanced: bool) -> np.ndarray:

@@ -95,7 +95,8 @@ def train_on_crops(
         rule = replace(recipe.rule, image_size=size)
         batches = validation_batches(dataset.splits["validation"], classes, rule, recipe.batch_size)
         # Nobody asks the teacher about these: NaN in place of its features leaves them out of the loss.
-        return batches.map(lambda images, wanted: (images, tf.concat([wanted, _unasked(wanted, learns)], 1)))
+        missing = ((0, 0), (0, learns.features))
+        return batches.map(lambda images, wanted: (images, tf.pad(wanted, missing, constant_values=np.nan)))
 
     lessons = Lessons(store, everything, targets, learns, validation)
     return learn_from_crops(lessons, classes, recipe, run, start, dataset.class_names)
@@ -108,10 +109,6 @@ def _repeated(dataset: PhotoDataset, unlabelled: int, recipe: Recipe) -> tuple[L
     others = len(photos) - len(known) + unlabelled
     times = round(others * (1 / recipe.other_share - 1) / len(known))
     return (*photos, *known * max(times - 1, 0))
-
-
-def _unasked(wanted: tf.Tensor, learns: LearnsFeatures) -> tf.Tensor:
-    return tf.fill([tf.shape(wanted)[0], learns.features], np.float32("nan"))
 
 
 def _answers(

@@ -16,9 +16,9 @@ import tensorflow as tf
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.models.parts import POOL, classifier
-from mobilevit_core.training.callbacks import AddEpochFacts, SaveEpoch, UpdateEMA
+from mobilevit_core.training.callbacks import callbacks_of
 from mobilevit_core.training.crops import CropBatches, CropPlan, CropStore, Targets
-from mobilevit_core.training.progress import EstimateTime, TrainingProgress
+from mobilevit_core.training.progress import EstimateTime
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder, sizes_by_epoch
 from mobilevit_core.training.state import TrainingState, tell_damaged
@@ -206,13 +206,6 @@ def _train_epoch(
         initial_epoch=epoch,
         epochs=epoch + 1,
         shuffle=False,  # the batches order themselves
-        callbacks=[
-            *([UpdateEMA(state.ema)] if state.ema else []),
-            keras.callbacks.TerminateOnNaN(),
-            AddEpochFacts(),
-            SaveEpoch(lambda _, row: state.finish_epoch(row, run), recipe.learning_rate),
-            TrainingProgress(recipe.epochs, steps),
-            estimate,
-        ],
+        callbacks=[*callbacks_of(state, recipe, steps, run), estimate],
         verbose=0,
     )

@@ -89,7 +89,9 @@ class RunFolder:
                 f"The run folder {self.path} can't be written: {error.strerror}. Name another with --run."
             ) from error
         try:
-            self._remove_leftovers()
+            # What a killed process had half written.
+            for path in [*self.path.glob(f"{UNFINISHED}*"), *self.checkpoints.glob(f"{UNFINISHED}*")]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             yield
         finally:
             lock.release()
@@ -128,11 +130,6 @@ class RunFolder:
             return not self.path.exists()
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(UNFINISHED)}
         return not names or (LOCK in names and names <= {LOCK, self.photos.name, PROVENANCE})
-
-    def _remove_leftovers(self) -> None:
-        """Removes what a killed process had half written; nobody else writes while the lock is held."""
-        for path in [*self.path.glob(f"{UNFINISHED}*"), *self.checkpoints.glob(f"{UNFINISHED}*")]:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def claim(
         self,

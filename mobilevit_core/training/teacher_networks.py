@@ -85,7 +85,9 @@ class TeacherNetwork:
     ) -> None:
         runtime = _import("onnxruntime")
         if not file.is_file():
-            raise UserError(f"The teacher {file} does not exist. Name an ONNX file, or one of: {_names()}.")
+            raise UserError(
+                f"The teacher {file} does not exist. Name an ONNX file, or one of: {', '.join(TEACHERS)}."
+            )
         try:
             self._session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions have no common base
@@ -248,10 +250,6 @@ def _import(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         raise UserError(f"A teacher needs {module}, which is not installed: {INSTALL}") from None
-
-
-def _names() -> str:
-    return ", ".join(TEACHERS)
 
 
 def joined_class_names(teachers: Sequence[TeacherNetwork]) -> tuple[str, ...]:

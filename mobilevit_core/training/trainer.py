@@ -23,7 +23,7 @@ from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.inference.classifier import load_formats
 from mobilevit_core.messages import note
 from mobilevit_core.models.create import check_variant, create_mobilevit
-from mobilevit_core.training.callbacks import AddEpochFacts, SaveEpoch, UpdateEMA
+from mobilevit_core.training.callbacks import callbacks_of
 from mobilevit_core.training.devices import (
     check_backend,
     check_devices,
@@ -43,7 +43,7 @@ from mobilevit_core.training.input_pipeline import (
 )
 from mobilevit_core.training.interruption import ending_clearly
 from mobilevit_core.training.own_classes import NetworkTeachers, train_on_crops
-from mobilevit_core.training.progress import EstimateTime, TrainingProgress
+from mobilevit_core.training.progress import EstimateTime
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder, sizes_by_epoch
 from mobilevit_core.training.sampling import Sampling
@@ -267,7 +267,7 @@ def _train_stage(
     if teachers:
         batches = teachers.blend(batches, image_size, recipe.distillation_weight)
     validation = validation_batches(validation, classes, rule, recipe.batch_size)
-    callbacks = [*_callbacks(state, recipe, _steps(dataset, recipe), run), estimate]
+    callbacks = [*callbacks_of(state, recipe, _steps(dataset, recipe), run), estimate]
     try:
         with inside(state.strategy):
             state.trained.fit(
@@ -283,19 +283,6 @@ def _train_stage(
     finally:
         for callback in callbacks:  # an interrupted fit() leaves the bar open
             callback.on_train_end()
-
-
-def _callbacks(
-    state: TrainingState, recipe: Recipe, steps: int, run: RunFolder
-) -> list[keras.callbacks.Callback]:
-    ema_callbacks = [UpdateEMA(state.ema)] if state.ema else []
-    return [
-        *ema_callbacks,
-        keras.callbacks.TerminateOnNaN(),
-        AddEpochFacts(),
-        SaveEpoch(lambda epoch, row: state.finish_epoch(row, run), recipe.learning_rate),
-        TrainingProgress(recipe.epochs, steps),
-    ]
 
 
 def _check_space(folder: Path, model: keras.Model) -> None:

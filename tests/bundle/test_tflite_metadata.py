@@ -12,7 +12,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.bundle.tflite_metadata import attach, describe, without_zip
+from mobilevit_core.bundle.tflite_metadata import attached, describe, without_zip
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from tests.drawing import read_manifest
 
@@ -129,8 +129,8 @@ def test_attaching_again_replaces_and_leaves_the_network(shipped: Bundle, tmp_pa
     path = shutil.copy(shipped.weights("float32"), tmp_path / FORMATS["float32"].file)
     before = path.read_bytes()
     other = shipped.manifest.model_copy(update={"versions": {"keras": "of another day"}})
-    attach(path, other, "float32")
+    path.write_bytes(attached(path.read_bytes(), other, "float32"))
     assert read_manifest(path)["versions"] == {"keras": "of another day"}
     assert without_zip(path.read_bytes()) == without_zip(before)
-    attach(path, shipped.manifest, "float32")
+    path.write_bytes(attached(path.read_bytes(), shipped.manifest, "float32"))
     assert path.read_bytes() == before

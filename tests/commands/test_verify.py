@@ -9,7 +9,7 @@ import pytest
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.golden import CHOSEN, Golden
-from mobilevit_core.bundle.tflite_metadata import attach, without_zip
+from mobilevit_core.bundle.tflite_metadata import attached, without_zip
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.commands.verify import verify
 from mobilevit_core.inference.runtimes import LiteRTRuntime
@@ -29,7 +29,7 @@ def test_a_bundle_and_each_of_its_files_agree(small_bundle: Bundle) -> None:
 def with_golden(bundle: Bundle, path: Path, golden: Golden | None, name: str = "float32") -> Path:
     """A copy of one file that carries these golden answers."""
     shutil.copy(bundle.weights(name), path)
-    attach(path, bundle.manifest.model_copy(update={"golden": golden}), name)
+    path.write_bytes(attached(path.read_bytes(), bundle.manifest.model_copy(update={"golden": golden}), name))
     return path
 
 
@@ -94,5 +94,5 @@ def test_a_file_whose_manifest_tells_another_size_is_told(small_bundle: Bundle, 
     path.write_bytes(small_bundle.weights("int8").read_bytes())
     manifest = small_bundle.manifest
     rule = type(manifest.rule)(128)
-    attach(path, manifest.model_copy(update={"rule": rule}), "int8")
+    path.write_bytes(attached(path.read_bytes(), manifest.model_copy(update={"rule": rule}), "int8"))
     assert "does not belong to its manifest" in refused("verify", path)

@@ -22,7 +22,7 @@ from keras import layers
 
 from mobilevit_core.conversion import packing
 from mobilevit_core.data.loading import load_dataset
-from mobilevit_core.training import finalize, run_folder, state, trainer
+from mobilevit_core.training import callbacks, finalize, run_folder, state, trainer
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
 
@@ -55,7 +55,7 @@ def dying_at(function: Callable[..., Any], call: int, after: bool = False) -> Ca
 
 def arrange_death(moment: str) -> None:
     """Replaces what is called at the moment by something that kills the process."""
-    ema_callbacks, facts = trainer.UpdateEMA, trainer.AddEpochFacts
+    ema_callbacks, facts = callbacks.UpdateEMA, callbacks.AddEpochFacts
     if moment == "run half begun":
         run_folder.write_json = dying_at(run_folder.write_json, 1)
     elif moment == "first epoch":

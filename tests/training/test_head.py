@@ -19,6 +19,7 @@ from mobilevit_core.cli import app
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation.calibration import softmax
 from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.classifier import load_classifier
@@ -96,7 +97,7 @@ def test_the_bundle_answers_as_the_discriminant_does(trunk: Trunk, classes: int)
         min(linear_probe.SCALES, key=lambda one: abs(one - scale * fitted.held_out.calibration.temperature)),
         rel=1e-3,
     )
-    expected = linear_probe.softmax(scale * logits)
+    expected = softmax(scale * logits)
     assert np.allclose(fitted.head.probabilities(fitted.head.features), expected, atol=1e-4)
     assert np.allclose(fitted.probabilities(fitted.examples[0].source), expected[0], atol=1e-4)
 

@@ -13,6 +13,7 @@ from mobilevit_core.cli import app
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import read_photo
+from mobilevit_core.training import callbacks
 from mobilevit_core.training import trainer as training
 from mobilevit_core.training.augmentation import mix
 from mobilevit_core.training.input_pipeline import PhotoCache, steps_per_epoch, training_batches
@@ -88,14 +89,14 @@ def test_the_best_epoch_is_kept(photo_folder: Path, tmp_path: Path, monkeypatch:
     recipe = make_recipe("keras-example", {"stages": "64:3", "batch_size": "12", "architecture": "paper"})
     dataset, run = load_dataset(str(photo_folder), "keras-example"), RunFolder(tmp_path / "run")
     weights = []
-    add_facts = training.AddEpochFacts.on_epoch_end
+    add_facts = callbacks.AddEpochFacts.on_epoch_end
 
-    def second_is_best(callback: training.AddEpochFacts, epoch: int, logs: dict[str, float]) -> None:
+    def second_is_best(callback: callbacks.AddEpochFacts, epoch: int, logs: dict[str, float]) -> None:
         add_facts(callback, epoch, logs)
         logs["val_accuracy"] = (0.3, 0.9, 0.5)[epoch]
         weights.append(callback.model.get_weights())
 
-    monkeypatch.setattr(training.AddEpochFacts, "on_epoch_end", second_is_best)
+    monkeypatch.setattr(callbacks.AddEpochFacts, "on_epoch_end", second_is_best)
     run.path.mkdir()
     model = training.train(dataset, recipe, run)
     kept = model.get_weights()
