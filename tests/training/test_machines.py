@@ -24,29 +24,6 @@ from tests.training.killed_run import small_network
 
 ROOT = Path(__file__).parents[2]
 ON_JAX = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-LOGITS = """
-import sys, keras, numpy as np
-from mobilevit_core.models.parts import logits_model
-model, images, answers = sys.argv[1:]
-np.save(answers, logits_model(keras.saving.load_model(model)).predict(np.load(images), verbose=0))
-"""
-
-
-def started(photos: Path, run: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
-    """One process of a training on JAX."""
-    command = [sys.executable, "-m", "tests.training.machine", str(photos), str(run), *words]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, cwd=ROOT, env={**ON_JAX, **variables}, stdout=pipe, stderr=pipe, text=True
-    )
-
-
-def ends(*processes: subprocess.Popen[str]) -> list[list[str]]:
-    """What each process printed about the ends of its trainings."""
-    outputs = [process.communicate() for process in processes]
-    for process, (_, errors) in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, errors[-3000:]
-    return [[line for line in output.splitlines() if line[:1].isdigit()] for output, _ in outputs]
 
 
 def free_address() -> str:
@@ -55,20 +32,30 @@ def free_address() -> str:
         return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
+@pytest.fixture(scope="module")
+def trained(shipped: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `tests.training.machine`, with the shipped network's logits on JAX."""
+    folder, side = tmp_path_factory.mktemp("machines"), shipped.manifest.rule.image_size
+    images = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype(np.float32)
+    np.save(folder / "images.npy", images)
+    photos = draw_folder(folder / "photos", photos_per_class=20)
+    asked = [shipped.weights("keras"), folder / "images.npy", folder / "logits.npy"]
+    command = [sys.executable, "-m", "tests.training.machine", photos, folder, free_address(), *asked]
+    done = subprocess.run(command, cwd=ROOT, env=ON_JAX, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forks")
 def test_two_machines_give_the_loss_and_weights_of_one(
-    tmp_path: Path, one_format: None, monkeypatch: pytest.MonkeyPatch
+    trained: Path, one_format: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The two are also stopped after an epoch, and continued."""
-    photos = draw_folder(tmp_path / "photos", photos_per_class=20)
-    one, both = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "both")
-    ((end,),) = ends(started(photos, one.path))
+    one, both = RunFolder(trained / "one"), RunFolder(trained / "both")
+    (end,) = ends(trained / "one.txt")
     assert end.startswith("0 The training is finished")
-    place = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": free_address(), "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
-    processes = [
-        started(photos, both.path, "stop", **place, KERAS_DISTRIBUTION_PROCESS_ID=str(number))
-        for number in range(2)
-    ]
-    for stopped, finished in ends(*processes):
+    for number in range(2):
+        stopped, finished = ends(trained / f"both-{number}.txt")
         assert stopped.startswith("130 Stopped. 1 of 2 epochs") and finished.startswith("0 The training is")
     for alone, together in zip(one.rows(), both.rows(), strict=True):
         for key in set(alone) - {"seconds"}:
@@ -84,16 +71,16 @@ def test_two_machines_give_the_loss_and_weights_of_one(
     assert bundle.manifest.recipe["devices"] == "machines"
 
 
-def test_the_network_has_the_same_logits_on_jax(shipped: Bundle, tmp_path: Path) -> None:
-    side = shipped.manifest.rule.image_size
-    images = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype(np.float32)
-    np.save(tmp_path / "images.npy", images)
-    model, paths = shipped.weights("keras"), (tmp_path / "images.npy", tmp_path / "logits.npy")
-    command = [sys.executable, "-c", LOGITS, model, *paths]
-    done = subprocess.run(command, cwd=ROOT, env=ON_JAX, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    ours = logits_model(load_keras(model)).predict(images, verbose=0)
-    assert np.abs(np.load(paths[1]) - ours).max() < 1e-4 * np.abs(ours).max()
+def ends(output: Path) -> list[str]:
+    """What a process printed about the ends of its trainings."""
+    return [line for line in output.read_text().splitlines() if line[:1].isdigit()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forks")
+def test_the_network_has_the_same_logits_on_jax(shipped: Bundle, trained: Path) -> None:
+    images = np.load(trained / "images.npy")
+    ours = logits_model(load_keras(shipped.weights("keras"))).predict(images, verbose=0)
+    assert np.abs(np.load(trained / "logits.npy") - ours).max() < 1e-4 * np.abs(ours).max()
 
 
 def test_what_several_machines_do_not_do() -> None:
