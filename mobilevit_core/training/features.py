@@ -28,8 +28,6 @@ from mobilevit_core.messages import say
 from mobilevit_core.models.released_weights import ReleasedWeights, is_released, open_weights
 from mobilevit_core.training.transfer import ReleasedStart, StartingWeights, packaged
 
-Read = Callable[[PhotoSource, ResizeRule, str | None], np.ndarray]
-
 
 @dataclass(frozen=True)
 class Trunk:
@@ -44,7 +42,6 @@ class Trunk:
         origin: where its weights come from, as the manifest records it.
         versions: of the libraries that converted it.
         provenance: the photos that went into its weights, where known.
-        read: how a photo is read by the rule; a server reads those of strangers in another way.
     """
 
     files: Mapping[str, bytes] = field(repr=False)
@@ -55,7 +52,6 @@ class Trunk:
     origin: dict[str, Any]
     versions: Mapping[str, str]
     provenance: tuple[Provenance, ...] = ()
-    read: Read = preprocess
 
     def features(self, image: np.ndarray) -> np.ndarray:
         """What the classifier gets, of the float32 trunk.
@@ -118,9 +114,6 @@ def open_trunk(
         manifest.versions,
         tuple(provenance),
     )
-
-
-open_network = open_trunk  # as the page's lessons call it
 
 
 def _converted_once(

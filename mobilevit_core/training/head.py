@@ -363,7 +363,7 @@ def _look(
 
     def look(place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         example = examples[place]
-        image = trunk.read(example.source, trunk.rule, example.name)
+        image = preprocess(example.source, trunk.rule, example.name)
         pixels = np.uint8(np.rint(image))
         grey = Image.fromarray(pixels).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
         return trunk.features(image), np.asarray(grey), pixels if place in kept else None

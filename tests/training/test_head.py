@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -112,10 +111,10 @@ def test_accuracy_is_chance_where_the_labels_mean_nothing(trunk: Trunk) -> None:
     assert fitted.interval[0] < 0.5 < fitted.interval[1]
 
 
-def test_every_photo_is_read_once(trunk: Trunk) -> None:
+def test_every_photo_is_read_once(trunk: Trunk, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    counting = replace(trunk, read=lambda *given: read.append(given) or preprocess(*given))
-    fit_head(images(3), counting)
+    monkeypatch.setattr(head, "preprocess", lambda *given: read.append(given) or preprocess(*given))
+    fit_head(images(3), trunk)
     assert len(read) == 9
 
 
