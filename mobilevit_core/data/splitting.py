@@ -172,5 +172,5 @@ def _fitting(sizes: Mapping[int, int], placed: Mapping[int, str], wanted: int) -
 def in_turns(labels: np.ndarray) -> Iterator[int]:
     """Places of the photos: one of every class, then the next of every class, and so on."""
     members = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
-    for number in range(max(map(len, members))):
+    for number in range(max(map(len, members), default=0)):
         yield from (own[number] for own in members if number < len(own))
