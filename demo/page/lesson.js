@@ -6,6 +6,7 @@ import { crossValidate, fit, mayBeLuck, probabilities, rejection, USUAL } from "
 export const MOST_CLASSES = 20, MOST_PHOTOS = 100; // photos of a class
 export const NONE = "none of these";
 const QUIET_MS = 400; // without a new photo, before the photos are tested
+const OWN_SHARE = 0.5; // of the weight of everyday photos that the visitor's own have in "none of these", however few
 const SURE = 0.7; // over it, an answer is never "none of these": photos taken in a row look surer than the next ones
 
 export const events = new EventTarget(); // "learned": there is another head; "judged": it was tested
@@ -45,7 +46,9 @@ export function changed() {
 function groups() {
   const { classes, none, everyday } = lesson;
   const found = classes.filter(({ photos }) => photos.length).map((one) => ({ one, name: nameOf(one), features: one.photos.map(({ features }) => features) }));
-  const others = none.ticked ? [...everyday, ...none.photos.map(({ features }) => features)] : [];
+  const times = Math.max(1, Math.round((OWN_SHARE * everyday.length) / none.photos.length)); // each of its photos counts
+  const own = none.photos.flatMap(({ features }) => new Array(times).fill(features));
+  const others = none.ticked ? [...everyday, ...own] : [];
   if (others.length) found.push({ one: none, name: NONE, features: others });
   return found;
 }

@@ -65,7 +65,7 @@ SHOWN = """async ([thing, step]) => {
   show(thing, step);
   for (let frame = 0; frame < 4; frame++) await new Promise((wake) => video.requestVideoFrameCallback(wake));
 }"""
-COUNT = "(place) => parseInt(document.querySelectorAll('#lesson .count')[place].innerText)"
+COUNT = "(place) => document.querySelectorAll('#lesson > li')[place].querySelectorAll('.shots li').length"
 SEEN = """() => {
   const video = document.querySelector("#lens-video"), canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
@@ -185,6 +185,12 @@ def test_it_answers_at_once_and_tells_how_good_it_is(taught: Taught) -> None:
         for name, count in zip(THINGS, counts, strict=True)
     ]
     assert (taught.answers().argmax(axis=1) == taught.labels).all()
+    page.evaluate(SHOWN, ["room", 0])
+    press(page, 3)  # none of these: a photo or two of the empty room
+    page.wait_for_function(f"{SAID} === 'Probably none of these'")
+    for name in THINGS:
+        page.evaluate(SHOWN, [name, 1])
+        page.wait_for_function(f"{SAID} === '{name}'")
 
 
 def test_nothing_leaves_the_device_and_axe_finds_nothing(taught: Taught) -> None:
