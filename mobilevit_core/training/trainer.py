@@ -8,7 +8,8 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -192,13 +193,14 @@ def train(
         start.copy_to(model, dataset.class_names)
     if process_number() == 0:
         _check_space(run.path, model)
-    state = TrainingState(model, recipe.stages[0][0], recipe, _steps(dataset, recipe), checkpoint)
-    _tell_changed_schedule(state, recipe, _steps(dataset, recipe))
+    sampling = Sampling.of(dataset, recipe)
+    steps = steps_per_epoch(sampling.epoch_photos, recipe.batch_size)
+    state = TrainingState(model, recipe.stages[0][0], recipe, steps, checkpoint)
+    _tell_changed_schedule(state, recipe, steps)
     try:
-        state = _train_stages(state, model, dataset, recipe, run, teachers)
+        _Stages(dataset, recipe, run, teachers, sampling, steps).train(state, model)
     finally:
         shutil.rmtree(run.cache, ignore_errors=True)
-    state.copy_kept_weights(model)
     if start and recipe.start_share:
         _mix_start_in(model, start, dataset.class_names, recipe.start_share)
     return model
@@ -214,75 +216,63 @@ def _mix_start_in(model: keras.Model, start: Start, class_names: tuple[str, ...]
     model.set_weights(mixed)
 
 
-def _steps(dataset: PhotoDataset, recipe: Recipe) -> int:
-    return steps_per_epoch(Sampling.of(dataset, recipe).epoch_photos, recipe.batch_size)
+@dataclass(frozen=True)
+class _Stages:
+    """What all stages of a training have in common."""
 
+    dataset: PhotoDataset
+    recipe: Recipe
+    run: RunFolder
+    teachers: Teachers | None
+    sampling: Sampling
+    steps: int
 
-def _train_stages(
-    state: TrainingState,
-    model: keras.Model,
-    dataset: PhotoDataset,
-    recipe: Recipe,
-    run: RunFolder,
-    teachers: Teachers | None,
-) -> TrainingState:
-    """Trains what is left of every stage; returns the state at the end."""
-    cache, end = None, 0
-    estimate = EstimateTime(sizes_by_epoch(recipe.stages), _steps(dataset, recipe))
-    for image_size, epochs in recipe.stages:
-        end += epochs
-        if state.epoch >= end:
-            continue
-        if cache is None:
-            largest = max(size for size, _ in recipe.stages)
-            folder = run.cache / str(process_number())
-            cache = PhotoCache(dataset.splits["train"], round(largest * CACHE_MARGIN), folder)
-            print(cache.describe(), file=sys.stderr, flush=True)
-        if state.trained.input_shape[1] != image_size:
-            state = TrainingState(model, image_size, recipe, _steps(dataset, recipe), state.checkpoint())
-        _train_stage(state, end, dataset, cache, recipe, run, teachers, estimate)
-    return state
+    @cached_property
+    def cache(self) -> PhotoCache:
+        """The training photos, decoded for the first stage that is left to train."""
+        largest = max(size for size, _ in self.recipe.stages)
+        folder = self.run.cache / str(process_number())
+        cache = PhotoCache(self.dataset.splits["train"], round(largest * CACHE_MARGIN), folder)
+        print(cache.describe(), file=sys.stderr, flush=True)
+        return cache
 
+    def train(self, state: TrainingState, model: keras.Model) -> None:
+        """Trains what is left of every stage, and gives the model the weights that the recipe keeps."""
+        end, estimate = 0, EstimateTime(sizes_by_epoch(self.recipe.stages), self.steps)
+        for image_size, epochs in self.recipe.stages:
+            end += epochs
+            if state.epoch >= end:
+                continue
+            if state.trained.input_shape[1] != image_size:
+                state = TrainingState(model, image_size, self.recipe, self.steps, state.checkpoint())
+            self._train_one(state, end, estimate)
+        state.copy_kept_weights(model)
 
-def _train_stage(
-    state: TrainingState,
-    end: int,
-    dataset: PhotoDataset,
-    cache: PhotoCache,
-    recipe: Recipe,
-    run: RunFolder,
-    teachers: Teachers | None,
-    estimate: EstimateTime,
-) -> None:
-    """Trains one stage up to the epoch `end`."""
-    photos, validation, classes = (
-        dataset.splits["train"],
-        dataset.splits["validation"],
-        len(dataset.class_names),
-    )
-    image_size = state.trained.input_shape[1]
-    rule = replace(recipe.rule, image_size=image_size)
-    sampling = Sampling.of(dataset, recipe)
-    batches = training_batches(photos, cache, classes, image_size, recipe, state.epoch, sampling)
-    if teachers:
-        batches = teachers.blend(batches, image_size, recipe.distillation_weight)
-    validation = validation_batches(validation, classes, rule, recipe.batch_size)
-    callbacks = [*callbacks_of(state, recipe, _steps(dataset, recipe), run), estimate]
-    try:
-        with inside(state.strategy):
-            state.trained.fit(
-                own_part(batches, state.strategy),
-                validation_data=own_part(validation, state.strategy),
-                initial_epoch=state.epoch,
-                epochs=end,
-                steps_per_epoch=_steps(dataset, recipe),
-                shuffle=False,  # the data set orders itself
-                callbacks=callbacks,
-                verbose=0,
-            )
-    finally:
-        for callback in callbacks:  # an interrupted fit() leaves the bar open
-            callback.on_train_end()
+    def _train_one(self, state: TrainingState, end: int, estimate: EstimateTime) -> None:
+        """Trains one stage up to the epoch `end`."""
+        recipe, splits, classes = self.recipe, self.dataset.splits, len(self.dataset.class_names)
+        size, photos = state.trained.input_shape[1], splits["train"]
+        batches = training_batches(photos, self.cache, classes, size, recipe, state.epoch, self.sampling)
+        if self.teachers:
+            batches = self.teachers.blend(batches, size, recipe.distillation_weight)
+        rule = replace(recipe.rule, image_size=size)
+        validation = validation_batches(splits["validation"], classes, rule, recipe.batch_size)
+        callbacks = [*callbacks_of(state, recipe, self.steps, self.run), estimate]
+        try:
+            with inside(state.strategy):
+                state.trained.fit(
+                    own_part(batches, state.strategy),
+                    validation_data=own_part(validation, state.strategy),
+                    initial_epoch=state.epoch,
+                    epochs=end,
+                    steps_per_epoch=self.steps,
+                    shuffle=False,  # the data set orders itself
+                    callbacks=callbacks,
+                    verbose=0,
+                )
+        finally:
+            for callback in callbacks:  # an interrupted fit() leaves the bar open
+                callback.on_train_end()
 
 
 def _check_space(folder: Path, model: keras.Model) -> None:
