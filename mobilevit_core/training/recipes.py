@@ -12,7 +12,7 @@ pretrain-192    the same at a higher resolution, from there on. 89.9 % of the 40
 finetune        from such weights to the classes wanted. 88.8 %, 92.4 %, 15 minutes.
                 train tf_flowers --recipe finetune --weights PRETRAINED
 reject          adds "none of these" to finished weights. 87.2 %, 90.5 %, 60 minutes; then with a teacher
-                network and more photos (demo/weights/README.md) 89.6 %, 93.7 %, 60 minutes.
+                network and more photos (demo/weights/README.md) 89.6 %, 93.5 %, 70 minutes.
                 train tf_flowers --recipe reject --weights BUNDLE --teacher BUNDLE --other PHOTOS
 distill         starting weights from a teacher network, on photos without labels.
                 train PHOTOS --teacher efficientnet_lite0

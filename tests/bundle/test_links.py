@@ -99,7 +99,7 @@ def test_what_imitates_the_hubs_cache_does_not_lead_out_either(bundle: Path, tmp
 
 
 def test_files_are_found_by_their_names_alone(bundle: Path, tmp_path: Path) -> None:
-    (bundle / "report" / "photos").mkdir()
+    (bundle / "report" / "photos").mkdir(exist_ok=True)
     for name in ("report/photos/7.jpg", "report/other.html", "report/photos/7.html", "secret"):
         (bundle / name).write_text("x")
     opened = open_bundle(bundle)
