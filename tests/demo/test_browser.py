@@ -76,11 +76,14 @@ def test_what_the_browser_reads_is_sent_as_jpeg_and_what_the_server_reads_is_nam
 def test_a_flower_gets_an_answer_from_every_format(
     browser: "Browser", served: str, tf_flowers: PhotoDataset, shipped: Bundle, tmp_path: Path
 ) -> None:
-    flower = tmp_path / "flower.jpg"
-    flower.write_bytes(tf_flowers.split("test")[0].source)
+    flower, classifier = tmp_path / "flower.jpg", load_classifier(shipped.folder)
+    for photo in tf_flowers.split("test"):  # the first that is no close call: that has a headline of its own
+        flower.write_bytes(photo.source)
+        expected = classifier.predict(flower)
+        if expected.score > 0.9:
+            break
     page = opened(browser, served)
     give(page, flower)
-    expected = load_classifier(shipped.folder).predict(flower)
     shown = words.display(expected.label, shipped.manifest)
     assert page.inner_text("#name") == ("Probably none of these" if expected.unknown else shown)
     page.get_by_role("button", name="Measure all formats").click()
