@@ -27,7 +27,7 @@ SAME_LINE_SECONDS = 60.0  # between two lines of the log that say the same
 
 
 class Connection(H11Protocol):
-    """A connection that is closed unless it asks; of too many, the one that has been silent longest."""
+    """A connection that is closed unless it asks; of too many, the one that is silent or busy longest."""
 
     most = MOST_CONNECTIONS
 
@@ -39,15 +39,16 @@ class Connection(H11Protocol):
         others: list[Connection] = [
             each for each in self.connections if each is not self and not each.transport.is_closing()
         ]
-        address = self.client[0] if self.client else None
+        address = visitor_at(self.client)
         if is_public(address):
-            same = [each for each in others if each.client and each.client[0] == address]
+            same = [each for each in others if visitor_at(each.client) == address]
             if len(same) >= self.most // SHARE:
                 transport.abort()
                 return
         if len(others) >= self.most:
+            # An answer may be made to last for ever: a stream, or one that is read byte by byte.
             silent = [each for each in others if each.is_silent()]
-            min(silent, key=lambda each: each._since, default=self).transport.abort()
+            min(silent or others, key=lambda each: each._since).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the connection."""
@@ -81,6 +82,19 @@ class Sparing(logging.Filter):
         self._told = {line: when for line, when in self._told.items() if now - when < SAME_LINE_SECONDS}
         told = self._told.setdefault(str(record.msg), now)
         return told == now
+
+
+def visitor_at(client: tuple[str, int] | None) -> str:
+    """The address of a connection as that of one visitor: of IPv6, whoever has one has the whole /64."""
+    address = client[0] if client else ""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    mapped = parsed.ipv4_mapped
+    return str(mapped or ipaddress.IPv6Network((int(parsed), 64), strict=False).network_address)
 
 
 def is_public(address: str | None) -> bool:

@@ -3,6 +3,7 @@
 Every limit on what a visitor may send is here; `demo.uploads` has the folder that it comes to.
 """
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -16,13 +17,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo import uploads
-from demo.connections import SHARE, is_public
+from demo.connections import SHARE, is_public, visitor_at
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import not_writable
 
@@ -33,7 +35,8 @@ PLACES = set(
     "page device bundle report examples trunk config favicon.ico robots.txt sw.js index.html".split()
 )
 CALLS = set("app_id call cancel heartbeat info login_check mcp openapi.json queue reset".split())
-CALLS |= {"startup-events", "token", "upload", "upload_progress", "user"}
+CALLS |= {"startup-events", "token", "upload", "user"}
+MCP = set("http sse messages schema".split())  # below /gradio_api/mcp; a longer path would stand on its page
 WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 MEASURE_SECONDS = 1.0  # between two looks at how full the upload folder is
 SMALL_BODY_BYTES = 256 * 2**10  # a larger one must hold a photograph
@@ -42,6 +45,8 @@ MAX_UPLOAD_BYTES = 128 * 2**20  # of all files of one upload
 MAX_UPLOAD_FILES = 100  # each takes Gradio a millisecond or two, in which it does nothing else
 MAX_HELD_BYTES = 256 * 2**20  # of all larger bodies that are being received
 MAX_VALUES = 20_000  # of a body
+MAX_NAME = 200  # characters; Gradio never forgets the name of a session whose answer nobody collects
+NAMES = ("session_hash", "event_id")
 PHOTOGRAPH, MAX_PHOTOGRAPHS = b"data:", 20  # how one begins inside of a body; how many it may hold
 BODY_SECONDS = 120  # for all of a body but an upload's
 GRACE_SECONDS, LEAST_RATE = 20, 16 * 2**10  # after so long, bytes per second on the average
@@ -57,6 +62,8 @@ TOO_LARGE_UPLOAD = f"One upload may have {MAX_UPLOAD_BYTES // 2**20} MiB. Send f
 TOO_MANY_FILES = f"One upload may have {MAX_UPLOAD_FILES} files. Send fewer photographs at once."
 TOO_MANY_PHOTOGRAPHS = f"A request may hold {MAX_PHOTOGRAPHS} photographs. Upload them instead."
 TOO_MANY = f"The request holds more than {MAX_VALUES} values."
+NOT_FILES = "An upload holds files, and nothing else."
+LONG_NAME = f"The name of a session may have {MAX_NAME} characters."
 NO_PHOTOGRAPH = f"A request of more than {SMALL_BODY_BYTES // 2**10} KiB must hold a photograph."
 NO_JSON = "The request is not JSON, or holds text that is not Unicode."
 NO_FUNCTION = "There is no such function. /gradio_api/info lists them."
@@ -155,7 +162,7 @@ class Guard:
     async def _size_refusal(self, scope: Scope, headers: Headers) -> PlainTextResponse | None:
         if scope["method"] not in WITH_BODY:
             return None
-        text = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
+        text = "" if "transfer-encoding" in headers else headers.get("content-length", "0")
         if not text.isdecimal():
             return PlainTextResponse(NO_LENGTH, 411)
         length, upload = int(text), _is_upload(scope)
@@ -268,6 +275,8 @@ class Guard:
             value = _unmarked(value)
             count = self.calls.parameters.get(name, 0)
             if isinstance(value, dict):
+                if any(isinstance(value.get(key), str) and len(value[key]) > MAX_NAME for key in NAMES):
+                    return body, JSONResponse({"detail": LONG_NAME}, 422)
                 number = value.get("fn_index", 0)
                 if number is not None and (type(number) is not int or not 0 <= number < MAX_VALUES):
                     return body, JSONResponse({"error": NO_FUNCTION}, 404)
@@ -289,14 +298,15 @@ class Guard:
 
         async def take(part: bytes) -> Response | None:
             files = counted.more(part)
-            if counted.parts > MAX_UPLOAD_FILES + 1:  # the last one ends the body
-                return PlainTextResponse(TOO_MANY_FILES, 413)
+            if counted.refusal:
+                return counted.refusal
             return await self._take(scope, len(part) + files * uploads.FILE_BYTES)
 
         upload = object()
         async with self._entrance:
             self.receiving[upload] = time.time()
         complete, visitor = False, _Arrival(receive, send, take)
+        scope = {**scope, "query_string": b""}  # a name for the upload's progress, which Gradio never forgets
         try:
             await self.app(scope, visitor.receive, visitor.send)
             complete = True
@@ -351,7 +361,7 @@ def _called(path: str) -> str | None:
 
 def _address(scope: Scope) -> str:
     """Of the visitor; uvicorn has put there what a proxy on this machine says."""
-    return (scope.get("client") or ("",))[0]
+    return visitor_at(scope.get("client"))
 
 
 def _is_harmless(name: bytes, value: bytes) -> bool:
@@ -397,7 +407,8 @@ def _is_served(path: str) -> bool:
     if path.startswith(uploads.ROUTE):
         return not path.removeprefix(uploads.ROUTE).lstrip("/").startswith(("http:", "https:"))
     if path.startswith(API):
-        return path.removeprefix(API).split("/")[0] in CALLS
+        first, *rest = path.removeprefix(API).rstrip("/").split("/")
+        return first in CALLS and (first != "mcp" or not rest or rest[0] in MCP and len(rest) == 1)
     return path == "/" or path.split("/")[1] in PLACES
 
 
@@ -490,25 +501,63 @@ class _Values:
 
 
 class _Parts:
-    """Counts the parts of an upload as they come, each of which becomes a file in a folder of its own.
+    """Looks at the parts of an upload as they come, each of which becomes a file in a folder of its own.
+
+    Gradio holds what is no file in memory.
 
     Args:
         content_type: names what stands between them.
+
+    Attributes:
+        refusal: why no more is received.
     """
 
     def __init__(self, content_type: str) -> None:
-        found = re.search(r'boundary="?([^";,]{1,200})', content_type, re.IGNORECASE)
-        self.parts = 0
-        self._between = b"--" + found[1].encode("latin-1", "replace") if found else b"\n--"
-        self._end = b""
+        self.refusal: Response | None = None
+        self._parts = 0
+        self._name = self._value = self._disposition = b""
+        reactions = {
+            "on_part_begin": self._begin,
+            "on_header_field": self._in_name,
+            "on_header_value": self._in_value,
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._end_headers,
+        }
+        self._parser: MultipartParser | None = None
+        with contextlib.suppress(ValueError):  # Gradio has the same parser, and refuses it
+            boundary = parse_options_header(content_type)[1].get(b"boundary")
+            self._parser = MultipartParser(boundary, reactions) if boundary else None
 
     def more(self, part: bytes) -> int:
         """How many begin in the next part of the body."""
-        known = self._end + part
-        self._end = known[len(known) - min(len(known), len(self._between) - 1) :]
-        count = known.count(self._between)
-        self.parts += count
-        return count
+        before = self._parts
+        try:
+            if self._parser:
+                self._parser.write(part)
+        except ValueError:
+            self._parser = None
+        return self._parts - before
+
+    def _begin(self) -> None:
+        self._parts += 1
+        self._disposition = b""
+        if self._parts > MAX_UPLOAD_FILES:
+            self.refusal = PlainTextResponse(TOO_MANY_FILES, 413)
+
+    def _in_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _in_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._name.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._name = self._value = b""
+
+    def _end_headers(self) -> None:
+        if b"filename" not in parse_options_header(self._disposition)[1]:
+            self.refusal = self.refusal or PlainTextResponse(NOT_FILES, 400)
 
 
 def _with_headers(policy: str, send: Send) -> Send:

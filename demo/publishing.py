@@ -27,6 +27,7 @@ from mobilevit_core.training.transfer import GENERAL_FOLDER
 PROJECT = site.DEMO.parent
 WIDTH, HEIGHT = 1200, 630  # pixels; what other sites show of a link
 LONGEST = 60  # characters of a short description
+MARKUP = re.compile(r"[\\`*_\[\]<>#|&~$]|@(?=\w)|:(?=//)|www(?=\.)", re.IGNORECASE)
 TAGS = ["image-classification", "mobilevit", "litert", "tflite"]
 SLOW_START, QUICK_START = "30m", "10m"  # after which the Hub gives up; most of it installs the requirements
 # What the Gradio Space runs, by folder.
@@ -169,9 +170,15 @@ def _describe(bundle: Bundle, folder: Path, options: PageOptions, readme: str, *
         tags=TAGS,
         **fields,
     ).to_yaml(line_break="\n")
-    text = f"---\n{front}\n---\n\n{readme.format(title=title, subtitle=subtitle)}"
+    shown = readme.format(title=_shown(title), subtitle=_shown(subtitle))
+    text = f"---\n{front}\n---\n\n{shown}"
     (folder / "README.md").write_text(text, encoding="utf-8")
     _draw_thumbnail(folder / "thumbnail.png", title, subtitle)
+
+
+def _shown(text: str) -> str:
+    """Text that Markdown shows as it is: names come from a bundle, whoever made it."""
+    return MARKUP.sub(lambda found: f"&#{ord(found[0][0])};{found[0][1:]}", text)
 
 
 def thumbnail_address(repository: str) -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 MAX_SESSIONS = 128  # Gradio keeps 0.1 MB for each; a call of the API is a session of its own
 MAX_CALLS = 128  # in Gradio's hands at a time; more than all functions together let in
+_described: ContextVar[Any] = ContextVar("described", default=None)
 HOSTS = """\
 A page that listens on this machine alone (the default) answers only under the names localhost, 127.0.0.1
 and [::1], so that no other web site can reach it through a host name of its own. Behind a proxy that hands
@@ -67,6 +69,15 @@ class Page(gr.Server):
         self.api_of_page = api.Api(self)
         self.hosts: Sequence[str] | None = None
         self.guard: Guard | None = None
+
+    @property
+    def api_info(self) -> Any:
+        """What `/info` tells, per request: Gradio would tell all of them the address that the first named."""
+        return _described.get()
+
+    @api_info.setter
+    def api_info(self, described: Any) -> None:
+        _described.set(described)
 
     def build_middleware_stack(self) -> Guard:
         """Everything behind the guard, so that no answer of any layer leaves without its headers."""

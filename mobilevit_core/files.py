@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,9 @@ NOT_WRITABLE = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 # How libraries that raise errors of their own word the same.
 NO_SPACE = ("No space left on device", "Disk quota exceeded")
 WORDINGS = (*NO_SPACE, "File too large", "Read-only file system")
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a cell begins that a spreadsheet computes
+# Where a cell begins that a spreadsheet computes: also behind a semicolon, where numbers have a comma.
+FORMULA = re.compile(r"(^|;)(?= *[=+\-@\t\r\n])")
+MARKED = re.compile(r"(^|;)'(?= *[=+\-@\t\r\n])")
 
 
 @contextmanager
@@ -249,16 +252,15 @@ def cell(value: Any) -> Any:
         value: text, number or None.
 
     Returns:
-        The value; text that begins like a formula gets an apostrophe in front.
+        The value; what begins like a formula gets an apostrophe in front.
     """
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
-        return f"'{value}"
-    return value
+    return FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 def from_cell(text: str) -> str:
     """The text that `cell` made this of."""
-    return text[1:] if text.startswith("'") and cell(text[1:]) == text else text
+    plain = MARKED.sub(r"\1", text)
+    return plain if cell(plain) == text else text
 
 
 def csv_bytes(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], for_people: bool = True) -> bytes:

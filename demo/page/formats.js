@@ -42,12 +42,13 @@ export function showRow(name, answer, place) {
   const row = rows.get(name);
   row.line.hidden = false;
   row.answers[place] = answer;
-  const names = [...new Set(Object.values(row.answers).map((one) => (one.unknown ? "None of these" : facts.display[one.label])))];
-  row.said.textContent = names.join(" / ");
+  row.said.textContent = said(row);
   time(row[place], answer);
   byId("markdown").disabled = false;
   drawBars();
 }
+
+const said = ({ answers }) => [...new Set(Object.values(answers).map((one) => (one.unknown ? "None of these" : facts.display[one.label])))].join(" / ");
 
 function time(cell, { latency_ms: { p50, p95 } }) {
   cell.replaceChildren(p50.toFixed(1), create("small", {}, ` (${p95.toFixed(1)})`));
@@ -102,14 +103,17 @@ function engines(answers) {
   return [...new Set(names)].join("; ");
 }
 
+/** Text that Markdown shows as it is: names come from a bundle, whoever made it. */
+export const plain = (text) => text.replace(/\s+/g, " ").replace(/[\\`*_[\]<>#|&~$]|@(?=\w)|:(?=\/\/)|www(?=\.)/gi, (found) => `&#${found.codePointAt(0)};${found.slice(1)}`);
+
 /** The table as people pass it on. */
 function markdown() {
   const cell = (answer) => (answer ? `${answer.latency_ms.p50.toFixed(1)} (${answer.latency_ms.p95.toFixed(1)})` : "");
   const lines = [...rows].filter(([, row]) => !row.line.hidden).map(([name, row]) =>
-    `| ${titleOf(name)} | ${row.said.textContent} | ${cell(row.answers.there ?? row.recorded)} | ${cell(row.answers.here)} |`);
+    `| ${titleOf(name)} | ${plain(said(row))} | ${cell(row.answers.there ?? row.recorded)} | ${cell(row.answers.here)} |`);
   const there = byId("there").textContent;
   return [`| format | answer | ${there} | this device, ms (slow case) |`, "| --- | --- | ---: | ---: |", ...lines, "",
-    [byId("speed").textContent, engineName() && `This device: LiteRT.js, ${engineName()}, 1 thread.`].filter(Boolean).join(" ")].join("\n");
+    [plain(byId("speed").textContent), engineName() && `This device: LiteRT.js, ${engineName()}, 1 thread.`].filter(Boolean).join(" ")].join("\n");
 }
 
 async function copyMarkdown() {

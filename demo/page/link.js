@@ -11,12 +11,17 @@ import { MOST_CLASSES, NONE } from "./lesson.js";
 
 export const LINK = "#taught=";
 const VERSION = 1, LONGEST_NAME = 40, LONGEST = 30_000; // characters; of a name, and of a link
-const UNSEEN = /[\p{C}\p{Zl}\p{Zp}<>]/gu; // control, bidirectional and invisible characters, markup
+// Control, bidirectional and invisible characters (as in mobilevit_core/data/class_names.py), and markup.
+const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\u115f\u1160\u2800\u3164\uffa0<>]/gu, SEEN = /[\p{L}\p{N}\p{P}\p{S}]/u;
+const MOST = 65_000; // of a weight, either way: what float16 holds
 const DAMAGED = "This link is damaged or not one of this page: nothing was opened. Ask for it again.";
 const OTHERS = "This link was made with other weights than this page has, so its answers would be wrong here. Open it on the page it comes from.";
 
-/** A name without what nobody can see and what could pass for markup. */
-export const cleanName = (text) => Array.from(text.normalize("NFC").replace(UNSEEN, "").trim()).slice(0, LONGEST_NAME).join("");
+/** A name without what nobody can see and what could pass for markup; "" where nothing is left. */
+export function cleanName(text) {
+  const left = Array.from(text.normalize("NFC").replace(UNSEEN, "").trim()).slice(0, LONGEST_NAME).join("").trim();
+  return SEEN.test(left) ? left : "";
+}
 
 const digest = (weights) => Uint8Array.from({ length: 4 }, (_, place) => parseInt(weights.slice(2 * place, 2 * place + 2), 16));
 
@@ -74,7 +79,7 @@ export function unpackHead(bytes, weights, width) {
   for (let row = 0; row < count - 1; row++, at += 8 + width) {
     bias[row] = view.getFloat32(at, true);
     const scale = view.getFloat32(at + 4, true);
-    refuse(Math.abs(bias[row]) < 1e6 && scale > 0 && scale < 1e4); // NaN is neither
+    refuse(Math.abs(bias[row]) < MOST && scale > 0 && 128 * scale < MOST); // NaN is neither
     for (let place = 0; place < width; place++) kernel[row * width + place] = scale * view.getInt8(at + 8 + place);
   }
   return { names, kernel, bias, other: flags ? count - 1 : null, rejection: { threshold: threshold / 255 }, features: [] };

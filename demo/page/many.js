@@ -116,8 +116,8 @@ function drawSheet(of) {
 /** A cell that no spreadsheet takes for a formula. */
 export function csvCell(value) {
   if (typeof value === "number") return String(value);
-  const text = String(value ?? "");
-  const safe = /^ *[=+\-@\t\r\n]/.test(text) ? `'${text}` : text;
+  // Where numbers have a comma, a semicolon begins another cell, even in quotation marks.
+  const safe = String(value ?? "").replace(/(^|;)(?= *[=+\-@\t\r\n])/g, "$1'");
   return `"${safe.replaceAll('"', '""')}"`;
 }
 

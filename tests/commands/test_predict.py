@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mobilevit_core.cli import app
 from mobilevit_core.commands import predict as module
 from mobilevit_core.commands.predict import find_photos, predictions
 from mobilevit_core.errors import UserError
+from mobilevit_core.files import cell, from_cell
 from mobilevit_core.inference.classifier import load_classifier
 from tests.drawing import COLORS, draw_photo
 
@@ -97,6 +99,12 @@ def test_a_name_that_is_no_text_is_printed(mixed: Path, small_bundle: Bundle) ->
     shutil.copy(mixed / "b.jpg", odd)
     result = run("predict", small_bundle.folder, odd)
     assert result.exit_code == 0 and "caf\\udce9.jpg" in result.stdout, result.output
+
+
+@pytest.mark.parametrize("text", ["=1", " -1", "a;=1", "a; @b;+c", "rose", "a;b", "it's", "\t=1", ""])
+def test_a_cell_is_read_back(text: str) -> None:
+    written = cell(text)
+    assert from_cell(written) == text and not re.search(r"(^|;) *[=+\-@\t\r\n]", written)
 
 
 def test_no_cell_is_a_formula(mixed: Path, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,7 @@ FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1"]
 def test_no_cell_is_a_formula(browser: "Browser", served: str) -> None:
     page = opened(browser, served)
     assert page.evaluate("texts => texts.map(csvCell)", FORMULAS) == [f'"\'{text}"' for text in FORMULAS]
+    assert page.evaluate("csvCell('rose; =1;-2;a')") == "\"rose;' =1;'-2;a\""
     assert page.evaluate("values => values.map(csvCell)", [0.5, "rose", None, 'a"b']) == [
         "0.5",
         '"rose"',

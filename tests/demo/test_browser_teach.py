@@ -300,6 +300,8 @@ def bad_links(weights: str) -> dict[str, str]:
         "turned around": "a\u202eb".encode(),
         "invisible": "a\u200bb".encode(),
         "blank": b"  ",
+        "a letter that looks like nothing": "\u3164".encode(),
+        "an accent alone": "\u0301".encode(),
         "twice": b"b",
         "none without its flag": b"none of these",
         "no UTF-8": b"\xff\xfe",
@@ -318,6 +320,8 @@ def bad_links(weights: str) -> dict[str, str]:
         "a wrong count": as_link(packed([b"a", b"b"], weights, count=3)),
         "NaN": as_link(packed([b"a", b"b"], weights, scale=float("nan"))),
         "infinite": as_link(packed([b"a", b"b"], weights, bias=float("inf"))),
+        "more than float16 holds": as_link(packed([b"a", b"b"], weights, bias=70_000.0)),
+        "a scale over that": as_link(packed([b"a", b"b"], weights, scale=600.0)),
         "flags": as_link(packed([b"a", b"b"], weights, flags=6)),
         **{kind: as_link(packed([name, b"b"], weights)) for kind, name in names.items()},
     }

@@ -1,7 +1,9 @@
 """What a visitor does with the page: drops and pastes photos, goes back, reloads, passes an answer on."""
 
 import base64
+import html
 import io
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -133,7 +135,11 @@ def test_the_table_is_copied_as_markdown(browser: "Browser", served: str) -> Non
         title, answer, there, here = (cell.strip() for cell in line.strip("|").split("|"))
         assert row.inner_text().startswith(title)
         assert [answer, there, here] == row.locator("td").all_inner_texts()
-    assert lines[shown.count()] == "" and lines[-1] == page.inner_text("#speed")
+    assert lines[shown.count()] == "" and html.unescape(lines[-1]) == page.inner_text("#speed")
+    for name in ("<img src=x>", "a | b", "[a](https://b.example)", "@a", "`a`", "www.b.example", "a\nb"):
+        text = page.evaluate("name => plain(name)", name)
+        assert html.unescape(text) == name.replace("\n", " ")
+        assert not re.search(r"[<>`|[\]]|://|@|www|\n", text), text
     closed(page)
 
 

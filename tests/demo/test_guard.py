@@ -96,6 +96,8 @@ UNUSED = [
     "assets/index.js",
     "theme.css",
     "gradio_api/vibe-code",
+    "gradio_api/upload_progress?upload_id=a",
+    "gradio_api/mcp/%3Cb%3E/gradio_api/mcp",
     "monitoring/summary",
     "login",
 ]

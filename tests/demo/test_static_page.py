@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import json
 import re
 from pathlib import Path
@@ -53,10 +54,15 @@ def test_the_folder_holds_the_bundle_and_names_who_took_the_photos(site: Path, s
 
 def test_names_of_classes_are_text(shipped: Bundle, tmp_path: Path) -> None:
     value = shipped.manifest.to_json()
-    names = ['<img src=x onerror="alert(1)">', *value["class_names"][1:]]
+    names = ['<img src=x onerror="alert(1)">', "[a](https://b.example)", "@c|`d`", *value["class_names"][3:]]
     changes = {"class_names": names, "golden": None}  # whose scores are by the names
     other = Bundle(shipped.folder, type(shipped.manifest).from_json(value | changes))
     assert "<img src=x" not in index(other)
+    publishing._describe(other, tmp_path, OPTIONS, publishing.STATIC_README, sdk="static")
+    card = SpaceCard.load(tmp_path / "README.md")
+    assert card.data.title == words.title(other.manifest) and "[a](https://b.example)" in card.data.title
+    heading = card.text.strip().splitlines()[0].removeprefix("# ")
+    assert html.unescape(heading) == card.data.title and not re.search(r"[<>`[\]|]|://|@c", heading)
 
 
 def test_what_can_not_be_shown_is_refused(

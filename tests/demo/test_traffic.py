@@ -11,7 +11,7 @@ import resource
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from demo import connections, guard, uploads
 from demo.guard import Calls, Guard
 from demo.uploads import Limits
 from tests.demo.visitor import Visitor, run_apart
+from tests.hostile.requests import ODD
 
 JSON = {"content-type": "application/json"}
 STRANGER = "8.8.8.8"  # as a proxy would name it; nothing is sent there
@@ -149,6 +150,20 @@ def test_an_upload_has_a_limit_and_takes_room_as_it_comes(guarded: Guard) -> Non
     assert asked(guarded, Sender([b"a" * share]), "upload", share).status == 200
 
 
+def test_an_upload_holds_files_alone(guarded: Guard) -> None:
+    """4: Gradio holds any other field in memory."""
+    head = b'--x\r\nContent-Disposition: form-data; name="files"\r\nX-Filename: filename="a"\r\n\r\n'
+    for cut in (1, 20, 70, len(head)):
+        field = Sender([head[:cut], head[cut:], *[b"a" * 100_000] * 50, b"\r\n--x--\r\n"])
+        told = asked(guarded, field, "upload", 5_000_100)
+        assert (told.status, told.answer.decode()) == (400, guard.NOT_FILES) and told.sent <= len(head)
+    files = multipart(2, b"8 bytes. \r\n--y filename")
+    told = asked(guarded, Sender(files), "upload", 1000, query_string=b"upload_id=a")
+    assert told.status == 200
+    later = asked(guarded, Sender([*files[:1], head, b"a"]), "upload", 1000)
+    assert later.status == 400
+
+
 @pytest.mark.parametrize("path", ["upload", "call/classify", "queue/join", "mcp/", "cancel", "reset"])
 def test_every_body_comes_in_time(path: str, guarded: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
     """1 and 4: too slow by the average, silent, or too long altogether."""
@@ -162,6 +177,15 @@ def test_every_body_comes_in_time(path: str, guarded: Guard, monkeypatch: pytest
         quick = asked(guarded, Sender([b'"data:' + b"a" * 30_000] * 100, pause=0.05), path, 4_000_000)
         assert (quick.status, quick.answer.decode()) == (408, guard.SLOW)
     assert not guarded.receiving and not guarded._held
+
+
+@pytest.mark.parametrize("path", ["upload", "call/classify", "mcp/"])
+def test_a_body_in_chunks_has_no_length(path: str, guarded: Guard) -> None:
+    """4: whatever else the request states; a body in chunks is as long as its sender likes."""
+    headers = [(b"content-length", b"10"), (b"transfer-encoding", b"chunked")]
+    endless = Sender([b'{"data": [{"url": "data:', *[b"a" * 2**20] * 50])
+    told = asked(guarded, endless, path, 10, headers=headers)
+    assert (told.status, told.answer.decode(), told.sent) == (411, guard.NO_LENGTH, 0)
 
 
 def test_bodies_that_are_held_have_a_common_limit(guarded: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,32 +272,12 @@ def test_photographs_in_calls_take_room_however_small(start: str, guarded: Guard
     assert statuses[-1] == 507 and uploads.total_bytes() <= guarded.limits.total_bytes
 
 
-WRONG = [
-    ("cancel", b'{"session_hash": "a", "fn_index": NaN, "event_id": NaN}'),
-    ("reset", b'{"event_id": NaN}'),
-    ("reset", b'{"event_id": Infinity}'),
-    ("cancel", b'{"event_id": "\\ud800", "session_hash": "\\ud800", "fn_index": 0}'),
-    ("queue/join", b'{"data": [], "fn_index": -1, "session_hash": "a"}'),
-    ("queue/join", b'{"data": [], "fn_index": true, "session_hash": "a"}'),
-    ("queue/join", b'{"data": [], "fn_index": 1e400, "session_hash": "a"}'),
-    ("queue/join", b'{"data": [], "fn_index": 99999999999999999999, "session_hash": "a"}'),
-    ("queue/join", b'{"data": [], "fn_index": 0, "session_hash": "\\ud800"}'),
-    ("call/classify", b'{"data": ["\\ud800"]}'),
-    ("call/classify", b'{"data": [{"path": "\\ud800"}]}'),
-    ("call/classify", b'{"data": "\xff"}'),
-    ("call/classify", b"nonsense"),
-    ("call/v2/classify", b'{"photo": {"path": "\\udfff"}}'),
-    ("mcp/", b'{"jsonrpc": "2.0", "id": NaN, "method": "tools/list"}'),
-    ("mcp/", b'{"jsonrpc": "2.0", "id": "\\ud800", "method": "tools/list"}'),
-]
-
-
-@pytest.mark.parametrize(("place", "body"), WRONG, ids=[f"{p}-{n}" for n, (p, _) in enumerate(WRONG)])
+@pytest.mark.parametrize(("place", "body"), ODD, ids=[f"{p}-{n}" for n, (p, _) in enumerate(ODD)])
 def test_odd_values_are_refused_in_a_sentence(visitor: Visitor, place: str, body: bytes) -> None:
     """11: NaN, lone surrogates and numbers of functions; never a bare 500."""
     answer = visitor.post(f"gradio_api/{place}", content=body, headers=JSON)
     assert answer.status_code in (404, 422) and len(answer.text) < 300
-    assert guard.NO_JSON in answer.text or guard.NO_FUNCTION in answer.text
+    assert any(text in answer.text for text in (guard.NO_JSON, guard.NO_FUNCTION, guard.LONG_NAME))
 
 
 def test_what_a_proxy_says_is_never_markup(visitor: Visitor) -> None:
@@ -292,6 +296,15 @@ def test_what_a_proxy_says_is_never_markup(visitor: Visitor) -> None:
     assert "javascript" not in visitor.get("config", headers={"x-forwarded-proto": "javascript"}).text
     honest = {"x-forwarded-proto": "https", "x-forwarded-host": "demo.example.org"}
     assert "https://demo.example.org" in visitor.get("config", headers=honest).text
+
+
+def test_what_one_visitor_names_is_told_to_no_other(serve: Callable[..., str]) -> None:
+    """A first visitor's address would stand in the description of the API until the server ends."""
+    with Visitor(base_url=serve(), timeout=60) as fresh:
+        for place in ("gradio_api/info", "gradio_api/openapi.json", "config"):
+            named = fresh.get(place, headers={"x-forwarded-host": "evil.example"})
+            assert named.status_code == 200
+            assert "evil.example" not in fresh.get(place).text
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # Gradio's, that it could not write
@@ -369,6 +382,20 @@ def test_silent_connections_keep_nobody_out(served: str, monkeypatch: pytest.Mon
         assert closed >= 70
 
 
+def test_answers_without_an_end_keep_nobody_out(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """6: of too many connections that are all being answered, the oldest is closed."""
+    monkeypatch.setattr(connections.Connection, "most", 30)
+    splits = urlsplit(served)
+    with ExitStack() as stack:
+        for number in range(60):
+            connection = stack.enter_context(socket.create_connection((splits.hostname, splits.port), 10))
+            head = f"GET /gradio_api/heartbeat/{number} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            connection.sendall(head.encode())
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        with Visitor(base_url=served, timeout=20) as visitor:
+            assert all(visitor.get("config").status_code == 200 for _ in range(3))
+
+
 def is_closed(connection: socket.socket) -> bool:
     connection.settimeout(0.05)
     try:
@@ -420,6 +447,10 @@ def test_one_address_has_a_share_of_the_connections() -> None:
     assert connections.is_public("::ffff:8.8.8.8") and not connections.is_public("::ffff:10.0.0.7")
     for address in ("127.0.0.1", "::1", "10.0.0.7", "192.168.1.1", "", None, "nonsense"):
         assert not connections.is_public(address)
+    neighbours = [connections.visitor_at((f"2001:4860:0:1:{n}::{n}", 1)) for n in (1, 2)]
+    assert neighbours[0] == neighbours[1] != connections.visitor_at(("2001:4860:0:2::1", 1))
+    assert connections.visitor_at(("::ffff:8.8.8.8", 1)) == connections.visitor_at((STRANGER, 1)) == STRANGER
+    assert connections.visitor_at(None) == "" and not connections.is_public("")
 
 
 def test_a_report_is_sent_by_name(visitor: Visitor) -> None:

@@ -1,9 +1,10 @@
 """What strangers send, against a page that runs and against the command line: `python -m tests.hostile.run`.
 
 `--part files`: each file of the corpus goes to `/classify` and `/explain`, then a sound photo, whose
-answer must be right; meanwhile another visitor asks again and again. `--part artefacts`: bundles, zip files
-and names, each of which must be refused. `--part traffic`: visitors alone, beside all attackers of
-`tests.hostile.traffic`, and afterwards. Prints a table each; the exit code is 1 if a limit is exceeded.
+answer must be right; meanwhile another visitor asks again and again. `--part requests`: odd values in calls.
+`--part artefacts`: bundles, zip files and names. Each of both must be refused. `--part traffic`: visitors
+alone, beside all attackers of `tests.hostile.traffic`, and afterwards. Prints a table each; the exit code is
+1 if a limit is exceeded.
 """
 
 import argparse
@@ -23,18 +24,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psutil
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from mobilevit_core.inference.classifier import Classifier, load_classifier
-from tests.hostile.artefacts import attempts, outcome
+from tests.hostile.artefacts import MOST_CHARACTERS, attempts, outcome
 from tests.hostile.corpus import ANSWERED, REFUSED, Entry, corpus, good
-from tests.hostile.traffic import ATTACKS, Attackers
+from tests.hostile.requests import ODD
+from tests.hostile.traffic import ATTACKS, JSON, Attackers
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("files", "artefacts", "traffic")
+PARTS = ("files", "requests", "artefacts", "traffic")
 WEIGHTS = "float32"
 TOLERANCE = 1e-3  # of a probability, between two processes' threads
 MOST_SECONDS = 10.0  # for one file
@@ -268,6 +271,25 @@ def try_artefacts(bundle: Path) -> bool:
     )
 
 
+def try_requests(bundle: Path) -> bool:
+    """What makes no sense, and then a sound request; prints the table."""
+    wrong = []
+    with served(bundle) as (url, _), httpx.Client(base_url=url, headers=JSON, timeout=30) as client:
+        for place, body in ODD:
+            answer = client.post(f"gradio_api/{place}", content=body)
+            if answer.status_code not in (404, 413, 422) or len(answer.text) > MOST_CHARACTERS:
+                wrong.append(f"{place} {ascii(body[:80])}: {answer.status_code} {ascii(answer.text[:200])}")
+        goes_on = client.get("config").status_code == 200
+    for line in wrong:
+        print("wrong:", line)
+    return printed(
+        [
+            ("requests", f"{len(ODD)}, {len(ODD) - len(wrong)} refused in one sentence", not wrong),
+            ("a sound one afterwards", "answered" if goes_on else "not answered", goes_on),
+        ]
+    )
+
+
 class Visitors:
     """Several visitors that upload and ask again and again, until the end of the block.
 
@@ -377,6 +399,7 @@ def main() -> int:
         (folder / "sound.jpg").write_bytes(good("JPEG"))
         tries = {
             "files": lambda: try_files(arguments.bundle, arguments.only, folder),
+            "requests": lambda: try_requests(arguments.bundle),
             "artefacts": lambda: try_artefacts(arguments.bundle),
             "traffic": lambda: try_traffic(
                 arguments.bundle, folder / "sound.jpg", arguments.seconds, arguments.visitors
