@@ -14,6 +14,23 @@ const TOLERANCE = 0.02; // of any probability, between WebGPU (16 bits on some G
 const SEEDS = [0, 1, 2], REPEATS = 5; // drawn inputs without golden ones, and runs of each, before WebGPU is used
 const RECHECK = 30; // camera pictures between two checks
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|basic render/i;
+/** Places of values, the highest first. */
+export const ranked = (values) => [...values.keys()].sort((a, b) => values[b] - values[a]);
+
+/** Whether these probabilities mean "none of these"; RejectionRule.rejects in the browser. */
+export function rejects(values, rule) {
+  if (!rule) return false;
+  const score = Math.max(...values.filter((_, index) => index !== rule.other));
+  return score < rule.threshold || ranked(values)[0] === rule.other;
+}
+
+/** Probabilities in the form of the API's answer. */
+export function answerOf(values, names, rule) {
+  const predictions = ranked(values).slice(0, TOP).map((index) => ({ label: names[index], score: values[index] }));
+  const scores = Object.fromEntries(names.map((name, index) => [name, values[index]]));
+  return { ...predictions[0], unknown: rejects(values, rule), predictions, scores };
+}
+
 const quantile = (values, share) => {
   const sorted = [...values].sort((a, b) => a - b);
   const place = (sorted.length - 1) * share, low = Math.floor(place);
@@ -94,7 +111,6 @@ export class Engine {
   #manifest = null;
   #litert = null;
   #content = null;
-  #size_bytes = 0;
   #frames = 0;
   #wasm = null; // compiled models; #gpu is null unless it passed
   #gpu = null;
@@ -137,7 +153,6 @@ export class Engine {
     this.format = null;
     [this.#litert, this.#content] = await Promise.all([loadRuntime(progress), this.#read(format, progress)]);
     const litert = this.#litert;
-    this.#size_bytes = this.#content.length;
     this.#drop();
     this.#wasm = await litert.loadAndCompile(this.#content, { accelerator: "wasm" });
     await this.#checkWasm(this.#golden(format));
@@ -286,22 +301,10 @@ export class Engine {
     return this.#timed(this.#wasm, pixels, runs);
   }
 
-  /** Whether these probabilities mean "none of these"; RejectionRule.rejects in the browser. */
-  rejects(values, rule = this.#manifest.rejection) {
-    if (!rule) return false;
-    const other = rule.other ?? -1;
-    const score = Math.max(...values.filter((_, index) => index !== other));
-    return score < rule.threshold || (other >= 0 && values.indexOf(Math.max(...values)) === other);
-  }
-
-  /** Probabilities in the form of the API's answer. */
-  answerOf(values, more) {
-    const names = this.#manifest.class_names;
-    const order = [...values.keys()].sort((a, b) => values[b] - values[a]);
-    const predictions = order.slice(0, TOP).map((index) => ({ label: names[index], score: values[index] }));
-    const scores = Object.fromEntries(names.map((name, index) => [name, values[index]]));
-    const size_bytes = this.#size_bytes;
-    return { ...predictions[0], unknown: this.rejects(values), predictions, scores, format: this.format, size_bytes, ...more };
+  /** The network's answer in the form of the API's. */
+  answerOf(values, more = {}) {
+    const { class_names: names, rejection } = this.#manifest;
+    return { ...answerOf(values, names, rejection), format: this.format, size_bytes: this.#content.length, ...more };
   }
 
   /** Classifies one photo, and times it. */

@@ -2,6 +2,7 @@
 
 import { byId, create, facts, percent } from "./base.js";
 
+export const NONE_OF_THESE = "None of these", PROBABLY_NONE = "Probably none of these";
 const CLOSE = 0.2; // two classes that are no further apart, and both above it, are told together
 const LIKE = 0.2; // under this, "looks most like" says nothing
 
@@ -15,7 +16,7 @@ function rival({ unknown, predictions: [first, second] }) {
 }
 
 /** What an answer is called in few words. */
-export const nameOf = (answer) => (answer.unknown ? "Probably none of these" : rival(answer) ? `${facts.display[answer.label]} or ${facts.display[rival(answer).label].toLowerCase()}?` : facts.display[answer.label]);
+export const nameOf = (answer) => (answer.unknown ? PROBABLY_NONE : rival(answer) ? `${facts.display[answer.label]} or ${facts.display[rival(answer).label].toLowerCase()}?` : facts.display[answer.label]);
 
 /** What the answer is called, and how sure it is. Never a percentage alone: the photo may show anything. */
 function inWords(answer) {

@@ -27,6 +27,9 @@ export async function reach(path, options) {
 }
 
 export const percent = (share) => (share > 0.995 ? ">\u00a099\u00a0%" : share > 0 && share < 0.005 ? "<\u00a01\u00a0%" : `${Math.round(share * 100)}\u00a0%`);
+/** A number with its noun: "1 photo", "2 photos". */
+export const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+export const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 export const megabytes = (bytes) => (bytes / 1e6).toFixed(bytes < 1e5 ? 2 : 1);
 
 /** An element; a `style` of custom properties is set one by one, as the page's policy wants it. */
@@ -48,6 +51,25 @@ export function storage(kind) {
   } catch {
     return null;
   }
+}
+
+/** Files that are chosen in a field go to `take`. */
+export function onChosen(field, take) {
+  field.addEventListener("change", () => {
+    const files = [...field.files];
+    field.value = ""; // so that the same ones can be chosen again
+    if (files.length) take(files);
+  });
+}
+
+/** Files that are dropped on a place go to `take`, unless a place inside of it took them. */
+export function onDropped(place, take) {
+  place.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) event.preventDefault(); });
+  place.addEventListener("drop", (event) => {
+    if (event.defaultPrevented) return;
+    event.preventDefault();
+    if (event.dataTransfer.files.length) take([...event.dataTransfer.files]);
+  });
 }
 
 /** Hands the visitor a file. */

@@ -1,18 +1,17 @@
 // Live mode: every picture of the camera is named on this device, until it is stopped.
 
 import { byId } from "./base.js";
-import { clearAnswer, nameOf, say, showAnswer } from "./answer.js";
-import { engineName, openCamera, stopStream, withEngine } from "./device.js";
+import { clearAnswer, nameOf, PROBABLY_NONE, say, showAnswer } from "./answer.js";
+import { Camera, engineName, withEngine } from "./device.js";
 
 const LIVE_WINDOW = 20; // pictures whose times give the rate
 const SMOOTH_MS = 350; // how long an answer is remembered
 const SETTLED_MS = 500; // a new name has to lead this long before it is the headline
 const BARS_MS = 120; // between two drawings of the bars
 
-let stream = null;
-let asked = 0; // counts starts and stops; what belongs to an older one ends by itself
+const camera = new Camera("video");
 
-export const isLive = () => stream !== null;
+export const isLive = () => camera.state === "on";
 export const isStarting = () => byId("live").dataset.state === "starting";
 const mark = (state, text) => {
   byId("live").dataset.state = state;
@@ -22,20 +21,14 @@ const mark = (state, text) => {
 /** Starts the camera.
  * @param {(what: string) => void} show shows "video" on the stage.
  * @param {() => string} format that this device runs.
- * @returns {Promise<boolean>} whether it ran; false where it was stopped before.
  */
 export async function startCamera(show, format) {
-  const mine = ++asked, current = () => mine === asked;
   mark("starting", "Stop camera");
   say("Asking for the camera ...");
+  let current = null;
   try {
-    const opened = await openCamera();
-    if (!current()) return stopStream(opened);
-    stream = opened;
-    const video = byId("video");
-    video.srcObject = stream;
-    await video.play();
-    if (!current()) return;
+    current = await camera.start();
+    if (!current) return;
     show();
     mark("on", "Stop camera");
     say("Loading the network onto this device ...");
@@ -48,20 +41,19 @@ export async function startCamera(show, format) {
         clearAnswer();
         byId("here-note").textContent = `${engineName()}. The camera's pictures stay on your device.`;
         const steady = new Steady(engine);
-        while (current() && format() === loaded) await nameFrame(engine, video, steady, current);
+        while (current() && format() === loaded) await nameFrame(engine, steady, current);
       });
     }
   } catch (error) {
-    if (current()) {
-      stopCamera();
-      throw error;
-    }
+    if (current && !current()) return; // stopped meanwhile
+    stopCamera();
+    throw error;
   }
 }
 
-async function nameFrame(engine, video, steady, current) {
+async function nameFrame(engine, steady, current) {
   const begin = performance.now();
-  const values = await engine.frame(video);
+  const values = await engine.frame(camera.video);
   await new Promise(requestAnimationFrame);
   if (current()) steady.show(values, performance.now() - begin);
 }
@@ -89,14 +81,12 @@ class Steady {
     if (now - this.#drawn < BARS_MS) return;
     this.#drawn = now;
     showAnswer(answer);
-    byId("answer").classList.toggle("unknown", this.#shown === NONE);
+    byId("answer").classList.toggle("unknown", this.#shown === PROBABLY_NONE);
     const [headline, note] = byId("overlay").children;
     headline.textContent = this.#shown;
     note.textContent = `${rate(this.#times)} pictures a second. Nothing leaves your device.`;
   }
 }
-
-const NONE = "Probably none of these";
 
 function rate(times) {
   const value = 1000 / [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)];
@@ -105,10 +95,7 @@ function rate(times) {
 
 /** Stops the camera, also while the browser still asks for permission or the network loads. */
 export function stopCamera() {
-  asked += 1;
-  if (stream) stopStream(stream);
-  stream = null;
-  byId("video").srcObject = null;
+  camera.stop();
   mark("off", "Live camera");
   byId("said").setAttribute("aria-live", "polite");
   byId("here-note").textContent = "";
@@ -117,8 +104,7 @@ export function stopCamera() {
 
 /** What the camera shows right now, as a photo. */
 export async function currentFrame() {
-  const video = byId("video");
-  const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
-  canvas.getContext("2d").drawImage(video, 0, 0);
+  const canvas = new OffscreenCanvas(camera.video.videoWidth, camera.video.videoHeight);
+  canvas.getContext("2d").drawImage(camera.video, 0, 0);
   return new File([await canvas.convertToBlob({ type: "image/png" })], "camera.png", { type: "image/png" });
 }

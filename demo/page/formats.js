@@ -1,6 +1,7 @@
 // The table "Same photo, other formats": this server and this device side by side.
 
-import { byId, create, facts, Told } from "./base.js";
+import { byId, counted, create, facts, tell } from "./base.js";
+import { NONE_OF_THESE } from "./answer.js";
 import { engineName } from "./device.js";
 
 const rows = new Map(); // format -> { line, said, there, here: cells, answers: { there, here } }
@@ -48,7 +49,7 @@ export function showRow(name, answer, place) {
   drawBars();
 }
 
-const said = ({ answers }) => [...new Set(Object.values(answers).map((one) => (one.unknown ? "None of these" : facts.display[one.label])))].join(" / ");
+const said = ({ answers }) => [...new Set(Object.values(answers).map((one) => (one.unknown ? NONE_OF_THESE : facts.display[one.label])))].join(" / ");
 
 function time(cell, { latency_ms: { p50, p95 } }) {
   cell.replaceChildren(p50.toFixed(1), create("small", {}, ` (${p95.toFixed(1)})`));
@@ -99,7 +100,7 @@ export function compared(answers) {
 
 /** What ran, by its true names. */
 function engines(answers) {
-  const names = Object.values(answers).map(({ engine, latency_ms: { threads } }) => `${engine}, ${threads} thread${threads === 1 ? "" : "s"}`);
+  const names = Object.values(answers).map(({ engine, latency_ms: { threads } }) => `${engine}, ${counted(threads, "thread")}`);
   return [...new Set(names)].join("; ");
 }
 
@@ -122,7 +123,7 @@ async function copyMarkdown() {
     await navigator.clipboard.writeText(markdown());
     button.textContent = "Copied";
   } catch {
-    throw new Told("This browser does not let the page copy.");
+    tell("This browser does not let the page copy.");
   } finally {
     setTimeout(() => { button.textContent = before; }, 1500);
   }

@@ -1,58 +1,50 @@
 // The camera of "Teach it": what it shows is guessed all the time, and becomes photos while a button is held.
 
 import { byId } from "./base.js";
-import { openCamera, stopStream } from "./device.js";
+import { Camera } from "./device.js";
 import { withTrunk } from "./trunk.js";
 
 const EVERY_MS = 200; // between two photos while a button is held
 const PICTURE = 96; // side of a small picture, pixels
 
-let stream = null;
-let asked = null; // the request for the camera that waits; a stream that comes for another one is stopped
+let camera = null; // in the tab's video, once that is there
 let held = null; // { take, last, once }: what becomes of the next pictures
 
-export const isOpen = () => stream !== null;
+export const isOpen = () => camera?.state === "on";
 
 /** Opens the camera; from then on `seen` gets the features of every picture, and `failed` what ends that. */
 export async function openLens(seen, failed) {
-  if (stream || asked) return;
-  const mine = asked = Symbol("a request for the camera");
+  camera ??= new Camera("lens-video");
+  if (camera.state !== "off") return;
   try {
-    const opened = await openCamera();
-    if (mine !== asked) return stopStream(opened);
-    await show(opened);
-    watch(opened, seen).catch((error) => { stopLens(); failed(error); });
+    const current = await camera.start();
+    if (!current) return;
+    mark("on", "Stop camera");
+    watch(current, seen).catch((error) => {
+      if (!current()) return; // stopped meanwhile
+      stopLens();
+      failed(error);
+    });
   } catch (error) {
-    if (mine === asked) stopLens();
+    stopLens();
     throw error;
-  } finally {
-    if (mine === asked) asked = null;
   }
 }
 
-async function watch(opened, seen) {
-  while (stream === opened) await nextPicture(opened, seen);
+async function watch(current, seen) {
+  while (current()) await nextPicture(current, seen);
 }
 
-async function show(opened) {
-  const video = byId("lens-video");
-  stream = opened;
-  video.srcObject = opened;
-  byId("lens").dataset.state = "on";
-  byId("lens-toggle").textContent = "Stop camera";
-  await video.play();
-}
-
-async function nextPicture(opened, seen) {
-  const video = byId("lens-video");
+async function nextPicture(current, seen) {
+  const { video } = camera;
   let taking = null, picture = null;
   const features = await withTrunk((engine) => {
-    if (stream !== opened) return null;
+    if (!current()) return null;
     taking = held && performance.now() - held.last >= EVERY_MS ? held : null;
     if (taking) picture = smallPicture(video, video.videoWidth, video.videoHeight); // of the same moment
     return engine.frame(video);
   });
-  if (stream !== opened) return;
+  if (!current()) return;
   if (taking && taking === held) take({ features, picture, name: "camera" });
   seen(features);
   await new Promise(requestAnimationFrame);
@@ -66,11 +58,14 @@ function take(photo) {
 }
 
 export function stopLens() {
-  if (stream) stopStream(stream);
-  stream = asked = held = null;
-  byId("lens-video").srcObject = null;
-  byId("lens").dataset.state = "off";
-  byId("lens-toggle").textContent = "Use the camera";
+  camera?.stop();
+  held = null;
+  mark("off", "Use the camera");
+}
+
+function mark(state, text) {
+  byId("lens").dataset.state = state;
+  byId("lens-toggle").textContent = text;
 }
 
 /** From now on, pictures go to `take`, at least one; `release` ends it. `take` hears whether it gets a single one. */

@@ -1,7 +1,8 @@
 // What is being taught: classes with the features of their photos. It learns anew after every photo.
 
+import { answerOf as namedBy } from "../device/engine.js";
 import { sleep } from "./base.js";
-import { crossValidate, fit, mayBeLuck, probabilities, rejection, USUAL } from "./learn.js";
+import { crossValidate, fit, mayBeLuck, rejection, USUAL } from "./learn.js";
 
 export const MOST_CLASSES = 20, MOST_PHOTOS = 100; // photos of a class
 export const NONE = "none of these";
@@ -65,9 +66,11 @@ async function relearn() {
   events.dispatchEvent(new Event("learned"));
 }
 
+/** The place of "none of these" among the classes that are learned; null where it is none of them. */
+const otherOf = (found) => (found.at(-1).one === lesson.none ? found.length - 1 : null);
+
 function learn(found, features, labels, rule = null) {
-  const { kernel, bias } = fit(features, labels, found.length, strength);
-  const other = found.at(-1).one === lesson.none ? found.length - 1 : null;
+  const { kernel, bias } = fit(features, labels, found.length, strength), other = otherOf(found);
   head = { names: found.map(({ name }) => name), kernel: Float32Array.from(kernel), bias: Float32Array.from(bias), other, features, rejection: rule };
 }
 
@@ -80,10 +83,10 @@ async function judge(mine, found, features, labels) {
   }).catch((error) => { if (!gone()) throw error; });
   if (!tested || gone()) return;
   strength = { shrinkage: tested.shrinkage, scale: tested.scale };
-  const other = found.at(-1).one === lesson.none ? found.length - 1 : null;
+  const other = otherOf(found), of = (label) => tested.answers.filter((_, place) => labels[place] === label);
   const rule = rejection(tested.answers.filter((_, place) => labels[place] !== other), other, SURE);
   learn(found, features, labels, rule);
-  judged = found.filter((_, label) => label !== other).map((group, label) => verdict(group, label, tested.answers.filter((_, place) => labels[place] === label), head.names));
+  judged = found.filter((_, label) => label !== other).map((group, label) => verdict(group, label, of(label), head.names));
   events.dispatchEvent(new Event("judged"));
 }
 
@@ -94,13 +97,5 @@ function verdict({ one, name }, label, answers, names) {
   return { name, right, of: said.length, luck: mayBeLuck(right, said.length, 1 / names.length), wrong };
 }
 
-/** An answer in the form of the API's. */
-export function answerOf({ names, other, rejection: rule }, values) {
-  const order = [...values.keys()].sort((a, b) => values[b] - values[a]);
-  const predictions = order.map((index) => ({ label: names[index], score: values[index] }));
-  const known = Math.max(...values.filter((_, index) => index !== other));
-  return { ...predictions[0], predictions, unknown: order[0] === other || (rule !== null && known < rule.threshold) };
-}
-
-/** What a head says about a picture's features: probabilities by class. */
-export const ask = (model, features) => probabilities(model, features);
+/** An answer in the form of the API's; until there is a threshold, only the class "none of these" rejects. */
+export const answerOf = ({ names, other, rejection: rule }, values) => namedBy(values, names, { threshold: 0, ...rule, other });

@@ -6,7 +6,7 @@
 // Softmax does not change when the same is taken off every output, so the last class needs no numbers.
 
 import { crc32 } from "../device/archive.js";
-import { Told } from "./base.js";
+import { bytesOf, Told } from "./base.js";
 import { MOST_CLASSES, NONE } from "./lesson.js";
 
 export const LINK = "#taught=";
@@ -94,7 +94,7 @@ export function toText(bytes, digits = false) {
 export function fromText(text) {
   if (text.length > LONGEST || !/^(b[\w-]+|d\d+)$/.test(text)) throw new Told(DAMAGED);
   try {
-    if (text[0] === "b") return Uint8Array.from(atob(text.slice(1).replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
+    if (text[0] === "b") return bytesOf(text.slice(1).replaceAll("-", "+").replaceAll("_", "/"));
     return Uint8Array.from(BigInt(text.slice(1)).toString(16).slice(1).match(/../g) ?? [], (pair) => parseInt(pair, 16));
   } catch {
     throw new Told(DAMAGED);

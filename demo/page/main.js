@@ -1,6 +1,6 @@
 // Starts the page: what it is about, its tabs, and what can be dropped or pasted anywhere on it.
 
-import { byId, connectPrivate, create, facts, here, loadFacts, sentence, tell } from "./base.js";
+import { byId, connectPrivate, facts, here, loadFacts, onChosen, onDropped, sentence, tell } from "./base.js";
 import { startGood } from "./good.js";
 import { isBusy, nameAll, startMany } from "./many.js";
 import { fromVisitor, leaveOne, privacyChanged, startOne } from "./one.js";
@@ -44,7 +44,6 @@ function connectTabs() {
 
 /** One photo goes to One photo, several to Many photos. */
 export function give(files) {
-  if (!files.length) return;
   const many = files.length > 1 || !byId("many").hidden;
   choose(many ? "many" : "one");
   if (many) nameAll(files);
@@ -54,18 +53,10 @@ export function give(files) {
 function connectDrops() {
   const body = document.body;
   const lit = (on) => body.classList.toggle("dropping", on);
-  addEventListener("dragover", (event) => {
-    if (!event.dataTransfer.types.includes("Files")) return;
-    event.preventDefault();
-    lit(true);
-  });
+  addEventListener("dragover", ({ dataTransfer }) => { if (dataTransfer.types.includes("Files")) lit(true); });
   addEventListener("dragleave", ({ relatedTarget }) => { if (!relatedTarget) lit(false); });
-  addEventListener("drop", (event) => {
-    lit(false);
-    if (event.defaultPrevented) return; // a place of its own took it
-    event.preventDefault();
-    give([...event.dataTransfer.files]);
-  });
+  addEventListener("drop", () => lit(false));
+  onDropped(window, give);
   addEventListener("paste", ({ clipboardData, target }) => {
     if (!byId("teach").hidden || target.matches?.("input[type=text]")) return;
     const files = [...(clipboardData?.files ?? [])].filter(({ type }) => type.startsWith("image/"));
@@ -114,10 +105,7 @@ async function start() {
   startGood();
   if (facts.teaches) connectTeach();
   if (location.hash) choose(wanted());
-  byId("photo").addEventListener("change", ({ target }) => {
-    give([...target.files]);
-    target.value = ""; // so that the same photo can be chosen again
-  });
+  onChosen(byId("photo"), give);
   navigator.serviceWorker?.register(here("sw.js")).catch(() => {}); // without it, nothing stays for the next visit
   await startOne();
 }

@@ -1,6 +1,6 @@
 // Many photos: named as they come, grouped by answer, the least sure first.
 
-import { byId, create, facts, isPrivate, percent, save, sentence } from "./base.js";
+import { byId, counted, create, facts, isPrivate, onChosen, percent, save, sentence } from "./base.js";
 import { bestKnown } from "./answer.js";
 import { deviceProblem, withEngine } from "./device.js";
 import { shrunk, wayOut } from "./prepare.js";
@@ -14,7 +14,7 @@ let batch = { rows: [], files: [], sort: null };
 export const isBusy = () => batch.files.length > 1;
 
 export async function nameAll(files) {
-  const chosen = [...files].slice(0, MOST);
+  const chosen = files.slice(0, MOST);
   const mine = { rows: [], files: chosen, sort: null, format: byId("many-format").value };
   for (const { url } of batch.rows) URL.revokeObjectURL(url);
   batch = mine;
@@ -59,7 +59,7 @@ function grouped(rows) {
   return [...groups].sort(([a, first], [b, second]) => place(a) - place(b) || second.length - first.length);
 }
 
-const counts = (rows) => `${rows.length} photo${rows.length === 1 ? "" : "s"}: ` +
+const counts = (rows) => `${counted(rows.length, "photo")}: ` +
   grouped(rows).map(([name, list]) => `${list.length} ${inCount(name, list)}`).join(", ") + ".";
 
 function inCount(name, [{ answer }, ...more]) {
@@ -140,10 +140,7 @@ function view(table) {
 export function startMany() {
   byId("many-format").replaceChildren(...facts.formats.map(({ name, title }) => create("option", { value: name, selected: name === facts.answering }, title)));
   byId("many-format").addEventListener("change", () => { if (batch.files.length) nameAll(batch.files); });
-  byId("photos").addEventListener("change", ({ target }) => {
-    if (target.files.length) nameAll(target.files);
-    target.value = ""; // so that the same photos can be chosen again
-  });
+  onChosen(byId("photos"), nameAll);
   byId("as-table").addEventListener("click", () => view(true));
   byId("as-gallery").addEventListener("click", () => view(false));
   byId("csv").addEventListener("click", () => save(new Blob(["\ufeff", csv(batch)], { type: "text/csv" }), "answers.csv"));

@@ -1,5 +1,6 @@
 // One photo: it is shown, named by the server or by this device, and compared.
 
+import { cropBox } from "../device/resize.js";
 import { byId, create, facts, here, isPrivate, reach, sentence, storage, tell, Told } from "./base.js";
 import { clearAnswer, judge, say, showAnswer, showProblem } from "./answer.js";
 import { currentFrame, isLive, isStarting, startCamera, stopCamera } from "./camera.js";
@@ -163,15 +164,11 @@ async function stage(blob) {
 /** The frame takes the picture's shape, and the square that the network sees is outlined on it. */
 function frameFor(width, height) {
   byId("frame").style.setProperty("--ratio", width / height);
-  const { mode, crop_fraction: fraction } = facts.input;
-  const crop = byId("crop");
-  crop.hidden = mode !== "center_crop";
+  const crop = byId("crop"), [left, top, across, down] = cropBox(facts.input, width, height);
+  crop.hidden = facts.input.mode !== "center_crop";
   crop.classList.remove("quiet");
-  const side = Math.min(width, height) * fraction;
-  crop.style.width = `${(100 * side) / width}%`;
-  crop.style.height = `${(100 * side) / height}%`;
-  crop.style.left = `${(50 * (width - side)) / width}%`;
-  crop.style.top = `${(50 * (height - side)) / height}%`;
+  const share = (pixels, of) => `${(100 * pixels) / of}%`;
+  Object.assign(crop.style, { left: share(left, width), top: share(top, height), width: share(across, width), height: share(down, height) });
 }
 
 function resetLook() {

@@ -3,11 +3,12 @@
 import qrcode from "../device/qrcode.js";
 import { graft, isWritable } from "../device/graft.js";
 import { zipped } from "../device/archive.js";
-import { digestOf } from "../device/engine.js";
-import { byId, create, here, megabytes, save } from "./base.js";
-import { ask, judged, lesson, model } from "./lesson.js";
+import { digestOf, ranked } from "../device/engine.js";
+import { byId, bytesOf, create, here, megabytes, save } from "./base.js";
+import { probabilities } from "./learn.js";
+import { judged, lesson, model } from "./lesson.js";
 import { LINK, packHead, toText } from "./link.js";
-import { bytesOf, guard, say, withTrunk } from "./trunk.js";
+import { guard, say, withTrunk } from "./trunk.js";
 
 const CONTENT = `
   <h2 id="taught-title"></h2>
@@ -162,13 +163,13 @@ async function written(engine, answering, format, seeds) {
   return { file: zipped({ "labels.txt": answering.names.join("\n"), "manifest.json": manifest }, network), scores };
 }
 
-const topOf = (values, names) => Object.fromEntries([...values.keys()].sort((a, b) => values[b] - values[a]).slice(0, TOP).map((index) => [names[index], Number(values[index].toFixed(6))]));
+const topOf = (values, names) => Object.fromEntries(ranked(values).slice(0, TOP).map((index) => [names[index], Number(values[index].toFixed(6))]));
 
 /** Drawn pictures whose answers are undecided, of different classes: those give away an engine that is off. */
 async function tellingSeeds(engine, answering) {
   const rows = [];
   for (let seed = 0; seed < CANDIDATES; seed++) {
-    const values = ask(answering, await engine.ofDrawn(seed)), score = Math.max(...values);
+    const values = probabilities(answering, await engine.ofDrawn(seed)), score = Math.max(...values);
     rows.push({ seed, score, label: values.indexOf(score) });
   }
   rows.sort((a, b) => a.score - b.score);

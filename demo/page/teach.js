@@ -1,9 +1,10 @@
 // "Teach it": classes by name and photos, learned on this device after every photo. A page that offers it imports this.
 
-import { byId, create } from "./base.js";
-import { bar } from "./answer.js";
+import { byId, counted, create, onChosen, onDropped } from "./base.js";
+import { bar, NONE_OF_THESE, PROBABLY_NONE } from "./answer.js";
 import { UNREADABLE } from "./device.js";
-import { answerOf, ask, changed, events, lesson, model, MOST_CLASSES, MOST_PHOTOS, NONE, nameOf, problem, setOpened } from "./lesson.js";
+import { probabilities } from "./learn.js";
+import { answerOf, changed, events, lesson, model, MOST_CLASSES, MOST_PHOTOS, NONE, nameOf, problem, setOpened } from "./lesson.js";
 import { hold, isOpen, openLens, release, smallPicture, stopLens } from "./lens.js";
 import { cleanName, fromText, LINK, unpackHead } from "./link.js";
 import { drawTaught, startTaught } from "./taught.js";
@@ -55,21 +56,21 @@ function classCard(one) {
   const isNone = one === lesson.none;
   const count = create("span", { class: "count" }), list = create("ul", { class: "shots" });
   const files = create("input", { type: "file", multiple: true, accept: "image/*" });
-  files.addEventListener("change", guard(() => { const chosen = [...files.files]; files.value = ""; return addFiles(one, chosen); }));
+  const add = guard((chosen) => addFiles(one, chosen));
+  onChosen(files, add);
   const shoot = create("button", { type: "button", class: "shoot big primary" }, "Hold to take photos");
   connectHolding(shoot, one);
   const remove = create("button", { type: "button" }, "Remove");
   remove.addEventListener("click", () => removeClass(one));
   const card = create("li", { class: "card" }, create("div", { class: "named" }, ...(isNone ? [noneSwitch()] : [nameField(one), remove])),
     create("div", { class: "tools" }, shoot, create("label", { class: "big" }, "Add photos", files), count), list);
-  card.addEventListener("dragover", (event) => event.preventDefault());
-  card.addEventListener("drop", guard((event) => { event.preventDefault(); return addFiles(one, [...event.dataTransfer.files]); }));
+  onDropped(card, add);
   return Object.assign(card, { draw: () => drawCard(one, { count, list, files, shoot, remove }) });
 }
 
 function drawCard(one, { count, list, files, shoot, remove }) {
   const isNone = one === lesson.none, title = isNone ? NONE : nameOf(one), number = one.photos.length, full = number >= MOST_PHOTOS;
-  count.textContent = isNone ? noneCount(number) : `${photos(number)}${full ? ", the most it takes" : ""}`;
+  count.textContent = isNone ? noneCount(number) : `${counted(number, "photo")}${full ? ", the most it takes" : ""}`;
   for (const [element, does] of [[files, "Add photos of"], [shoot, "Hold to take photos of"], [remove, "Remove"], [list, "Photos of"]]) element.setAttribute("aria-label", `${does} ${title}`);
   shoot.disabled = files.disabled = full || (isNone && !one.ticked);
   for (const item of [...list.children]) if (!one.photos.includes(item.photo)) item.remove();
@@ -77,7 +78,6 @@ function drawCard(one, { count, list, files, shoot, remove }) {
   [...list.children].forEach((item, place) => item.firstChild.setAttribute("aria-label", `Remove photo ${place + 1} of ${title}`));
 }
 
-const photos = (number) => `${number} photo${number === 1 ? "" : "s"}`;
 const noneCount = (number) => [lesson.everyday.length ? `${lesson.everyday.length} everyday photos are in it` : "", number ? `${number} of yours` : "show it your empty room"].filter(Boolean).join("; ");
 
 function nameField(one) {
@@ -97,13 +97,13 @@ function noneSwitch() {
     lesson.none.ticked = box.checked;
     refresh();
   });
-  return create("label", { class: "stay" }, box, create("strong", {}, "None of these"), " so that anything else is not taken for one of them");
+  return create("label", { class: "stay" }, box, create("strong", {}, NONE_OF_THESE), " so that anything else is not taken for one of them");
 }
 
 /** Held by pointer, Space or Enter; a plain click, as screen readers send it, is one photo. */
 function connectHolding(button, one) {
   let byHand = false; // a click follows, which is not another photo
-  const told = () => say(`${one === lesson.none ? NONE : `“${nameOf(one)}”`}: ${photos(one.photos.length)}.`);
+  const told = () => say(`${one === lesson.none ? NONE : `“${nameOf(one)}”`}: ${counted(one.photos.length, "photo")}.`);
   const start = guard(async () => {
     forgetUndo();
     hold((photo, single) => {
@@ -207,13 +207,13 @@ function drawLesson() {
 function guess(features, atOnce = false) {
   const answering = model();
   if (!answering) return clearGuess();
-  const values = ask(answering, features), same = smooth?.length === values.length && !atOnce;
+  const values = probabilities(answering, features), same = smooth?.length === values.length && !atOnce;
   smooth = same ? values.map((value, index) => SMOOTH * smooth[index] + (1 - SMOOTH) * value) : values;
   const now = performance.now();
   if (!atOnce && now - drawn < REDRAWN_MS) return;
   drawn = now;
   const answer = answerOf(answering, smooth);
-  headline(answer.unknown ? "Probably none of these" : answer.label, now);
+  headline(answer.unknown ? PROBABLY_NONE : answer.label, now);
   drawBars(new Map(answering.names.map((name, index) => [name, smooth[index]])), answer.label);
 }
 
@@ -226,7 +226,7 @@ function headline(text, now) {
 function drawBars(shares, first = null) {
   const own = [...lesson.classes.map(nameOf), ...(lesson.none.ticked ? [NONE] : [])];
   const names = byId("own").hidden ? [...shares.keys()] : own;
-  const rows = names.map((name) => Object.assign(bar({ label: name, score: shares.get(name) ?? 0, name: name === NONE ? "None of these" : name }), { className: name === first ? "first" : "" }));
+  const rows = names.map((name) => Object.assign(bar({ label: name, score: shares.get(name) ?? 0, name: name === NONE ? NONE_OF_THESE : name }), { className: name === first ? "first" : "" }));
   byId("guess").replaceChildren(...rows);
 }
 
@@ -241,7 +241,7 @@ async function watch() {
   await openLens(guess, (error) => guard(() => { throw error; })());
 }
 
-async function tryPhoto(file) {
+const tryPhoto = guard(async ([file]) => {
   stopLens();
   say("Naming it ...");
   const { features, picture } = await fromFile(file);
@@ -249,7 +249,7 @@ async function tryPhoto(file) {
   byId("tried").hidden = false;
   guess(features, true);
   say(model() ? `${file.name}: ${byId("lens-said").textContent}.` : "It has not learned anything yet.");
-}
+});
 
 let openedHash = ""; // it is opened once, not each time that the tab is shown
 
@@ -304,9 +304,8 @@ export function startTeach(place) {
   byId("add-class").addEventListener("click", addClass);
   byId("undo").addEventListener("click", undoLast);
   byId("lens-toggle").addEventListener("click", guard(() => (isOpen() ? stopLens() : watch())));
-  byId("try-photo").addEventListener("change", guard(({ target }) => { const [file] = target.files; target.value = ""; return file && tryPhoto(file); }));
-  place.addEventListener("dragover", (event) => event.preventDefault());
-  place.addEventListener("drop", guard((event) => { if (event.defaultPrevented) return; event.preventDefault(); return event.dataTransfer.files[0] && tryPhoto(event.dataTransfer.files[0]); }));
+  onChosen(byId("try-photo"), tryPhoto);
+  onDropped(place, tryPhoto);
   byId("opened").lastElementChild.addEventListener("click", closeLink);
   for (const event of ["learned", "judged"]) events.addEventListener(event, guard(drawTaught));
   place.addEventListener("left", stopLens); // the camera stops when another tab is shown; what was taught stays
