@@ -1,12 +1,11 @@
 """What the page and its API compute: one photograph through the weight formats of one bundle."""
 
-import concurrent.futures
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -36,33 +35,9 @@ NO_TURN_REST = 0.0  # seconds; a visitor waits
 HEAD_START_SECONDS = 10.0  # of the first answer, before TensorFlow's import takes every processor
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What holds for a weight format, whatever the photograph.
-
-    Attributes:
-        engine: what runs it.
-        size_bytes: of its file.
-        first_call_ms: loading the weights and the first answer, when the server started.
-    """
-
-    engine: str
-    size_bytes: int
-    first_call_ms: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As `/compare` returns it beside the answer."""
-        return {
-            "engine": self.engine,
-            "size_bytes": self.size_bytes,
-            "first_call_ms": round(self.first_call_ms, 1),
-        }
-
-
 def compared_first() -> tuple[str, str]:
     """What the page compares at first: the original, and the small file that is fast on this processor."""
-    fast = BYTE_PRODUCTS.intersection(processor_features())
-    return "keras", "dynamic_int8" if fast else "int8_weights"
+    return "keras", "dynamic_int8" if BYTE_PRODUCTS.intersection(processor_features()) else "int8_weights"
 
 
 @contextmanager
@@ -75,6 +50,15 @@ def without_path(bundle: Bundle) -> Iterator[None]:
         for folder in (bundle.folder.resolve(), bundle.folder):
             text = text.replace(f"{folder}{os.sep}", "")
         raise UserError(text) from error
+
+
+def _keep(work: Sequence[tuple[Future[Any], Callable[[], Any]]]) -> None:
+    """Does one thing after the other, and keeps what comes of each for those who wait for it."""
+    for future, do in work:
+        try:
+            future.set_result(do())
+        except Exception as error:
+            future.set_exception(error)
 
 
 class Comparison:
@@ -92,17 +76,21 @@ class Comparison:
         # The one place where networks wait for each other: a neighbour's run would spoil a measurement.
         self._measuring = threading.Lock()
         self._answered = threading.Event()  # or somebody needs the Keras weights
-        pool = ThreadPoolExecutor(1, thread_name_prefix="load")
         # LiteRT first, the default format before the others. TensorFlow takes several seconds: it is imported
         # once the first answer is out.
         order = sorted(
             bundle.present, key=lambda name: (FORMATS[name].engine == "keras", name != DEFAULT_FORMAT)
         )
         self._first_call_ms: dict[str, float] = {}
-        loading = {name: pool.submit(self._load, name, threads) for name in order}
-        self._explainer = pool.submit(self._load_explainer) if "keras" in bundle.present else None
-        pool.shutdown(wait=False)
-        self._loading: dict[str, Future[Classifier]] = {name: loading[name] for name in bundle.present}
+        self._loading: dict[str, Future[Classifier]] = {name: Future() for name in bundle.present}
+        self._explainer: Future[Explainer] | None = Future() if "keras" in bundle.present else None
+        work: list[tuple[Future[Any], Callable[[], Any]]] = [
+            (self._loading[name], partial(self._load, name, threads)) for name in order
+        ]
+        if self._explainer:
+            work.append((self._explainer, self._load_explainer))
+        # A daemon, because the end of the program must not wait for it; an executor's threads are none.
+        threading.Thread(target=_keep, args=(work,), daemon=True, name="load").start()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -138,10 +126,18 @@ class Comparison:
         others = [name for name in self.names if name not in chosen]
         return sorted((chosen + others)[:2], key=self.names.index)
 
-    def facts(self, name: str) -> Facts:
-        """Size, engine and time of the first call of a format that was loaded."""
-        engine = self._loading[name].result().runtime.describe()["engine"]
-        return Facts(engine, self.bundle.size_bytes(name), self._first_call_ms[name])
+    def facts(self, name: str) -> dict[str, Any]:
+        """What holds for a format that was loaded, whatever the photo: as `/compare` returns it.
+
+        Returns:
+            What runs it, the size of its file, and how long loading it and its first answer took when the
+            server started.
+        """
+        return {
+            "engine": self._loading[name].result().runtime.describe()["engine"],
+            "size_bytes": self.bundle.size_bytes(name),
+            "first_call_ms": round(self._first_call_ms[name], 1),
+        }
 
     def classify(self, photo: PhotoSource, name: str | None = None) -> Answer:
         """One photograph by one format, untimed.
@@ -202,21 +198,7 @@ class Comparison:
 
     def ready(self) -> list[str]:
         """Formats that are loaded by now."""
-        done = {name: future for name, future in self._loading.items() if future.done()}
-        return [name for name, future in done.items() if future.exception() is None]
-
-    def wait(self) -> None:
-        """Returns when every format is loaded, or turned out not to load."""
-        futures = [*self._loading.values(), *([self._explainer] if self._explainer else [])]
-        concurrent.futures.wait(futures)
-
-    def problems(self) -> dict[str, str]:
-        """Formats that turned out not to load -> why."""
-        return {
-            name: str(future.exception())
-            for name, future in self._loading.items()
-            if future.done() and future.exception() is not None
-        }
+        return [name for name, future in self._loading.items() if future.done() and not future.exception()]
 
     def _tensor(self, photo: PhotoSource) -> np.ndarray:
         return self._reader.preprocess(photo, self.bundle.manifest.rule, "The photograph")

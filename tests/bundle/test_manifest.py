@@ -215,6 +215,7 @@ def test_the_app_says_the_same_sentence(
     (folder / "bundle.json").write_bytes(WHOLE_FILES[name][0])
     message = message_of(lambda: open_bundle(folder))
     monkeypatch.setattr(sys, "argv", ["app.py", "--bundle", str(folder)])
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # Ctrl-C stays this process's
     with pytest.raises(SystemExit) as caught:
         runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
     assert caught.value.code == 2

@@ -1,5 +1,7 @@
 """The page starts without what its first answer does not need."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from demo import comparison as module
 from demo.comparison import Comparison
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import tflite_formats
+from tests.demo.visitor import free_port
 
 ROOT = Path(__file__).parents[2]
 START = """
@@ -23,6 +26,27 @@ print({"tensorflow", "keras", "sklearn", "tensorflow_datasets", "matplotlib"} & 
 def test_nothing_large_is_imported_before_the_page_is_there() -> None:
     done = subprocess.run([sys.executable, "-c", START], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3, 7])
+def test_ctrl_c_ends_it_at_once(seconds: float, tmp_path: Path) -> None:
+    """While it imports, loads the weights, starts, and while TensorFlow is on its way."""
+    program = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(free_port()), "--no-examples"],
+        cwd=ROOT,
+        env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)},
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    os.killpg(program.pid, signal.SIGINT)  # as a terminal does it: the processes that read photos, too
+    pressed = time.monotonic()
+    said = program.communicate(timeout=60)[1]
+    assert time.monotonic() - pressed < 5 and program.returncode == 130
+    assert said.count("\n") <= 1, said
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_keras_weights_wait_for_the_first_answer(
