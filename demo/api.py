@@ -9,12 +9,10 @@ import inspect
 import io
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import anyio
 import gradio as gr
-from PIL import Image
 
 from demo import uploads, words
 from demo.comparison import Comparison
@@ -29,6 +27,7 @@ PHOTO = (
     "a JPEG, PNG, WebP, HEIC or AVIF file: uploaded to this server, or a data URL "
     "(data:image/jpeg;base64,...). Addresses of photos elsewhere are refused: nothing is downloaded"
 )
+NO_PHOTO = "There is no photograph yet: upload one first."
 UNEXPECTED = "Something went wrong on the server; its log tells what. The next photo may work."
 
 Check = Callable[[Any], Any]
@@ -52,12 +51,25 @@ class Api:
         limiter = self._limiters.get(name)
         return limiter is not None and limiter.statistics().tasks_waiting >= MAX_WAITING
 
-    def add(self, function: Callable[..., Any], checks: Mapping[str, Check]) -> None:
+    def offer(self, comparison: Comparison) -> None:
+        """Offers the four functions of a bundle."""
+        names, functions = list(comparison.names), Functions(comparison)
+        checks = {
+            "photo": uploads.admit,
+            "runs": whole_number("runs", 1, MAX_RUNS),
+            "format": one_of("format", names),
+            "formats": some_of("formats", names),
+        }
+        for function in (functions.classify, functions.compare, functions.explain, functions.benchmark):
+            self._add(function, checks, _about(function.__doc__ or "", comparison))
+
+    def _add(self, function: Callable[..., Any], checks: Mapping[str, Check], description: str) -> None:
         """Offers a function under its own name.
 
         Args:
-            function: with type hints and a docstring.
+            function: with type hints.
             checks: parameter -> turns what a visitor sent into the value, or raises a UserError.
+            description: of the function and its parameters, in the form of a docstring.
         """
         name = function.__name__
         limiter = self._limiters[name] = anyio.CapacityLimiter(AT_ONCE)
@@ -74,23 +86,30 @@ class Api:
             except Exception as error:
                 raise _told(error) from error
 
-        self._server.api(
-            call,
-            name=name,
-            concurrency_limit=None,  # the limiters above count, so that nobody goes round them
-        )
+        call.__doc__ = description  # what the API's description and MCP clients read
+        # No limit of Gradio's: the limiters above count, so that nobody goes round them.
+        self._server.api(call, name=name, concurrency_limit=None)
+
+
+def _about(description: str, comparison: Comparison) -> str:
+    known = words.known(comparison.bundle.manifest)
+    listed = ", ".join(known[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
+    return description.replace("CLASSES", f"{len(known)} classes ({listed})").replace("PHOTO", PHOTO)
 
 
 def _checked(
     parameters: Iterable[inspect.Parameter], checks: Mapping[str, Check], sent: Sequence[Any]
 ) -> list[Any]:
-    """What a visitor sent as the function takes it; null is the parameter's default."""
-    return [
-        (None if parameter.default is parameter.empty else parameter.default)
-        if value is None
-        else checks[parameter.name](value)
-        for parameter, value in zip(parameters, sent, strict=True)
-    ]
+    """What a visitor sent as the function takes it; null is the parameter's default, and a photo has none."""
+    values = []
+    for parameter, value in zip(parameters, sent, strict=True):
+        if value is not None:
+            values.append(checks[parameter.name](value))
+        elif parameter.default is parameter.empty:
+            raise UserError(NO_PHOTO)
+        else:
+            values.append(parameter.default)
+    return values
 
 
 def _told(error: Exception) -> gr.Error:
@@ -99,11 +118,6 @@ def _told(error: Exception) -> gr.Error:
         return gr.Error(uploads.without_path(error), print_exception=False)
     log.error("A call failed.", exc_info=error)
     return gr.Error(UNEXPECTED, print_exception=False)
-
-
-def photo_field(value: Any) -> Path:
-    """The path of an uploaded photograph."""
-    return uploads.admit(value)
 
 
 def whole_number(label: str, low: int, high: int) -> Check:
@@ -140,31 +154,17 @@ def some_of(label: str, known: list[str]) -> Check:
     return check
 
 
-def offer(api: Api, comparison: Comparison) -> None:
-    """Adds the four functions of a bundle."""
-    names = list(comparison.names)
-    runs = whole_number("runs", 1, MAX_RUNS)
-    checks = {
-        "photo": photo_field,
-        "runs": runs,
-        "format": one_of("format", names),
-        "formats": some_of("formats", names),
-    }
-    for function in (_classify, _compare, _explain, _benchmark):
-        made = function(comparison)
-        made.__doc__ = _about(made.__doc__ or "", comparison)
-        api.add(made, checks)
+class Functions:
+    """What the API offers; CLASSES and PHOTO in a docstring stand for those of the bundle.
 
+    Args:
+        comparison: of the bundle.
+    """
 
-def _about(description: str, comparison: Comparison) -> str:
-    """Completes a docstring, which is what the API's description and MCP clients read."""
-    known = words.known(comparison.bundle.manifest)
-    listed = ", ".join(known[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
-    return description.replace("CLASSES", f"{len(known)} classes ({listed})").replace("PHOTO", PHOTO)
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
 
-
-def _classify(comparison: Comparison) -> Callable[..., dict[str, Any]]:
-    def classify(photo: gr.FileData, format: str | None = None) -> dict[str, Any]:
+    def classify(self, photo: gr.FileData, format: str | None = None) -> dict[str, Any]:
         """Names what a photograph shows, out of CLASSES.
 
         The model knows nothing else: whatever the photograph shows, one of them is the most probable. Where
@@ -178,14 +178,10 @@ def _classify(comparison: Comparison) -> Callable[..., dict[str, Any]]:
             {"label", "score", "unknown", "predictions": the best five as [{"label", "score"}, ...], "scores":
             probability of every class, "format"}.
         """
-        return comparison.classify(_require(photo), format).to_json()
+        return self._comparison.classify(photo, format).to_json()
 
-    return classify
-
-
-def _compare(comparison: Comparison) -> Callable[..., dict[str, Any]]:
     def compare(
-        photo: gr.FileData, runs: int = DEFAULT_RUNS, formats: list[str] | None = None
+        self, photo: gr.FileData, runs: int = DEFAULT_RUNS, formats: list[str] | None = None
     ) -> dict[str, Any]:
         """Classifies a photograph, one of CLASSES, with several weight formats, and times each here.
 
@@ -198,14 +194,10 @@ def _compare(comparison: Comparison) -> Callable[..., dict[str, Any]]:
             Format -> the answer as `classify` returns it, "latency_ms": {"p50", "p95", "p50_range", "runs",
             "threads"}, "size_bytes", "engine", "first_call_ms".
         """
-        answers = comparison.run(_require(photo), runs, formats or None)
-        return {name: answer.to_json() | comparison.facts(name).to_json() for name, answer in answers.items()}
+        answers = self._comparison.run(photo, runs, formats or None)
+        return {name: answer.to_json() | self._comparison.facts(name) for name, answer in answers.items()}
 
-    return compare
-
-
-def _explain(comparison: Comparison) -> Callable[..., tuple[gr.FileData, str]]:
-    def explain(photo: gr.FileData) -> tuple[gr.FileData, str]:
+    def explain(self, photo: gr.FileData) -> tuple[gr.FileData, str]:
         """Shows where in a photograph the model found its answer, one of CLASSES.
 
         Args:
@@ -214,14 +206,13 @@ def _explain(comparison: Comparison) -> Callable[..., tuple[gr.FileData, str]]:
         Returns:
             The photograph with a map laid over it, and the class that the map speaks for.
         """
-        picture, label = comparison.explain(_require(photo))
-        return _sent(picture), label
+        picture, label = self._comparison.explain(photo)
+        content = io.BytesIO()
+        picture.save(content, "WEBP", quality=85)
+        path = uploads.keep(content.getvalue(), "map.webp")
+        return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}, label
 
-    return explain
-
-
-def _benchmark(comparison: Comparison) -> Callable[..., dict[str, Any]]:
-    def benchmark(runs: int = DEFAULT_RUNS) -> dict[str, Any]:
+    def benchmark(self, runs: int = DEFAULT_RUNS) -> dict[str, Any]:
         """Measures every weight format of the bundle on this server, in turns, on a random picture.
 
         Args:
@@ -230,20 +221,4 @@ def _benchmark(comparison: Comparison) -> Callable[..., dict[str, Any]]:
         Returns:
             Format -> {"p50", "p95", "p50_range", "runs", "threads"}, milliseconds.
         """
-        return {name: latency.to_json() for name, latency in comparison.benchmark(runs).items()}
-
-    return benchmark
-
-
-def _require(photo: Any) -> Path:
-    if photo is None:
-        raise UserError("There is no photograph yet: upload one first.")
-    return photo
-
-
-def _sent(picture: Image.Image) -> Any:
-    """A picture as Gradio sends it: a file among the uploads."""
-    content = io.BytesIO()
-    picture.save(content, "WEBP", quality=85)
-    path = uploads.keep(content.getvalue(), "map.webp")
-    return {"path": str(path), "orig_name": path.name, "meta": {"_type": "gradio.FileData"}}
+        return {name: latency.to_json() for name, latency in self._comparison.benchmark(runs).items()}

@@ -1,6 +1,7 @@
 """Connections of uvicorn that ask in time: their number, the wait for a request's head, and the log.
 
-Gradio starts uvicorn itself and hands none of its options on, so `use` puts them into its place.
+By hand: uvicorn's `limit_concurrency` refuses the next visitor where a silent one should go; nothing limits
+the time of a head. Gradio starts uvicorn and hands none of its options on; `use` puts them into its place.
 """
 
 import asyncio

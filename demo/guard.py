@@ -1,29 +1,28 @@
 """What stands before Gradio: which hosts, routes and sizes are let in, and the headers of every answer.
 
-Every limit on what a visitor may send is here; `demo.uploads` has the folder that it comes to.
+`demo.bodies` receives what is let in, `demo.uploads` has the folder that it comes to. By hand: nothing is
+received before host and room are known, and a refusal is a sentence with a way out. Starlette's
+TrustedHostMiddleware knows no origin and says "Invalid host header"; Gradio limits one file, not all of them.
 """
 
-import contextlib
-import ipaddress
 import json
-import os
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo import uploads
+from demo.bodies import MAX_VALUES, PHOTOGRAPH, SMALL_BODY_BYTES, Arrival, Parts, Values, replayed
 from demo.connections import SHARE, is_public, visitor_at
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import not_writable
@@ -39,17 +38,13 @@ CALLS |= {"startup-events", "token", "upload", "user"}
 MCP = set("http sse messages schema".split())  # below /gradio_api/mcp; a longer path would stand on its page
 WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
 MEASURE_SECONDS = 1.0  # between two looks at how full the upload folder is
-SMALL_BODY_BYTES = 256 * 2**10  # a larger one must hold a photograph
 MAX_BODY_BYTES = 32 * 2**20  # of anything but an upload
 MAX_UPLOAD_BYTES = 128 * 2**20  # of all files of one upload
-MAX_UPLOAD_FILES = 100  # each takes Gradio a millisecond or two, in which it does nothing else
 MAX_HELD_BYTES = 256 * 2**20  # of all larger bodies that are being received
-MAX_VALUES = 20_000  # of a body
 MAX_NAME = 200  # characters; Gradio never forgets the name of a session whose answer nobody collects
 NAMES = ("session_hash", "event_id")
-PHOTOGRAPH, MAX_PHOTOGRAPHS = b"data:", 20  # how one begins inside of a body; how many it may hold
+MAX_PHOTOGRAPHS = 20  # in a body
 BODY_SECONDS = 120  # for all of a body but an upload's
-GRACE_SECONDS, LEAST_RATE = 20, 16 * 2**10  # after so long, bytes per second on the average
 FORWARDED = re.compile(rb"[\w.:, \[\]-]{1,200}", re.ASCII)  # what a proxy says; Gradio puts it into addresses
 SCHEMES = re.compile(rb"https?( *, *https?)*")
 
@@ -59,19 +54,12 @@ NOT_THERE = "There is nothing here."
 TOO_LARGE = f"The request is larger than {MAX_BODY_BYTES // 2**20} MiB. Upload the photograph instead."
 NO_LENGTH = "The request does not state its length (Content-Length)."
 TOO_LARGE_UPLOAD = f"One upload may have {MAX_UPLOAD_BYTES // 2**20} MiB. Send fewer photographs at once."
-TOO_MANY_FILES = f"One upload may have {MAX_UPLOAD_FILES} files. Send fewer photographs at once."
 TOO_MANY_PHOTOGRAPHS = f"A request may hold {MAX_PHOTOGRAPHS} photographs. Upload them instead."
-TOO_MANY = f"The request holds more than {MAX_VALUES} values."
-NOT_FILES = "An upload holds files, and nothing else."
 LONG_NAME = f"The name of a session may have {MAX_NAME} characters."
-NO_PHOTOGRAPH = f"A request of more than {SMALL_BODY_BYTES // 2**10} KiB must hold a photograph."
 NO_JSON = "The request is not JSON, or holds text that is not Unicode."
 NO_FUNCTION = "There is no such function. /gradio_api/info lists them."
 BUSY = "The server is receiving too much at the moment. Try again in a minute."
-STALLED = f"The upload was ended: nothing came for {uploads.STALLED_SECONDS} seconds. Try again."
-SLOW = "The request was ended: it came too slowly. Try again."
 DISK_FULL = "The server has no room on its disk right now. Try later."
-FAILED = "Something went wrong on the server. Try again."
 FULL = (
     "There is no room for more uploads right now: older ones are deleted within {minutes} minutes. Try later."
 )
@@ -210,7 +198,7 @@ class Guard:
         length = int(Headers(scope=scope).get("content-length", 0))
         address = _address(scope)
         own = MAX_HELD_BYTES // SHARE if is_public(address) else MAX_HELD_BYTES
-        counted = _Values()
+        counted = Values()
 
         async def hold(part: bytes) -> Response | None:
             self._held[address] += len(part)
@@ -219,46 +207,50 @@ class Guard:
             full = self._held[address] > own or self._held.total() > MAX_HELD_BYTES
             return PlainTextResponse(BUSY, 503) if full and length > SMALL_BODY_BYTES else None
 
-        visitor = _Arrival(receive, send, hold, BODY_SECONDS)
+        visitor = Arrival(receive, send, hold, BODY_SECONDS)
         try:
-            body, refusal = await visitor.whole(length), visitor.refusal
-            if body is not None:
-                body, refusal = await self._checked(scope, body)
-            if refusal:
-                await refusal(scope, receive, send)
-            elif body is not None:
+            body = await visitor.whole(length)
+            plain = visitor.refusal if body is None else await self._checked(scope, body)
+            if isinstance(plain, Response):
+                await plain(scope, receive, send)
+            elif plain is not None:  # else the visitor is gone
                 headers = [(key, value) for key, value in scope["headers"] if key != b"content-length"]
-                scope = {**scope, "headers": [*headers, (b"content-length", b"%d" % len(body))]}
-                await self.app(scope, _Replay(body, receive).receive, send)
+                scope = {**scope, "headers": [*headers, (b"content-length", b"%d" % len(plain))]}
+                await self.app(scope, replayed(plain, receive), send)
         finally:
             self._held[address] -= visitor.bytes
             if not self._held[address]:
                 del self._held[address]
 
-    async def _checked(self, scope: Scope, body: bytes) -> tuple[bytes, Response | None]:
+    async def _checked(self, scope: Scope, body: bytes) -> bytes | Response:
         """A body as it is handed on, or why it is not."""
         name = _called(scope["path"])
         if name is not None and self.calls.is_full(name):
-            return body, JSONResponse({"detail": self.calls.full}, 503)
-        if b"\\u" in body:  # an escape may hide how a photograph begins
-            body, refusal = await anyio.to_thread.run_sync(_unescaped, body)
-            if refusal:
-                return body, refusal
-        photographs = body.count(PHOTOGRAPH)
-        if photographs > MAX_PHOTOGRAPHS:
-            return body, PlainTextResponse(TOO_MANY_PHOTOGRAPHS, 413)
-        if photographs:
-            cost = len(body) + photographs * uploads.FILE_BYTES
-            if name is None:  # MCP, where Gradio stores them
-                refusal = await self._take(scope, cost)
-            else:
-                refusal = await self._room_refusal(scope, cost)
-                self._count_share(_address(scope), cost)
-            if refusal:
-                return body, refusal
-        return await anyio.to_thread.run_sync(self._plain, name, body) if body else (body, None)
+            return JSONResponse({"detail": self.calls.full}, 503)
+        if not body:
+            return body
+        try:
+            value, photographs = await anyio.to_thread.run_sync(_parsed, body)
+            if photographs > MAX_PHOTOGRAPHS:
+                return PlainTextResponse(TOO_MANY_PHOTOGRAPHS, 413)
+            if photographs:
+                refusal = await self._photo_refusal(scope, name, len(body) + photographs * uploads.FILE_BYTES)
+                if refusal:
+                    return refusal
+            return await anyio.to_thread.run_sync(self._plain, name, value)
+        except (ValueError, RecursionError):  # lone surrogates are a ValueError, too
+            return JSONResponse({"detail": NO_JSON}, 422)
+        except OSError:
+            return PlainTextResponse(DISK_FULL, 507)
 
-    def _plain(self, name: str | None, body: bytes) -> tuple[bytes, Response | None]:
+    async def _photo_refusal(self, scope: Scope, name: str | None, cost: int) -> PlainTextResponse | None:
+        if name is None:  # MCP, where Gradio stores the photos
+            return await self._take(scope, cost)
+        refusal = await self._room_refusal(scope, cost)
+        self._count_share(_address(scope), cost)
+        return refusal
+
+    def _plain(self, name: str | None, value: Any) -> bytes | Response:
         """A call's body without the marks by which Gradio would open or fetch what a reference names.
 
         The API itself looks at the references. Values at the end may be missing. Photographs inside of the
@@ -266,35 +258,29 @@ class Guard:
 
         Args:
             name: of the function; "" where the body names it, None where none is called.
-            body: as it came in.
+            value: what came in.
         """
-        try:
-            value = json.loads(body)
-            if name is None:
-                return json.dumps(value, ensure_ascii=False, allow_nan=False).encode(), None
-            value = _unmarked(value)
-            count = self.calls.parameters.get(name, 0)
-            if isinstance(value, dict):
-                if any(isinstance(value.get(key), str) and len(value[key]) > MAX_NAME for key in NAMES):
-                    return body, JSONResponse({"detail": LONG_NAME}, 422)
-                number = value.get("fn_index", 0)
-                if number is not None and (type(number) is not int or not 0 <= number < MAX_VALUES):
-                    return body, JSONResponse({"error": NO_FUNCTION}, 404)
-                sent = value.get("data")
-                if isinstance(sent, list):
-                    if len(sent) > count and count:
-                        told = f"{name} takes at most {count} values; these are {len(sent)}."
-                        return body, JSONResponse({"detail": told}, 422)
-                    sent += [None] * (count - len(sent))
-            return json.dumps(value, ensure_ascii=False).encode(), None
-        except (ValueError, RecursionError):
-            return body, JSONResponse({"detail": NO_JSON}, 422)
-        except OSError:
-            return body, PlainTextResponse(DISK_FULL, 507)
+        if name is None:
+            return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        value = _unmarked(value)
+        count = self.calls.parameters.get(name, 0)
+        if isinstance(value, dict):
+            if any(isinstance(value.get(key), str) and len(value[key]) > MAX_NAME for key in NAMES):
+                return JSONResponse({"detail": LONG_NAME}, 422)
+            number = value.get("fn_index", 0)
+            if number is not None and (type(number) is not int or not 0 <= number < MAX_VALUES):
+                return JSONResponse({"error": NO_FUNCTION}, 404)
+            sent = value.get("data")
+            if isinstance(sent, list):
+                if len(sent) > count and count:
+                    told = f"{name} takes at most {count} values; these are {len(sent)}."
+                    return JSONResponse({"detail": told}, 422)
+                sent += [None] * (count - len(sent))
+        return json.dumps(value, ensure_ascii=False).encode()
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Receives an upload; what is left of one that was broken off is deleted."""
-        counted = _Parts(Headers(scope=scope).get("content-type", ""))
+        counted = Parts(Headers(scope=scope).get("content-type", ""))
 
         async def take(part: bytes) -> Response | None:
             files = counted.more(part)
@@ -305,7 +291,7 @@ class Guard:
         upload = object()
         async with self._entrance:
             self.receiving[upload] = time.time()
-        complete, visitor = False, _Arrival(receive, send, take)
+        complete, visitor = False, Arrival(receive, send, take)
         scope = {**scope, "query_string": b""}  # a name for the upload's progress, which Gradio never forgets
         try:
             await self.app(scope, visitor.receive, visitor.send)
@@ -338,15 +324,6 @@ class Guard:
         return min(self.receiving.values(), default=None)
 
 
-def is_loopback(address: str | None = None) -> bool:
-    """Whether only this machine reaches an address; default: the one in GRADIO_SERVER_NAME."""
-    name = (address or os.environ.get("GRADIO_SERVER_NAME") or "localhost").strip("[]")
-    try:
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
 def _is_upload(scope: Scope) -> bool:
     return scope["method"] == "POST" and scope["path"].rstrip("/") == f"{API}upload"
 
@@ -371,11 +348,16 @@ def _is_harmless(name: bytes, value: bytes) -> bool:
     return bool((SCHEMES if name.endswith(b"-proto") else FORWARDED).fullmatch(value))
 
 
-def _unescaped(body: bytes) -> tuple[bytes, Response | None]:
-    try:
-        return json.dumps(json.loads(body), ensure_ascii=False).encode(), None
-    except (ValueError, RecursionError):  # lone surrogates are a ValueError, too
-        return body, JSONResponse({"detail": NO_JSON}, 422)
+def _parsed(body: bytes) -> tuple[Any, int]:
+    """What a body holds, and how many photos are in it, however they are written.
+
+    Raises:
+        ValueError: it is not JSON in UTF-8; Python would take UTF-16, too, in which nothing was counted.
+    """
+    value = json.loads(body.decode())
+    if b"\\u" in body:  # an escape may hide how a photo begins
+        body = json.dumps(value, ensure_ascii=False).encode()
+    return value, body.count(PHOTOGRAPH)
 
 
 def _unmarked(value: Any) -> Any:
@@ -389,20 +371,6 @@ def _unmarked(value: Any) -> Any:
     return [_unmarked(item) for item in value] if isinstance(value, list) else value
 
 
-class _Replay:
-    """A body that has come already; then whatever the connection brings."""
-
-    def __init__(self, body: bytes, receive: Receive) -> None:
-        self._body: bytes | None = body
-        self._receive = receive
-
-    async def receive(self) -> Message:
-        if self._body is None:
-            return await self._receive()
-        body, self._body = self._body, None
-        return {"type": "http.request", "body": body, "more_body": False}
-
-
 def _is_served(path: str) -> bool:
     if path.startswith(uploads.ROUTE):
         return not path.removeprefix(uploads.ROUTE).lstrip("/").startswith(("http:", "https:"))
@@ -410,154 +378,6 @@ def _is_served(path: str) -> bool:
         first, *rest = path.removeprefix(API).rstrip("/").split("/")
         return first in CALLS and (first != "mcp" or not rest or rest[0] in MCP and len(rest) == 1)
     return path == "/" or path.split("/")[1] in PLACES
-
-
-class _Arrival:
-    """What a visitor sends, as it comes: in time, and only as long as there is room. Else it counts as gone.
-
-    Args:
-        receive: of the connection.
-        send: of the connection.
-        take: is told each part, and says why it can't be taken, if so.
-        seconds: for all of it; None where the rate alone counts.
-
-    Attributes:
-        bytes: that have come.
-        refusal: why no more is received.
-        answered: whether the application has begun to answer.
-    """
-
-    def __init__(
-        self,
-        receive: Receive,
-        send: Send,
-        take: Callable[[bytes], Awaitable[Response | None]],
-        seconds: float | None = None,
-    ) -> None:
-        self._receive, self._send, self._take, self._seconds = receive, send, take, seconds
-        self._start, self._stopped = time.monotonic(), False
-        self.bytes = 0
-        self.refusal: Response | None = None
-        self.answered = self._complete = False
-
-    async def receive(self) -> Message:
-        """As the connection's; a disconnection once something is refused."""
-        if self._complete:
-            return await self._receive()
-        now = time.monotonic()
-        left = self._start + GRACE_SECONDS + self.bytes / LEAST_RATE - now
-        if self._seconds is not None:
-            left = min(left, self._start + self._seconds - now)
-        with anyio.move_on_after(max(0.0, min(left, uploads.STALLED_SECONDS))):
-            message = await self._receive()
-            part = message.get("body", b"")
-            self.bytes += len(part)
-            self._complete = not message.get("more_body")
-            if message["type"] == "http.request":
-                self.refusal = await self._take(part)
-            return {"type": "http.disconnect"} if self.refusal else message
-        stalled = left > uploads.STALLED_SECONDS
-        self.refusal = PlainTextResponse(STALLED if stalled else SLOW, 408)
-        return {"type": "http.disconnect"}
-
-    async def whole(self, length: int) -> bytes | None:
-        """All of a body, None where it does not come."""
-        parts: list[bytes] = []
-        while length and not self._complete:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                return None
-            parts.append(message.get("body", b""))
-        return b"".join(parts)
-
-    async def send(self, message: Message) -> None:
-        """As the connection's, but for the framework's bare 500: the guard tells the reason."""
-        if message["type"] == "http.response.start":
-            self._stopped = message["status"] == 500
-            if self._stopped and self.refusal is None:
-                self.refusal = PlainTextResponse(FAILED, 500)
-        if not self._stopped and self.refusal is None:
-            self.answered = True
-            await self._send(message)
-
-
-class _Values:
-    """Counts what is in a JSON body as it comes: parsing first would take the time and the memory."""
-
-    def __init__(self) -> None:
-        self._bytes = self._values = 0
-        self._photograph, self._end = False, b""
-
-    def more(self, part: bytes) -> str | None:
-        """Counts the next part; why the body is refused, if it is. A photograph begins early in a body."""
-        known = self._end + part
-        self._end = known[-len(PHOTOGRAPH) :]
-        self._bytes += len(part)
-        self._values += sum(part.count(mark) for mark in (b",", b"[", b"{", b":"))
-        self._photograph = self._photograph or PHOTOGRAPH in known
-        if self._values > MAX_VALUES:
-            return TOO_MANY
-        return NO_PHOTOGRAPH if self._bytes > SMALL_BODY_BYTES and not self._photograph else None
-
-
-class _Parts:
-    """Looks at the parts of an upload as they come, each of which becomes a file in a folder of its own.
-
-    Gradio holds what is no file in memory.
-
-    Args:
-        content_type: names what stands between them.
-
-    Attributes:
-        refusal: why no more is received.
-    """
-
-    def __init__(self, content_type: str) -> None:
-        self.refusal: Response | None = None
-        self._parts = 0
-        self._name = self._value = self._disposition = b""
-        reactions = {
-            "on_part_begin": self._begin,
-            "on_header_field": self._in_name,
-            "on_header_value": self._in_value,
-            "on_header_end": self._end_header,
-            "on_headers_finished": self._end_headers,
-        }
-        self._parser: MultipartParser | None = None
-        with contextlib.suppress(ValueError):  # Gradio has the same parser, and refuses it
-            boundary = parse_options_header(content_type)[1].get(b"boundary")
-            self._parser = MultipartParser(boundary, reactions) if boundary else None
-
-    def more(self, part: bytes) -> int:
-        """How many begin in the next part of the body."""
-        before = self._parts
-        try:
-            if self._parser:
-                self._parser.write(part)
-        except ValueError:
-            self._parser = None
-        return self._parts - before
-
-    def _begin(self) -> None:
-        self._parts += 1
-        self._disposition = b""
-        if self._parts > MAX_UPLOAD_FILES:
-            self.refusal = PlainTextResponse(TOO_MANY_FILES, 413)
-
-    def _in_name(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _in_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _end_header(self) -> None:
-        if self._name.lower() == b"content-disposition":
-            self._disposition = self._value
-        self._name = self._value = b""
-
-    def _end_headers(self) -> None:
-        if b"filename" not in parse_options_header(self._disposition)[1]:
-            self.refusal = self.refusal or PlainTextResponse(NOT_FILES, 400)
 
 
 def _with_headers(policy: str, send: Send) -> Send:

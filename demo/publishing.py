@@ -69,23 +69,18 @@ def write_static(bundle: Bundle, folder: Path, options: PageOptions) -> None:
     formats = words.on_device(bundle)
     if not formats:
         raise UserError("Browsers run .tflite files, and this bundle has none. `export` writes them.")
-    _copy(site.engine_files(), folder)
-    for name in site.RUNTIMES:
-        (folder / "device" / "litert" / "core" / "wasm" / f"{name}.wasm.gz").write_bytes(
-            site.compressed(name)
-        )
+    site.require_engine()
+    trunk = site.trunk_files()
+    _write(site.engine_files(), folder / "device")
+    _write(trunk, folder / "trunk")
     copy_bundle(bundle, folder / "bundle", formats)
     if (folder / "bundle" / REPORT).is_dir():
         (folder / "bundle" / REPORT).rename(folder / REPORT)
-    trunk = site.trunk_files()
     facts = words.facts_without_server(bundle) | {"engine": True, "teaches": bool(trunk)}
-    if trunk:
-        _copy({f"trunk/{name}": path for name, path in trunk.items()}, folder)
-        (folder / "trunk" / MANIFEST).write_bytes(site.trunk_manifest())
     (folder / "bundle" / "page.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
     gallery.bring_along(bundle, folder / "examples", options.with_examples)
     scripts = [path for path in site.PAGE.iterdir() if path.suffix in (".js", ".css")]
-    _copy({f"page/{path.name}": path for path in scripts}, folder)
+    _write({path.name: path for path in scripts}, folder / "page")
     (folder / "page" / "sw.js").rename(folder / "sw.js")  # it serves what lies beside and below it
     (folder / ".nojekyll").touch()  # GitHub Pages would leave files out
     picture = thumbnail_address(options.repository)
@@ -112,20 +107,18 @@ def write_gradio(bundle: Bundle, folder: Path, options: PageOptions) -> None:
         raise UserError(
             "This bundle has Keras weights alone. Add --with-keras, or write .tflite files: `export`."
         )
+    site.require_engine()
+    parts = [PROJECT / name for name in ("app.py", "Dockerfile", "LICENSE", "demo/screenshot.png")]
     for name, ends in SPACE.items():
         source = PROJECT / name
         paths = source.rglob("*") if name == "mobilevit_core" else source.iterdir()
-        chosen = [path for path in paths if path.suffix in ends and path.is_file()]
-        _copy({path.relative_to(PROJECT).as_posix(): path for path in chosen}, folder)
-    names = ["app.py", "Dockerfile", "LICENSE", "demo/screenshot.png"]
-    wasm = [site.LITERT / "core" / "wasm" / f"{name}.wasm" for name in site.RUNTIMES]
-    engine = [*site.engine_files().values(), *wasm]
-    _copy({name: PROJECT / name for name in names}, folder)
-    _copy({path.relative_to(PROJECT).as_posix(): path for path in engine}, folder)
-    general = {path.relative_to(PROJECT).as_posix(): path for path in site.trunk_files().values()}
-    if general:
-        manifest = GENERAL_FOLDER / MANIFEST
-        _copy(general | {manifest.relative_to(PROJECT).as_posix(): manifest}, folder)
+        parts += [path for path in paths if path.suffix in ends and path.is_file()]
+    parts += [site.LITERT / "core" / "wasm" / f"{name}.wasm" for name in site.RUNTIMES]
+    if trunk := site.trunk_files():
+        parts.append(GENERAL_FOLDER / MANIFEST)
+    served = [*site.engine_files().values(), *trunk.values()]
+    parts += [content for content in served if isinstance(content, Path)]
+    _write({path.relative_to(PROJECT).as_posix(): path for path in parts}, folder)
     copy_bundle(bundle, folder / "demo" / "weights", formats)
     gallery.bring_along(bundle, folder / "demo" / "examples", options.with_examples)
     needed = requirements(("run", "demo"))
@@ -147,11 +140,14 @@ def write_gradio(bundle: Bundle, folder: Path, options: PageOptions) -> None:
     )
 
 
-def _copy(files: dict[str, Path], folder: Path) -> None:
-    """Copies files: address inside the folder -> where it lies."""
-    for name, path in files.items():
+def _write(files: site.Files, folder: Path) -> None:
+    """Writes files into a folder, which is made."""
+    for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, folder / name)
+        if isinstance(content, Path):
+            shutil.copyfile(content, folder / name)
+        else:
+            (folder / name).write_bytes(content())
 
 
 def _describe(bundle: Bundle, folder: Path, options: PageOptions, readme: str, **fields: Any) -> None:

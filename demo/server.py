@@ -2,8 +2,8 @@
 
 import argparse
 import contextlib
+import ipaddress
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
@@ -19,10 +19,10 @@ from starlette.staticfiles import StaticFiles
 
 from demo import connections, gallery, site, uploads, words
 from demo.comparison import Comparison
-from demo.guard import Calls, Guard, is_loopback
+from demo.guard import Calls, Guard
 from demo.reach import directly, in_brackets
 from mobilevit_core.bundle.download import find_bundle
-from mobilevit_core.bundle.files import MANIFEST, REPORT
+from mobilevit_core.bundle.files import REPORT
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import MAX_FILE_BYTES
 
@@ -167,7 +167,11 @@ def is_local(address: str | None = None) -> bool:
     Args:
         address: that the server listens on; default: as Gradio takes it from GRADIO_SERVER_NAME.
     """
-    return get_space() is None and is_loopback(address)
+    name = (address or os.environ.get("GRADIO_SERVER_NAME") or "localhost").strip("[]")
+    try:
+        return get_space() is None and (name == "localhost" or ipaddress.ip_address(name).is_loopback)
+    except ValueError:
+        return False
 
 
 def build(comparison: Comparison, limits: uploads.Limits | None = None) -> Page:
@@ -180,10 +184,9 @@ def build(comparison: Comparison, limits: uploads.Limits | None = None) -> Page:
     Returns:
         The server; begin with `start()`.
     """
-    bundle = comparison.bundle
-    routes = [*_page_routes(comparison), *_engine_routes(), *gallery.routes(bundle)]
+    routes = [*_page_routes(comparison), *gallery.routes(comparison.bundle)]
     page = Page(routes, limits or uploads.Limits())
-    api.offer(page.api_of_page, comparison)
+    page.api_of_page.offer(comparison)
     return page
 
 
@@ -207,11 +210,6 @@ def _page_routes(comparison: Comparison) -> list[BaseRoute]:
     def worker(_: Request) -> FileResponse:
         return FileResponse(site.PAGE / "sw.js")
 
-    def trunk_manifest(_: Request) -> Response:
-        if not site.trunk_files():
-            raise HTTPException(404)
-        return Response(site.trunk_manifest(), media_type="application/json")
-
     return [
         Route("/", page),
         Route("/index.html", page),
@@ -220,35 +218,25 @@ def _page_routes(comparison: Comparison) -> list[BaseRoute]:
         Route("/report/{name:path}", report),
         Route("/bundle/page.json", facts),
         Route("/bundle/{name}", _sender(lambda: site.bundle_files(bundle))),
-        Route(f"/trunk/{MANIFEST}", trunk_manifest),
         Route("/trunk/{name}", _sender(site.trunk_files)),
+        Route("/device/{name:path}", _sender(site.engine_files)),
     ]
 
 
-def _sender(files: Callable[[], dict[str, Path]]) -> Callable[[Request], FileResponse]:
+def _sender(files: Callable[[], site.Files]) -> Callable[[Request], Response]:
     """Sends the file of a name, and nothing else."""
 
-    def send(request: Request) -> FileResponse:
-        path = files().get(request.path_params["name"])
-        if path is None:
+    def send(request: Request) -> Response:
+        name = request.path_params["name"]
+        content = files().get(name)
+        if isinstance(content, Path) and content.is_file():
+            return FileResponse(content)
+        if content is None or isinstance(content, Path):
             raise HTTPException(404)
-        return FileResponse(path)
+        media_type = "application/gzip" if name.endswith(".gz") else "application/json"
+        return Response(content(), media_type=media_type)
 
     return send
-
-
-def _engine_routes() -> list[BaseRoute]:
-    def send(request: Request) -> Response:
-        name, end = request.path_params["name"], ".wasm.gz"
-        runtime = name.removeprefix("litert/core/wasm/").removesuffix(end)
-        if name.endswith(end) and runtime in site.RUNTIMES and site.is_installed():
-            return Response(site.compressed(runtime), media_type="application/gzip")
-        path = site.device_files().get(f"device/{name}")
-        if path is None or not path.is_file():  # without LiteRT.js, the page's own scripts are there
-            raise HTTPException(404)
-        return FileResponse(path)
-
-    return [Route("/device/{name:path}", send)]
 
 
 def options() -> argparse.ArgumentParser:
@@ -307,7 +295,6 @@ def serve(arguments: argparse.Namespace) -> int:
         Exit code: 2 for a wrong bundle, address or port.
     """
     limits = uploads.Limits(arguments.keep_uploads, arguments.uploads_mb * 2**20)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the uploads are deleted
     try:
         comparison = Comparison(find_bundle(arguments.bundle), arguments.threads)
         page = build(comparison, limits)

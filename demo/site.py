@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -60,36 +61,29 @@ def policy() -> str:
     return re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)[0]
 
 
-def bundle_files(bundle: Bundle) -> dict[str, Path]:
-    """What the engine reads of a bundle, by name."""
-    names = [name for name in bundle.intact if FORMATS[name].engine == "litert"]
-    files = {FORMATS[name].file: bundle.weights(name) for name in names}
+# What the page's scripts ask for: name in its folder -> a file, or what makes its content.
+Files = dict[str, Path | Callable[[], bytes]]
+
+
+def bundle_files(bundle: Bundle) -> Files:
+    """What the engine reads of a bundle."""
+    files = {FORMATS[name].file: bundle.weights(name) for name in words.on_device(bundle)}
     return {MANIFEST: bundle.folder / MANIFEST, **files}
 
 
-def device_files() -> dict[str, Path]:
-    """What runs in the browser, without the WebAssembly, which is sent compressed: address -> file."""
-    files = {f"device/{name}": ENGINE / name for name in OURS}
-    files |= {f"device/litert/{name}": LITERT / name for name in SCRIPTS}
-    files |= {f"device/flatbuffers/{name}.js": FLATBUFFERS / f"{name}.js" for name in BUFFER_SCRIPTS}
-    return files | {"device/qrcode.js": QR}
-
-
-def engine_files() -> dict[str, Path]:
-    """`device_files` of a page that is published.
-
-    Raises:
-        UserError: LiteRT.js is not installed.
-    """
-    files = device_files()
-    missing = [name for name, path in files.items() if not path.is_file()]
-    if missing:
-        raise UserError(f"LiteRT.js is not here ({missing[0]}). To get it: npm ci --prefix demo/device")
+def engine_files() -> Files:
+    """What runs in the browser; without LiteRT.js, some of it is not there."""
+    files: Files = {name: ENGINE / name for name in OURS} | {"qrcode.js": QR}
+    files |= {f"litert/{name}": LITERT / name for name in SCRIPTS}
+    files |= {f"flatbuffers/{name}.js": FLATBUFFERS / f"{name}.js" for name in BUFFER_SCRIPTS}
+    if is_installed():
+        wasm = {name: functools.partial(_compressed, name) for name in RUNTIMES}
+        files |= {f"litert/core/wasm/{name}.wasm.gz": content for name, content in wasm.items()}
     return files
 
 
 @functools.cache
-def compressed(name: str) -> bytes:
+def _compressed(name: str) -> bytes:
     """One of `RUNTIMES` as gzip: 2.9 MB in place of 9.4, on any web server; takes a second."""
     return gzip.compress((LITERT / "core" / "wasm" / f"{name}.wasm").read_bytes(), 9, mtime=0)
 
@@ -99,8 +93,19 @@ def is_installed() -> bool:
     return LITERT.is_dir() and FLATBUFFERS.is_dir() and QR.is_file()
 
 
-def trunk_files() -> dict[str, Path]:
-    """What new classes are taught on in the browser, by name: the general weights' trunk in every format.
+def require_engine() -> None:
+    """Refuses to publish a page that would lack what it runs.
+
+    Raises:
+        UserError: LiteRT.js is not installed.
+    """
+    for name, content in engine_files().items():
+        if isinstance(content, Path) and not content.is_file():
+            raise UserError(f"LiteRT.js is not here ({name}). To get it: npm ci --prefix demo/device")
+
+
+def trunk_files() -> Files:
+    """What new classes are taught on in the browser: the general weights' trunk in every format.
 
     Returns:
         Nothing where they are not installed.
@@ -108,11 +113,12 @@ def trunk_files() -> dict[str, Path]:
     if not all((GENERAL_FOLDER / name).is_file() for name in (MANIFEST, EVERYDAY)):
         return {}
     trunks = read_manifest(GENERAL_FOLDER / MANIFEST).trunk.values()
-    return {name: GENERAL_FOLDER / name for name in (EVERYDAY, *(entry.file for entry in trunks))}
+    files: Files = {name: GENERAL_FOLDER / name for name in (EVERYDAY, *(entry.file for entry in trunks))}
+    return files | {MANIFEST: _trunk_manifest}
 
 
 @functools.cache
-def trunk_manifest() -> bytes:
+def _trunk_manifest() -> bytes:
     """What the page needs to know of the trunk, as its `bundle.json`.
 
     Files that the page writes take their metadata and the fields of their manifest from it.

@@ -1,7 +1,8 @@
 """The folder of visitors' uploads: what may be read from it, how large it may become, when it is cleaned.
 
 Every handler, the API and MCP get a photograph by a reference that a visitor sends. `admit` is the one place
-that decides whether a reference may be opened.
+that decides whether a reference may be opened. The folder is cleaned here: Gradio's `delete_cache` can't be
+set in server mode, and knows neither uploads that were broken off nor what came inside of a call.
 """
 
 import atexit
@@ -20,7 +21,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import MAX_FILE_BYTES
@@ -128,12 +129,16 @@ def admit(reference: Any) -> Path:
     Raises:
         UserError: always the same sentence.
     """
-    path, url = (reference, None) if isinstance(reference, str) else _fields(reference)
+    if isinstance(reference, str):
+        reference = {"path": reference}
+    if not isinstance(reference, dict):
+        raise UserError(REFUSED)
+    path, url = reference.get("path"), reference.get("url")
     if path is None and isinstance(url, str) and url.startswith("data:"):
         return _store(url)
     if not isinstance(path, str) or not path:
         raise UserError(REFUSED)
-    if _is_address(path) and ROUTE in path:
+    if re.match("https?://", path, re.IGNORECASE) and ROUTE in path:
         path = unquote(path.split(ROUTE, 1)[1].partition("?")[0])
     inside = Path(os.path.abspath(path))
     try:
@@ -144,19 +149,6 @@ def admit(reference: Any) -> Path:
     except (OSError, ValueError, RuntimeError):
         raise UserError(REFUSED) from None
     return inside
-
-
-def _fields(reference: Any) -> tuple[Any, Any]:
-    if not isinstance(reference, dict):
-        raise UserError(REFUSED)
-    return reference.get("path"), reference.get("url")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        return urlsplit(text).scheme in ("http", "https")
-    except ValueError:
-        return False
 
 
 def _store(data_url: str) -> Path:

@@ -14,6 +14,7 @@ from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.files import read_json
 from mobilevit_core.inference.latency import processor
+from mobilevit_core.messages import counted
 
 if TYPE_CHECKING:
     from demo.comparison import Comparison
@@ -75,12 +76,12 @@ def subtitle(manifest: Manifest, bundle: Bundle) -> str:
     parts = [f"Knows {kind(manifest)}", f"fits in {_size(bundle.size_bytes(name))}"]
     measured = manifest.measured
     if measured:
-        figures = measured["formats"]
-        accuracy = figures.get(name, next(iter(figures.values())))["accuracy"]
-        named = {"test": "test photos", CROSS_VALIDATION: "photos by cross-validation"}
-        photos = named.get(measured["split"], "validation photos")
-        count = next(iter(figures.values()))["photos"]
-        parts.append(f"right on {accuracy * 100:.0f} % of {count} {photos}")
+        first = next(iter(measured["formats"].values()))
+        accuracy = measured["formats"].get(name, first)["accuracy"]
+        crossed = measured["split"] == CROSS_VALIDATION
+        kind_of = "photo" if crossed else "test photo" if measured["split"] == "test" else "validation photo"
+        photos = counted(first["photos"], kind_of) + (" by cross-validation" if crossed else "")
+        parts.append(f"right on {accuracy * 100:.0f} % of {photos}")
     return ", ".join(parts) + "."
 
 
@@ -169,14 +170,12 @@ def tiles(bundle: Bundle) -> list[dict[str, str]]:
     manifest, measured = bundle.manifest, bundle.manifest.measured
     rows = _accuracy_tiles(measured, manifest) if measured else []
     sizes = [bundle.size_bytes(name) / 1e6 for name in bundle.present]
-    rows.append(
-        {
-            "title": "Size",
-            "value": f"{min(sizes):.1f} to {max(sizes):.1f} MB",
-            "text": f"MobileViT-{manifest.variant.upper()}, {manifest.rule.image_size} px; by format.",
-        }
-    )
-    return rows
+    about = f"MobileViT-{manifest.variant.upper()}, {manifest.rule.image_size} px; by format."
+    return [*rows, _tile("Size", f"{min(sizes):.1f} to {max(sizes):.1f} MB", about)]
+
+
+def _tile(title: str, value: str, text: str) -> dict[str, str]:
+    return {"title": title, "value": value, "text": text}
 
 
 def _accuracy_tiles(measured: dict[str, Any], manifest: Manifest) -> list[dict[str, str]]:
@@ -184,31 +183,16 @@ def _accuracy_tiles(measured: dict[str, Any], manifest: Manifest) -> list[dict[s
     shown = FORMATS[name].title if name in FORMATS else name
     low, high = result["interval_95"]
     crossed = measured["split"] == CROSS_VALIDATION
-    of = (
-        f"{measured['data']} by cross-validation"
-        if crossed
-        else f"{measured['data']}, {measured['split']} split"
-    )
-    rows = [
-        {
-            "title": "Right",
-            "value": f"{result['accuracy'] * 100:.1f} %",
-            "text": f"of the {result['photos']} photos of {of}, with {shown}; "
-            f"95 % interval {low * 100:.1f} to {high * 100:.1f} %.",
-        }
-    ]
+    of = measured["data"] + (" by cross-validation" if crossed else f", {measured['split']} split")
+    text = f"of the {counted(result['photos'], 'photo')} of {of}, with {shown}; "
+    text += f"95 % interval {low * 100:.1f} to {high * 100:.1f} %."
+    rows = [_tile("Right", f"{result['accuracy'] * 100:.1f} %", text)]
     recalls = {label: row["recall"] for label, row in (result.get("per_class") or {}).items()}
     if recalls:
         weakest = min(recalls, key=lambda label: recalls[label])
         text = "of the photos of this class are found; it is the weakest."
-        rows.append(
-            {
-                "title": f"Weakest: {display(weakest, manifest)}",
-                "value": f"{recalls[weakest] * 100:.0f} %",
-                "text": text,
-            }
-        )
-    return [*rows, *_rejection_tile(result, measured, manifest)]
+        rows.append(_tile(f"Weakest: {display(weakest, manifest)}", f"{recalls[weakest] * 100:.0f} %", text))
+    return rows + _rejection_tile(result, measured, manifest)
 
 
 def _rejection_tile(
@@ -217,26 +201,20 @@ def _rejection_tile(
     """How many photos of anything else are rejected: of all sources together, as in the report."""
     if not (rule := manifest.rejection):
         return []
-    share = f"{rule.false_rejection_rate * 100:.1f}"
-    mistakes = f"{share} % of the photos that do show one are rejected by mistake"
+    share = f"{rule.false_rejection_rate * 100:.1f} %"
+    mistakes = "of the photos that do show one are rejected by mistake."
     if hardest := _hardest(manifest):
         sources = measured["rejection"]
         photos = sum(row["photos"] for row in sources.values())
         rate = sum(row["detection_rate"] * row["photos"] for row in sources.values()) / photos
         names = ", ".join(name.replace("_", " ") for name in sources)
-        text = (
-            f"of {photos:,} photos of other things are rejected ({names}). The rest get a wrong name, most "
-            f"often {hardest}"
-        )
-        return [
-            {"title": "None of these", "value": f"{rate * 100:.0f} %", "text": f"{text}. And {mistakes}."}
-        ]
-    if other := result.get("other"):
-        photos = f"of {other['photos']} photos of other things are rejected"
-        text = f"{photos}, the rest get a wrong name. And {mistakes}."
-        return [{"title": "None of these", "value": f"{other['detection_rate'] * 100:.0f} %", "text": text}]
-    text = mistakes.removeprefix(f"{share} % ")
-    return [{"title": "Rejected by mistake", "value": f"{share} %", "text": f"{text}."}]
+        rest = f" ({names}). The rest get a wrong name, most often {hardest}"
+    elif other := result.get("other"):
+        photos, rate, rest = other["photos"], other["detection_rate"], ", the rest get a wrong name"
+    else:
+        return [_tile("Rejected by mistake", share, mistakes)]
+    text = f"of {counted(photos, 'photo')} of other things are rejected{rest}. And {share} {mistakes}"
+    return [_tile("None of these", f"{rate * 100:.0f} %", text)]
 
 
 def _hardest(manifest: Manifest) -> str:
