@@ -16,10 +16,11 @@ from demo.server import build
 from demo.uploads import Limits
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.publishing.pages import PageOptions
+from tests.demo.looking import EXPORTS, SAID, WIDE, opened
 from tests.demo.visitor import Visitor
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -110,3 +111,25 @@ def browser() -> "Iterator[Browser]":
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *CAMERA])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def loaded(browser: "Browser", served: str) -> "Iterator[Page]":
+    page = opened(browser, served, permissions=["clipboard-read", "clipboard-write"])
+    page.on("dialog", lambda dialog: dialog.accept())  # that answers would be lost
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(loaded: "Page") -> "Iterator[Page]":
+    """A page that the tests of a module share, because it takes seconds to load; no script may fail on it."""
+    loaded.set_viewport_size(WIDE)
+    loaded.emulate_media(media="screen", color_scheme="light")
+    loaded.evaluate(EXPORTS)
+    loaded.get_by_role("tab", name="One photo").click()
+    loaded.wait_for_function(SAID)
+    yield loaded
+    loaded.evaluate("document.querySelectorAll('#private:checked').forEach((box) => box.click())")
+    problems, loaded.problems = loaded.problems, []  # type: ignore[attr-defined]
+    assert not problems

@@ -24,10 +24,13 @@ COMPARED = (
 NO_ANSWER = f"{SAID} === 'No answer'"
 PATIENCE = 120_000  # milliseconds
 LOGS = ("cc:", "XNNPACK")  # LiteRT.js writes its log there
-# Every body of an answer arrives when the test says so.
-HELD_BODIES = """() => {
+WIDE, NARROW = {"width": 1366, "height": 768}, {"width": 390, "height": 844}  # windows, pixels
+# The next body of an answer arrives when the test says so.
+HELD_BODY = """() => {
   const blob = Response.prototype.blob;
+  window.arrive = undefined;
   Response.prototype.blob = async function () {
+    Response.prototype.blob = blob;
     const body = await blob.call(this);
     await new Promise((arrive) => { window.arrive = arrive; });
     return body;
@@ -51,8 +54,9 @@ navigator.mediaDevices.getUserMedia = async (wanted) => {
 def opened(
     browser: "Browser",
     url: str,
-    width: int = 1366,
+    size: "dict[str, int]" = WIDE,
     prepare: "Callable[[Page], None] | None" = None,
+    until: str = COMPARED,
     **options: Any,
 ) -> "Page":
     """The page after it answered by itself; whatever fails on it fails the test in `closed`.
@@ -60,17 +64,14 @@ def opened(
     Args:
         browser: Chromium.
         url: of the page.
-        width: of the window, pixels.
+        size: of the window.
         prepare: what to do with the empty page before it loads.
+        until: what holds once it is there.
         options: of its context.
     """
     # Playwright's own waiting needs eval, which the page's policy refuses; one test looks at the policy.
-    size = {"width": width, "height": 844 if width < 800 else 768}
-    options = {
-        "bypass_csp": True,
-        "service_workers": "block",
-        **options,
-    }  # else `route` does not see requests
+    # A service worker would keep requests from `route`.
+    options = {"bypass_csp": True, "service_workers": "block", **options}
     page = browser.new_page(viewport=size, **options)
     page.set_default_timeout(PATIENCE)
     page.problems = []  # type: ignore[attr-defined]
@@ -78,7 +79,7 @@ def opened(
     if prepare:
         prepare(page)
     page.goto(url)
-    page.wait_for_function(COMPARED)
+    page.wait_for_function(until)
     page.evaluate(EXPORTS)
     return page
 

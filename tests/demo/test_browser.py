@@ -17,26 +17,33 @@ from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.images.preprocessing import crop_box
-from tests.demo.looking import COMPARED, HELD_BODIES, NO_ANSWER, PHOTO, closed, give, opened, timed_rows
+from tests.demo.looking import (
+    COMPARED,
+    HELD_BODY,
+    NARROW,
+    NO_ANSWER,
+    PHOTO,
+    WIDE,
+    closed,
+    give,
+    opened,
+    timed_rows,
+)
 from tests.demo.visitor import Visitor
 
 if TYPE_CHECKING:
-    from typing import Literal
-
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
 MEASURED = f"{COMPARED} && !document.querySelector('#measure').disabled"
 
 
-def test_the_page_opens_answered(browser: "Browser", served: str, shipped: Bundle) -> None:
-    page = opened(browser, served)
+def test_the_page_opens_answered(page: "Page", shipped: Bundle) -> None:
     assert page.title() == page.inner_text("h1") == "Name that flower"
     assert page.locator("#examples button").first.get_attribute("aria-pressed") == "true"
     assert page.locator("#bars [role=meter]").count() == 5
     assert timed_rows(page) == list(compared_first())
     assert page.inner_text("#speed").startswith(f"{FORMATS[compared_first()[1]].title} is ")
-    closed(page)
 
 
 def test_without_the_engine_the_server_answers_and_nothing_else_is_asked_for(
@@ -57,24 +64,22 @@ def test_without_the_engine_the_server_answers_and_nothing_else_is_asked_for(
 
 
 def test_what_the_browser_reads_is_sent_as_jpeg_and_what_the_server_reads_is_named(
-    browser: "Browser", served: str, tmp_path: Path
+    page: "Page", tmp_path: Path
 ) -> None:
     """GIF is none of the server's formats; HEIC is none of Chromium's."""
     gif, heic = tmp_path / "red.gif", Path(__file__).parents[1] / "hostile" / "heic" / "plain.heic"
     Image.new("RGB", (300, 200), (200, 30, 30)).save(gif)
-    page = opened(browser, served)
     assert "%" in give(page, gif) and page.locator("#shown").is_visible()
     assert "%" in give(page, heic)
     assert page.inner_text("#stage") == "This browser can't show the photo."
     page.locator("#private").check()
     page.wait_for_function(NO_ANSWER)
     assert "on an iPhone: Settings, Camera, Formats, Most Compatible" in page.inner_text("#sure")
-    closed(page)
 
 
 @pytest.mark.photographs
 def test_a_flower_gets_an_answer_from_every_format(
-    browser: "Browser", served: str, tf_flowers: PhotoDataset, shipped: Bundle, tmp_path: Path
+    page: "Page", tf_flowers: PhotoDataset, shipped: Bundle, tmp_path: Path
 ) -> None:
     flower, classifier = tmp_path / "flower.jpg", load_classifier(shipped.folder)
     for photo in tf_flowers.split("test"):  # the first that is no close call: that has a headline of its own
@@ -82,7 +87,6 @@ def test_a_flower_gets_an_answer_from_every_format(
         expected = classifier.predict(flower)
         if expected.score > 0.9:
             break
-    page = opened(browser, served)
     give(page, flower)
     shown = words.display(expected.label, shipped.manifest)
     assert page.inner_text("#name") == ("Probably none of these" if expected.unknown else shown)
@@ -93,26 +97,23 @@ def test_a_flower_gets_an_answer_from_every_format(
     page.wait_for_function("document.querySelector('#looked').innerText.startsWith('for a')")
     assert page.locator("#map").is_visible()
     assert float(page.eval_on_selector("#map", "map => map.style.opacity")) == 0.6
-    closed(page)
 
 
-@pytest.mark.parametrize("width", [390, 1366])
 def test_a_text_file_gets_a_sentence_and_the_page_goes_on(
-    browser: "Browser", served: str, tmp_path: Path, photo_folder: Path, width: int
+    page: "Page", tmp_path: Path, photo_folder: Path
 ) -> None:
     text = tmp_path / "holiday.jpg"
     text.write_text("no photograph")
-    page = opened(browser, served, width)
     assert "is not a JPEG" in give(page, text, NO_ANSWER)
     assert not timed_rows(page) and "%" not in page.inner_text("#bars")  # no older answer beside it
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for size in (WIDE, NARROW):
+        page.set_viewport_size(size)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     give(page, photo_folder / "red" / "00.jpg")
     assert "%" in page.inner_text("#bars")
-    closed(page)
 
 
-def test_every_example_answers(browser: "Browser", served: str, shipped: Bundle) -> None:
-    page = opened(browser, served)
+def test_every_example_answers(page: "Page", shipped: Bundle) -> None:
     listed = gallery.pictures(shipped.manifest)
     assert page.locator("#examples button").count() == len(listed) >= 2
     for button, picture in zip(page.locator("#examples button").all(), listed, strict=True):
@@ -127,14 +128,10 @@ def test_every_example_answers(browser: "Browser", served: str, shipped: Bundle)
         right = expected.unknown if picture.label is None else expected.label == picture.label
         assert page.inner_text("#verdict").startswith("✓ right" if right else "✗ wrong: this is ")
     assert page.inner_text("#tally").endswith(f"of {len(listed)} examples right so far.")
-    closed(page)
 
 
-def test_an_example_that_arrives_late_does_not_replace_an_own_photo(
-    browser: "Browser", served: str, photo_folder: Path
-) -> None:
-    page = opened(browser, served)
-    page.evaluate(HELD_BODIES)
+def test_an_example_that_arrives_late_does_not_replace_an_own_photo(page: "Page", photo_folder: Path) -> None:
+    page.evaluate(HELD_BODY)
     page.locator("#examples button").nth(1).click()
     page.wait_for_function("window.arrive !== undefined")
     before = give(page, photo_folder / "red" / "00.jpg")
@@ -142,11 +139,9 @@ def test_an_example_that_arrives_late_does_not_replace_an_own_photo(
     page.wait_for_timeout(300)
     assert page.inner_text("#answer") == before
     assert page.locator("#examples [aria-pressed=true]").count() == 0
-    closed(page)
 
 
-def test_an_example_that_cannot_be_had_is_told_and_the_answer_stays(browser: "Browser", served: str) -> None:
-    page = opened(browser, served)
+def test_an_example_that_cannot_be_had_is_told_and_the_answer_stays(page: "Page") -> None:
     before = page.inner_text("#answer")
     second = page.locator("#examples button").nth(1)
     for fails, told in (
@@ -161,11 +156,10 @@ def test_an_example_that_cannot_be_had_is_told_and_the_answer_stays(browser: "Br
     second.click()
     page.wait_for_function("document.querySelectorAll('#examples button')[1].ariaPressed === 'true'")
     assert page.locator("#problem").is_hidden()
-    closed(page)
 
 
-def test_a_phone_sees_buttons_photo_and_answer_first(browser: "Browser", served: str) -> None:
-    page = opened(browser, served, 390)
+def test_a_phone_sees_buttons_photo_and_answer_first(page: "Page") -> None:
+    page.set_viewport_size(NARROW)
     for button in (page.locator("#live"), page.locator("label.primary").first):
         box = button.bounding_box()
         assert box and box["height"] >= 48 and box["y"] < 250
@@ -175,24 +169,18 @@ def test_a_phone_sees_buttons_photo_and_answer_first(browser: "Browser", served:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for name in ("Many photos", "How good is it?", "One photo"):
         page.get_by_role("tab", name=name).click()
-    closed(page)
 
 
-def test_nothing_jumps_while_it_measures(browser: "Browser", served: str, photo_folder: Path) -> None:
-    page = opened(browser, served)
+def test_nothing_jumps_while_it_measures(page: "Page", photo_folder: Path) -> None:
     before = page.locator("#formats").bounding_box()
     page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
     page.wait_for_function("document.querySelector('#status').innerText.startsWith('Measuring')")
     during = page.locator("#formats").bounding_box()
     page.wait_for_function(COMPARED)
     assert before and during and before["y"] == during["y"] == page.locator("#formats").bounding_box()["y"]  # type: ignore[index]
-    closed(page)
 
 
-def test_the_square_that_the_network_sees_is_outlined(
-    browser: "Browser", served: str, shipped: Bundle, tmp_path: Path
-) -> None:
-    page = opened(browser, served)
+def test_the_square_that_the_network_sees_is_outlined(page: "Page", shipped: Bundle, tmp_path: Path) -> None:
     for size in ((300, 800), (800, 300), (400, 400)):
         photo = tmp_path / f"{size[0]}.png"
         Image.new("RGB", size, (200, 30, 30)).save(photo)
@@ -205,17 +193,17 @@ def test_the_square_that_the_network_sees_is_outlined(
         shown = (crop["x"] - frame["x"], crop["y"] - frame["y"], crop["width"], crop["height"])
         expected = (left * scale, top * scale, (right - left) * scale, (bottom - top) * scale)
         assert shown == pytest.approx(expected, abs=1.5)
-    closed(page)
 
 
-def test_words_never_claim_too_much(browser: "Browser", served: str) -> None:
-    page = opened(browser, served)
+def test_words_never_claim_too_much(page: "Page") -> None:
 
     def said(unknown: bool, **scores: float) -> dict[str, str]:
         rows = [{"label": name.replace("_", " "), "score": score} for name, score in scores.items()]
         script = """(answer) => {
+          const { rejection } = facts;
           facts.rejection = { threshold: 0.5, false_rejection_rate: 0.05 };
           showAnswer(answer);
+          facts.rejection = rejection;
           const text = (id) => byId(id).innerText;
           const state = byId("answer").className;
           return { name: text("name"), sure: text("sure"), why: text("why"), state };
@@ -235,11 +223,9 @@ def test_words_never_claim_too_much(browser: "Browser", served: str) -> None:
     assert unsure["why"].endswith("Only about 1 in 20 real photos of these flowers scores this low.")
     learned = said(True, none_of_these=0.9, roses=0.08)
     assert learned["sure"] == rest  # 8 % is like nothing
-    closed(page)
 
 
-def test_a_speed_ratio_is_claimed_only_for_medians_that_differ(browser: "Browser", served: str) -> None:
-    page = opened(browser, served)
+def test_a_speed_ratio_is_claimed_only_for_medians_that_differ(page: "Page") -> None:
 
     def said(low: float, high: float, p95: float = 12) -> str:
         def row(p50: float, p95: float, interval: list[float], size: int) -> dict[str, Any]:
@@ -252,25 +238,17 @@ def test_a_speed_ratio_is_claimed_only_for_medians_that_differ(browser: "Browser
                 "latency_ms": latency,
             }
 
-        script = """(answers) => {
-          return compared(answers);
-        }"""
         keras = row(10, p95, [9, 11], 4_000_000)
         answers = {"keras": keras, "dynamic_int8": row(low + 1, low + 2, [low, high], 1_000_000)}
-        return page.evaluate(script, answers)
+        return page.evaluate("(answers) => compared(answers)", answers)
 
     assert "4.0x smaller than Keras float32, 3.3x faster, same answer." in said(2, 4)
     assert "faster" not in said(8, 10) and "4.0x smaller" in said(8, 10)
     busy = said(2, 4, p95=21)
     assert "faster" not in busy and busy.endswith("The server is busy: these times say little.")
-    closed(page)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_evidence_is_the_bundles_report(
-    browser: "Browser", served: str, shipped: Bundle, scheme: "Literal['light', 'dark']"
-) -> None:
-    page = opened(browser, served, color_scheme=scheme)
+def test_the_evidence_is_the_bundles_report(page: "Page", shipped: Bundle) -> None:
     page.get_by_role("tab", name="How good is it?").click()
     result = shipped.manifest.metrics["test"]["formats"]["keras"]
     weakest = min(result["per_class"], key=lambda name: result["per_class"][name]["recall"])
@@ -278,8 +256,9 @@ def test_the_evidence_is_the_bundles_report(
     assert f"{result['accuracy'] * 100:.1f} %" in headline
     assert words.display(weakest, shipped.manifest) in headline
     report = page.frame_locator("#evidence iframe")
-    report.get_by_text(f"{result['accuracy'] * 100:.2f} %").first.wait_for()
-    closed(page)
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        report.get_by_text(f"{result['accuracy'] * 100:.2f} %").first.wait_for()
 
 
 HOSTILE = ("<img src=x onerror=window.hacked=1>", "**bold**", "=1+1", "${alert(1)}{{x}}", "<b>x</b>$$y$$")
@@ -332,12 +311,10 @@ def test_a_bundle_puts_no_markup_on_the_page(
 
 
 def test_a_full_queue_is_told_and_waited_for(
-    browser: "Browser", serve: Callable[..., str], comparison: Comparison, photo_folder: Path
+    page: "Page", served: str, comparison: Comparison, photo_folder: Path
 ) -> None:
-    url = serve()
-    page = opened(browser, url)
     photo = photo_folder / "red" / "00.jpg"
-    with Visitor(base_url=url, timeout=60) as others:
+    with Visitor(base_url=served, timeout=60) as others:
         sent = others.upload(photo)
         with comparison._measuring:  # a measurement that takes its time
             while others.post("gradio_api/call/classify", json={"data": [sent]}).status_code != 503:
@@ -346,27 +323,19 @@ def test_a_full_queue_is_told_and_waited_for(
             page.get_by_text("Busy right now").wait_for()
         page.wait_for_function(COMPARED)
         assert "%" in page.inner_text("#bars")
-    closed(page)
 
 
-def test_without_connection_it_says_so(browser: "Browser", served: str, photo_folder: Path) -> None:
-    page = opened(browser, served)
+def test_without_connection_it_says_so(page: "Page", photo_folder: Path) -> None:
     page.context.set_offline(True)
     assert "You are offline." in give(page, photo_folder / "red" / "00.jpg", NO_ANSWER)
     page.context.set_offline(False)
     assert "%" in give(page, photo_folder / "red" / "01.jpg")
-    closed(page)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_another_bundle_has_words_of_its_own(
-    browser: "Browser",
-    serve: Callable[..., str],
-    small_bundle: Bundle,
-    photo_folder: Path,
-    scheme: "Literal['light', 'dark']",
+    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, photo_folder: Path
 ) -> None:
-    page = opened(browser, serve(shown=Comparison(small_bundle)), color_scheme=scheme)
+    page = opened(browser, serve(shown=Comparison(small_bundle)))
     assert page.title() == page.inner_text("h1") == "What is it? Blue, green or red"
     give(page, photo_folder / "red" / "00.jpg")
     assert "flower" not in page.inner_text("body").lower().replace("tf_flowers", "")
@@ -375,9 +344,8 @@ def test_another_bundle_has_words_of_its_own(
 
 
 def test_a_photo_is_shrunk_before_it_is_sent_and_gets_the_same_answer(
-    browser: "Browser", served: str, shipped: Bundle, photo_folder: Path, tmp_path: Path
+    page: "Page", shipped: Bundle, photo_folder: Path, tmp_path: Path
 ) -> None:
-    page = opened(browser, served)
     large = tmp_path / "large.png"
     with Image.open(photo_folder / "red" / "00.jpg") as image:
         pixels = np.asarray(image.resize((2400, 1800), Image.Resampling.BICUBIC)).astype(int)
@@ -391,4 +359,3 @@ def test_a_photo_is_shrunk_before_it_is_sent_and_gets_the_same_answer(
     shown = dict(page.eval_on_selector_all("#bars [role=meter]", meters))
     for label, score in expected.items():
         assert shown[words.display(label, shipped.manifest)] == pytest.approx(100 * score, abs=3)
-    closed(page)

@@ -23,7 +23,7 @@ from mobilevit_core.data.dataset import PhotoDataset
 from tests.conftest import SHIPPED
 from tests.demo.looking import (
     COMPARED,
-    HELD_BODIES,
+    HELD_BODY,
     HELD_CAMERA,
     PATIENCE,
     PHOTO,
@@ -42,6 +42,7 @@ NEEDS_LITERT = pytest.mark.skipif(
 )
 NOTE = "document.querySelector('#here-note').innerText"
 RATE = "document.querySelector('#overlay').innerText.includes('pictures a second')"
+EMPTY = "document.querySelectorAll('#formats tbody tr').length && !document.querySelector('#app').hidden"
 HERE = f"{NOTE} !== '' && document.querySelector('#status').innerText === ''"
 
 pytestmark = pytest.mark.browser
@@ -97,6 +98,12 @@ def faked(
         page.context.add_init_script(ADAPTER % json.dumps(vendor))
 
 
+def without_examples(page: "Page", **plan: Any) -> None:
+    """The same on a page that names nothing until it is given a photo."""
+    faked(page, **plan)
+    page.route("**/examples/index.json", lambda route: route.fulfill(json=[]))
+
+
 def with_golden(page: "Page", change: Callable[[Any], Any]) -> None:
     """Gives the page's engine a bundle.json with other golden answers."""
 
@@ -129,10 +136,7 @@ ASK = f"""async ([format, encoded]) => {{
 
 @NEEDS_LITERT
 @pytest.mark.photographs
-def test_this_device_answers_as_the_server(
-    browser: "Browser", served: str, tf_flowers: PhotoDataset, shipped: Bundle
-) -> None:
-    page = opened(browser, served)
+def test_this_device_answers_as_the_server(page: "Page", tf_flowers: PhotoDataset, shipped: Bundle) -> None:
     photos = tf_flowers.split("test")[:60]
     classifier = load_classifier(shipped.folder, "float32")
     expected = np.array([classifier.probabilities(photo.source) for photo in photos])
@@ -141,13 +145,10 @@ def test_this_device_answers_as_the_server(
     )
     assert (answers.argmax(axis=1) == expected.argmax(axis=1)).sum() >= 59  # of 60, 98 %
     assert np.abs(answers - expected).mean(axis=1).max() < 0.02
-    closed(page)
 
 
 @NEEDS_LITERT
-def test_a_white_drawing_lies_on_black_as_on_the_server(
-    browser: "Browser", served: str, shipped: Bundle
-) -> None:
+def test_a_white_drawing_lies_on_black_as_on_the_server(page: "Page", shipped: Bundle) -> None:
     drawing = Image.new("RGBA", (240, 200), (255, 255, 255, 0))
     ImageDraw.Draw(drawing).regular_polygon((120, 100, 70), 5, fill=(255, 255, 255, 255))
     file = io.BytesIO()
@@ -155,10 +156,8 @@ def test_a_white_drawing_lies_on_black_as_on_the_server(
     classifier = load_classifier(shipped.folder, "float32")
     expected = classifier.probabilities(file.getvalue())
     blank = classifier.probabilities(np.full((200, 240, 3), 255, np.uint8))
-    page = opened(browser, served)
     answer = page.evaluate(ASK, ["float32", base64.b64encode(file.getvalue()).decode()])
     assert np.abs(np.array(answer) - expected).max() < 0.02 < np.abs(blank - expected).max()
-    closed(page)
 
 
 @NEEDS_LITERT
@@ -196,18 +195,19 @@ def test_webassembly_that_is_off_is_told_and_not_used(
     closed(page)
 
 
-def test_the_browser_rejects_as_the_rule_does(browser: "Browser", served: str) -> None:
-    page = opened(browser, served, prepare=partial(faked, vendor=None))
-    run_here(page)
+REJECTS = """async ([rule, vectors]) => {
+  const { rejects } = await import(new URL("device/engine.js", document.baseURI));
+  return vectors.map((values) => rejects(Float32Array.from(values), rule));
+}"""
+
+
+def test_the_browser_rejects_as_the_rule_does(page: "Page") -> None:
     random = np.random.default_rng(0)
     for other in (None, 0, 4):
         rule = RejectionRule(0.4, 0.05, 100, other)
         vectors = random.dirichlet(np.full(5, 0.7), 40).astype(np.float32)
-        asked = "vectors.map((values) => engine.rejects(Float32Array.from(values), rule))"
-        script = f"async ([format, rule, vectors]) => {ENGINE % asked}"
-        theirs = page.evaluate(script, ["dynamic_int8", rule.to_json(), vectors.tolist()])
+        theirs = page.evaluate(REJECTS, [rule.to_json(), vectors.tolist()])
         assert theirs == rule.rejects(vectors).tolist() and 0 < sum(theirs) < 40
-    closed(page)
 
 
 CHECKED, WRONG = (
@@ -230,9 +230,11 @@ def test_webgpu_is_used_only_where_it_agrees(
 ) -> None:
     options, said = PLANS[plan]
     # Far apart, so that a busy machine can't turn the order of the two engines round.
-    page = opened(browser, served, prepare=partial(faked, **{"wasm": 150, **options}))  # type: ignore[arg-type]
-    give(page, photo_folder / "red" / "00.jpg")
-    assert said in run_here(page)
+    plan = partial(without_examples, **{"wasm": 150, **options})
+    page = opened(browser, served, prepare=plan, until=EMPTY)
+    page.get_by_label("Keep photos on this device").check()
+    give(page, photo_folder / "red" / "00.jpg", HERE)
+    assert said in page.inner_text("#here-note")
     # Whoever answered: it is the answer for a red picture.
     assert "Dandelion" in said_here(page)
     closed(page)
@@ -241,7 +243,7 @@ def test_webgpu_is_used_only_where_it_agrees(
 def test_an_own_photo_stays_on_the_device_and_is_shown(
     browser: "Browser", served: str, photo_folder: Path
 ) -> None:
-    page = opened(browser, served, prepare=faked)
+    page = opened(browser, served, prepare=without_examples, until=EMPTY)
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
     page.get_by_label("Keep photos on this device").check()
@@ -261,7 +263,7 @@ def test_an_own_photo_stays_on_the_device_and_is_shown(
 def test_a_photo_that_comes_during_a_run_gets_its_own_answer(
     browser: "Browser", served: str, photo_folder: Path
 ) -> None:
-    page = opened(browser, served, prepare=partial(faked, vendor=None))
+    page = opened(browser, served, prepare=partial(without_examples, vendor=None), until=EMPTY)
     page.get_by_label("Keep photos on this device").check()
     page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
     page.wait_for_function("document.querySelector('#status').innerText.includes('Measuring on this')")
@@ -275,20 +277,17 @@ def test_a_photo_that_comes_during_a_run_gets_its_own_answer(
 
 
 @NEEDS_LITERT
-def test_the_camera_is_named_live(browser: "Browser", served: str) -> None:
+def test_the_camera_is_named_live(page: "Page") -> None:
     """Chromium's drawn camera; the rate is shown, and the camera stops when it is told to."""
-    page = opened(browser, served)
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function(RATE)
     assert "Nothing leaves your device" in page.inner_text("#overlay")
     page.get_by_role("button", name="Stop camera").click()
     page.locator("#video").wait_for(state="hidden")
     page.wait_for_function(COMPARED)  # the example is back
-    closed(page)
 
 
-def test_the_camera_stops_when_another_tab_is_shown(browser: "Browser", served: str) -> None:
-    page = opened(browser, served)
+def test_the_camera_stops_when_another_tab_is_shown(page: "Page") -> None:
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function(RATE)
     page.evaluate("window.tracks = document.querySelector('#video').srcObject.getTracks()")
@@ -297,7 +296,6 @@ def test_the_camera_stops_when_another_tab_is_shown(browser: "Browser", served: 
     page.get_by_role("tab", name="One photo").click()
     page.wait_for_function(COMPARED)  # the example is back
     assert page.locator("#shown").is_visible() and page.locator("#video").is_hidden()
-    closed(page)
 
 
 def test_a_camera_that_is_allowed_after_the_tab_was_left_does_not_stay_on(
@@ -317,7 +315,7 @@ def test_a_camera_that_is_allowed_after_the_tab_was_left_does_not_stay_on(
 def test_nothing_of_the_camera_stands_beside_a_photo(
     browser: "Browser", served: str, photo_folder: Path, shipped: Bundle
 ) -> None:
-    page = opened(browser, served, prepare=partial(faked, vendor=None))
+    page = opened(browser, served, prepare=partial(without_examples, vendor=None), until=EMPTY)
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function(RATE)
     photo = photo_folder / "red" / "00.jpg"
@@ -332,7 +330,7 @@ def test_nothing_of_the_camera_stands_beside_a_photo(
 
 def test_an_example_that_arrives_late_does_not_end_the_camera(browser: "Browser", served: str) -> None:
     page = opened(browser, served, prepare=partial(faked, vendor=None))
-    page.evaluate(HELD_BODIES)
+    page.evaluate(HELD_BODY)
     page.locator("#examples button").nth(1).click()
     page.wait_for_function("window.arrive !== undefined")
     page.get_by_role("button", name="Live camera").click()
@@ -386,7 +384,7 @@ def test_the_camera_can_be_stopped_while_its_network_loads(
 
 def test_the_headline_is_one_and_steady(browser: "Browser", served: str) -> None:
     """The overlay names what the camera shows; the card beside it has no headline of its own meanwhile."""
-    page = opened(browser, served, prepare=partial(faked, vendor=None))
+    page = opened(browser, served, prepare=partial(without_examples, vendor=None), until=EMPTY)
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function(RATE)
     assert page.locator("#overlay strong").is_visible() and page.locator("#name").is_hidden()
@@ -413,8 +411,7 @@ CAMERA_ERRORS = {
 }
 
 
-def test_a_camera_that_is_not_there_is_told_and_the_answer_stays(browser: "Browser", served: str) -> None:
-    page = opened(browser, served)
+def test_a_camera_that_is_not_there_is_told_and_the_answer_stays(page: "Page") -> None:
     before = page.inner_text("#answer")
     for name, sentence in CAMERA_ERRORS.items():
         page.evaluate(NO_CAMERA % name)
@@ -422,7 +419,7 @@ def test_a_camera_that_is_not_there_is_told_and_the_answer_stays(browser: "Brows
         page.locator("#problem", has_text=sentence).wait_for()
         assert page.inner_text("#answer") == before
         assert page.get_by_role("button", name="Live camera").is_enabled()
-    closed(page)
+    page.evaluate("() => { delete navigator.mediaDevices.getUserMedia; }")
 
 
 def test_without_the_devices_files_it_says_so_and_the_rest_works(
@@ -437,10 +434,7 @@ def test_without_the_devices_files_it_says_so_and_the_rest_works(
 
 
 @NEEDS_LITERT
-def test_offline_photos_are_still_named_on_the_device(
-    browser: "Browser", served: str, photo_folder: Path
-) -> None:
-    page = opened(browser, served)
+def test_offline_photos_are_still_named_on_the_device(page: "Page", photo_folder: Path) -> None:
     page.get_by_label("Keep photos on this device").check()
     page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
     page.wait_for_function(HERE)
@@ -449,4 +443,3 @@ def test_offline_photos_are_still_named_on_the_device(
     page.wait_for_function(HERE)
     assert "%" in page.inner_text("#bars")
     page.context.set_offline(False)
-    closed(page)

@@ -10,10 +10,9 @@ import pytest
 from demo import words
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle
-from tests.demo.looking import closed, opened
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 
@@ -29,8 +28,10 @@ def files(photo_folder: Path, tmp_path: Path) -> list[Path]:
     return [*[photo_folder / name for name in names], formula, text]
 
 
-def named(page: "Page", files: list[Path]) -> str:
+def named(page: "Page", files: list[Path], format: str = "float32") -> str:
     page.get_by_role("tab", name="Many photos").click()
+    page.locator("#many-format").select_option(format)
+    page.evaluate("byId('many-status').textContent = ''")  # of the photos before
     page.set_input_files("#photos", files)
     page.wait_for_function(
         f"document.querySelector('#many-status').innerText.startsWith('{len(files)} photo')"
@@ -38,10 +39,7 @@ def named(page: "Page", files: list[Path]) -> str:
     return page.inner_text("#many-status")
 
 
-def test_photos_are_named_and_grouped_as_they_come(
-    browser: "Browser", served: str, shipped: Bundle, files: list[Path]
-) -> None:
-    page = opened(browser, served)
+def test_photos_are_named_and_grouped_as_they_come(page: "Page", shipped: Bundle, files: list[Path]) -> None:
     status = named(page, files)
     assert status.startswith("6 photos: ") and status.endswith("1 unreadable.")
     assert page.input_value("#photos") == ""  # the same photos can be chosen again, for another format
@@ -59,11 +57,9 @@ def test_photos_are_named_and_grouped_as_they_come(
         "section.group", has=page.get_by_role("heading", name="Unreadable")
     ).inner_text()
     assert "holiday.jpg" in unreadable and "is not a JPEG" in unreadable
-    closed(page)
 
 
-def test_the_table_sorts(browser: "Browser", served: str, files: list[Path]) -> None:
-    page = opened(browser, served)
+def test_the_table_sorts(page: "Page", files: list[Path]) -> None:
     named(page, files)
     page.get_by_role("button", name="Table").click()
     assert not page.locator("#groups").is_visible()
@@ -75,16 +71,10 @@ def test_the_table_sorts(browser: "Browser", served: str, files: list[Path]) -> 
         numbers = [float("".join(sign for sign in text if sign.isdigit()) or -1) for text in shares]
         assert len(numbers) == len(files)
         assert numbers == sorted(numbers, reverse=way == "descending")
-    closed(page)
 
 
-def test_the_csv_has_everything_and_no_formula(
-    browser: "Browser", served: str, shipped: Bundle, files: list[Path]
-) -> None:
-    page = opened(browser, served)
-    page.get_by_role("tab", name="Many photos").click()
-    page.locator("#many-format").select_option("int8")
-    named(page, files)
+def test_the_csv_has_everything_and_no_formula(page: "Page", shipped: Bundle, files: list[Path]) -> None:
+    named(page, files, "int8")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as CSV").click()
     text = Path(download.value.path()).read_text(encoding="utf-8-sig")
@@ -101,14 +91,12 @@ def test_the_csv_has_everything_and_no_formula(
         scores = [float(row[name]) for name in shipped.manifest.class_names]
         assert scores == pytest.approx(answer.probabilities.tolist(), abs=1e-4)
     assert "is not a JPEG" in rows["holiday.jpg"]["problem"] and rows["holiday.jpg"]["answer"] == ""
-    closed(page)
 
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n=1"]
 
 
-def test_no_cell_is_a_formula(browser: "Browser", served: str) -> None:
-    page = opened(browser, served)
+def test_no_cell_is_a_formula(page: "Page") -> None:
     assert page.evaluate("texts => texts.map(csvCell)", FORMULAS) == [f'"\'{text}"' for text in FORMULAS]
     assert page.evaluate("csvCell('rose; =1;-2;a')") == "\"rose;' =1;'-2;a\""
     assert page.evaluate("values => values.map(csvCell)", [0.5, "rose", None, 'a"b']) == [
@@ -117,4 +105,3 @@ def test_no_cell_is_a_formula(browser: "Browser", served: str) -> None:
         '""',
         '"a""b"',
     ]
-    closed(page)

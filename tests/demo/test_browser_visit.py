@@ -53,8 +53,7 @@ def brought(page: "Page", photos: list[Path], text: str = "") -> object:
     return page.evaluate_handle(BROUGHT, [files, text])
 
 
-def test_photos_dropped_anywhere_are_named(browser: "Browser", served: str, photo_folder: Path) -> None:
-    page = opened(browser, served)
+def test_photos_dropped_anywhere_are_named(page: "Page", photo_folder: Path) -> None:
     photos = sorted((photo_folder / "red").iterdir())
     page.get_by_role("tab", name="How good is it?").click()
     event = {"dataTransfer": brought(page, photos[:1])}
@@ -67,19 +66,14 @@ def test_photos_dropped_anywhere_are_named(browser: "Browser", served: str, phot
     page.dispatch_event("body", "drop", {"dataTransfer": brought(page, photos[:3])})
     page.get_by_text("3 photos: ").wait_for()
     assert page.url.endswith("#many")
-    closed(page)
 
 
-def test_a_pasted_picture_is_named_and_an_address_gets_a_sentence(
-    browser: "Browser", served: str, photo_folder: Path
-) -> None:
-    page = opened(browser, served)
+def test_a_pasted_picture_is_named_and_an_address_gets_a_sentence(page: "Page", photo_folder: Path) -> None:
     before = page.get_attribute("#shown", "src")
     page.evaluate(PASTE, brought(page, [photo_folder / "red" / "00.jpg"]))
     page.wait_for_function(f"document.querySelector('#shown').src !== {before!r} && {COMPARED}")
     page.evaluate(PASTE, brought(page, [], "https://example.org/rose.jpg"))
     assert "This page fetches nothing from other sites." in page.inner_text("#problem")
-    closed(page)
 
 
 def test_back_and_reload_keep_the_tab_and_lose_no_answers_unasked(
@@ -109,8 +103,7 @@ def test_back_and_reload_keep_the_tab_and_lose_no_answers_unasked(
     closed(page)
 
 
-def test_reload_shows_a_visitors_own_photo_again(browser: "Browser", served: str, photo_folder: Path) -> None:
-    page = opened(browser, served)
+def test_reload_shows_a_visitors_own_photo_again(page: "Page", photo_folder: Path) -> None:
     give(page, photo_folder / "red" / "00.jpg")
     page.wait_for_function("sessionStorage.length === 1")
     answer = page.inner_text("#bars")
@@ -120,11 +113,9 @@ def test_reload_shows_a_visitors_own_photo_again(browser: "Browser", served: str
     assert page.inner_text("#bars") == answer
     page.locator("#examples button").last.click()
     page.wait_for_function(f"sessionStorage.length === 0 && {COMPARED}")
-    closed(page)
 
 
-def test_the_table_is_copied_as_markdown(browser: "Browser", served: str) -> None:
-    page = opened(browser, served, permissions=["clipboard-read", "clipboard-write"])
+def test_the_table_is_copied_as_markdown(page: "Page") -> None:
     page.get_by_role("button", name="Copy as Markdown").click()
     page.get_by_role("button", name="Copied").wait_for()
     head, rule, *lines = page.evaluate("navigator.clipboard.readText()").splitlines()
@@ -140,11 +131,9 @@ def test_the_table_is_copied_as_markdown(browser: "Browser", served: str) -> Non
         text = page.evaluate("name => plain(name)", name)
         assert html.unescape(text) == name.replace("\n", " ")
         assert not re.search(r"[<>`|[\]]|://|@|www|\n", text), text
-    closed(page)
 
 
-def test_an_answer_is_passed_on_as_a_picture(browser: "Browser", served: str, photo_folder: Path) -> None:
-    page = opened(browser, served, permissions=["clipboard-read", "clipboard-write"])
+def test_an_answer_is_passed_on_as_a_picture(page: "Page", photo_folder: Path) -> None:
     page.locator("#private").check()
     give(page, photo_folder / "red" / "00.jpg")
     page.get_by_role("button", name="Share").click()
@@ -152,13 +141,9 @@ def test_an_answer_is_passed_on_as_a_picture(browser: "Browser", served: str, ph
     content = page.evaluate(COPIED)
     with Image.open(io.BytesIO(base64.b64decode(content))) as card:
         assert card.size == (1080, 1350)
-    closed(page)
 
 
-def test_a_card_that_can_not_be_copied_is_saved(
-    browser: "Browser", served: str, photo_folder: Path, tmp_path: Path
-) -> None:
-    page = opened(browser, served)
+def test_a_card_that_can_not_be_copied_is_saved(page: "Page", photo_folder: Path, tmp_path: Path) -> None:
     page.evaluate("() => { navigator.clipboard.write = () => Promise.reject(new Error('refused')); }")
     page.locator("#private").check()
     give(page, photo_folder / "red" / "00.jpg")
@@ -168,11 +153,9 @@ def test_a_card_that_can_not_be_copied_is_saved(
         assert (card.size, card.format) == ((1080, 1350), "PNG")
         # The photo, then a headline and two lines of text on the ground.
         assert len(card.convert("RGB").crop((60, 1000, 1020, 1100)).getcolors(100_000)) > 10
-    closed(page)
 
 
-def test_the_next_photo_has_no_faded_frame(browser: "Browser", served: str) -> None:
-    page = opened(browser, served)
+def test_the_next_photo_has_no_faded_frame(page: "Page") -> None:
     page.locator("#look").fill("60")
     page.wait_for_function("document.querySelector('#looked').innerText.startsWith('for ')")
     assert page.locator("#crop.quiet").count() == 1
@@ -181,7 +164,6 @@ def test_the_next_photo_has_no_faded_frame(browser: "Browser", served: str) -> N
     page.wait_for_function(COMPARED)
     assert page.locator("#crop.quiet").count() == 0 and page.locator("#map").is_hidden()
     assert page.input_value("#look") == "0"
-    closed(page)
 
 
 @pytest.fixture

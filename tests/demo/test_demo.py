@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.data.dataset import CROSS_VALIDATION
-from tests.demo.visitor import Visitor
+from tests.demo.visitor import Visitor, free_port
 
 APP = Path(__file__).parents[2] / "app.py"
 
@@ -147,7 +146,7 @@ def test_damaged_weights_do_not_take_the_others_down(
     (folder / "model.keras").write_bytes(b"damaged")
     comparison = Comparison(open_bundle(folder))
     assert set(comparison.run(photo_folder / "red" / "00.jpg", 2)) == set(tflite_formats())
-    assert "model.keras is not the file" in comparison.problems()["keras"]
+    assert "model.keras is not the file" in str(comparison._loading["keras"].exception())
 
 
 def test_without_tensorflow_the_tflite_files_run(shipped: Bundle, photo_folder: Path) -> None:
@@ -161,7 +160,7 @@ from mobilevit_core.bundle.bundle import open_bundle
 comparison = Comparison(open_bundle(sys.argv[1]))
 build(comparison)
 print(*comparison.run(sys.argv[2], 1))
-print(comparison.problems()["keras"])
+print(comparison._loading["keras"].exception())
 try:
     comparison.explain(sys.argv[2])
 except Exception as error:
@@ -182,7 +181,6 @@ def test_the_answer_is_that_of_the_last_timed_run(
     """No run besides those that are timed, and none outside of the lock."""
     shutil.copy(shipped.weights("float32"), tmp_path)
     comparison = Comparison(Bundle(tmp_path, shipped.manifest))
-    comparison.wait()
     runtime = comparison._wait_for(["float32"])["float32"].runtime
     calls: list[np.ndarray] = []
 
@@ -280,9 +278,7 @@ def test_a_wrong_option_is_told(wrong: list[str], capsys: pytest.CaptureFixture[
 def test_a_server_that_is_stopped_leaves_no_uploads(
     photo_folder: Path, tmp_path: Path, quick_start: list[str]
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, APP, "--port", str(port), *quick_start]
     server = subprocess.Popen(
         command, env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}, stdout=subprocess.DEVNULL

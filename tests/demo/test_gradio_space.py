@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from demo.site import LITERT
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.inference.classifier import load_classifier
 from mobilevit_core.publishing.pages import PageOptions
-from tests.demo.visitor import Visitor
+from tests.demo.visitor import Visitor, free_port
 
 REPOSITORY = "flora/flowers"
 # What the Space's requirements do not install.
@@ -90,9 +89,7 @@ def test_the_bundle_has_what_runs_there(folder: Path, shipped: Bundle) -> None:
 @pytest.fixture(scope="module")
 def running(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app as the Hub starts it, from its folder alone."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "TFDS_DATA_DIR")
     }

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from demo import api, guard, server, uploads
+from demo import api, bodies, guard, server, uploads
 from demo.comparison import Comparison
 from demo.server import build
 from demo.uploads import Limits
@@ -269,5 +269,5 @@ def test_bodies_of_many_values_are_refused_before_they_are_parsed(visitor: Visit
     started = time.monotonic()
     content = b'{"data": [' + b"[]," * (10 * 2**20 // 3) + b"[]]}"
     answer = visitor.post("gradio_api/call/classify", content=content)
-    assert (answer.status_code, answer.text) == (413, guard.TOO_MANY) and time.monotonic() - started < 5
+    assert (answer.status_code, answer.text) == (413, bodies.TOO_MANY) and time.monotonic() - started < 5
     assert visitor.post("gradio_api/call/classify", content=b"[" * 15_000).status_code == 422

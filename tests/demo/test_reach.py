@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from demo.reach import directly, in_brackets
+from tests.demo.visitor import free_port
 
 ROOT = Path(__file__).parents[2]
 NOBODY = "127.0.0.1:9"  # where nothing listens
@@ -41,12 +42,6 @@ def first_words(options: list[str], **environment: str) -> str:
         program.send_signal(signal.SIGTERM)
         said += program.communicate()[0]
     return said
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import hashlib
 import html
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -20,11 +21,11 @@ from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.classifier import load_classifier
 from tests.demo.conftest import OPTIONS, REPOSITORY
-from tests.demo.looking import NO_ANSWER, PATIENCE, SAID, closed, give, opened, timed_rows
+from tests.demo.looking import NARROW, NO_ANSWER, PATIENCE, SAID, WIDE, give, opened, timed_rows
 from tests.demo.test_browser_accessible import AXE, violations
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 MOST_BYTES = 7_000_000  # before the first answer
 needs_litert = pytest.mark.skipif(
@@ -91,6 +92,15 @@ def test_the_policy_allows_the_one_script_inside_of_the_page_and_no_eval() -> No
     assert "http" not in policy().replace("https://huggingface.co", "")
 
 
+def test_the_dark_changes_colours_alone() -> None:
+    """So nothing but colours has to be looked at twice."""
+    style = (site_files.PAGE / "page.css").read_text(encoding="utf-8")
+    (dark,) = re.findall(r"@media \(prefers-color-scheme: dark\) \{\s*:root \{(.*?)\}\s*\}", style, re.DOTALL)
+    names = {declaration.partition(":")[0].strip() for declaration in dark.split(";") if declaration.strip()}
+    assert "--ink" in names and all(name.startswith("--") for name in names)
+    assert "prefers-color-scheme" not in style.replace("@media (prefers-color-scheme: dark)", "", 1)
+
+
 def test_all_scripts_that_the_page_begins_with_are_asked_for_at_once() -> None:
     begun, asked = [site_files.PAGE / "main.js"], set()
     while begun:
@@ -109,8 +119,16 @@ def test_the_engines_version_is_the_installed_one() -> None:
     assert f'const LITERT = "{wanted}"' in (site_files.ENGINE / "engine.js").read_text()
 
 
+@pytest.fixture(scope="module")
+def loaded(browser: "Browser", url: str) -> "Iterator[Page]":
+    """What the fixture `page` shares here: the page without a server."""
+    page = opened(browser, url)
+    yield page
+    page.close()
+
+
 @pytest.mark.browser
-def test_without_scripts_or_a_server_and_on_paper_the_page_says_something(
+def test_without_scripts_or_a_server_the_page_says_something(
     browser: "Browser", url: str, site: Path
 ) -> None:
     page = browser.new_page(java_script_enabled=False)
@@ -122,11 +140,13 @@ def test_without_scripts_or_a_server_and_on_paper_the_page_says_something(
     page.goto((site / "index.html").as_uri())
     page.get_by_text("this file was opened without a web server").wait_for()
     page.close()
-    page = opened(browser, url)
+
+
+@pytest.mark.browser
+def test_the_answer_can_be_printed(page: "Page") -> None:
     page.emulate_media(media="print")
     assert page.locator("button, .stay, iframe").filter(visible=True).count() == 0
     assert page.locator("#shown").is_visible() and page.locator("#name").is_visible()
-    closed(page)
 
 
 @pytest.mark.browser
@@ -158,8 +178,7 @@ def test_the_page_answers_by_itself_and_asks_its_own_server_alone(
 
 
 @pytest.mark.browser
-def test_formats_side_by_side(browser: "Browser", url: str, shipped: Bundle, photo_folder: Path) -> None:
-    page = opened(browser, url)
+def test_formats_side_by_side(page: "Page", shipped: Bundle, photo_folder: Path) -> None:
     photo = photo_folder / "red" / "00.jpg"
     give(page, photo)
     assert timed_rows(page, 3) == ["dynamic_int8"]
@@ -174,7 +193,6 @@ def test_formats_side_by_side(browser: "Browser", url: str, shipped: Bundle, pho
     assert "not on this device" in page.inner_text("#speed")
     assert page.locator("#look").is_hidden() and page.locator("#private").is_hidden()
     assert "Photos stay on this device" in page.inner_text("#title")
-    closed(page)
 
 
 ASK = """async ([format, encoded]) => {
@@ -185,10 +203,7 @@ ASK = """async ([format, encoded]) => {
 
 @pytest.mark.browser
 @pytest.mark.photographs
-def test_it_answers_as_the_bundle(
-    browser: "Browser", url: str, tf_flowers: PhotoDataset, shipped: Bundle
-) -> None:
-    page = opened(browser, url)
+def test_it_answers_as_the_bundle(page: "Page", tf_flowers: PhotoDataset, shipped: Bundle) -> None:
     photos = tf_flowers.split("test")
     classifier = load_classifier(shipped.folder, "dynamic_int8")
     expected = np.array([classifier.probabilities(photo.source) for photo in photos])
@@ -196,14 +211,10 @@ def test_it_answers_as_the_bundle(
     answers = np.array([page.evaluate(ASK, pair) for pair in given])
     assert (answers.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.98
     assert np.abs(answers - expected).mean(axis=1).max() < 0.02
-    closed(page)
 
 
 @pytest.mark.browser
-def test_many_photos_camera_and_report(
-    browser: "Browser", url: str, photo_folder: Path, tmp_path: Path
-) -> None:
-    page = opened(browser, url)
+def test_many_photos_camera_and_report(page: "Page", photo_folder: Path, tmp_path: Path) -> None:
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function("document.querySelector('#overlay').innerText.includes('pictures a second')")
     bad = tmp_path / "bad.jpg"
@@ -220,17 +231,16 @@ def test_many_photos_camera_and_report(
     report = page.frame_locator("#evidence iframe")
     report.get_by_role("heading").first.wait_for()
     assert page.locator("#one").is_hidden()
-    closed(page)
 
 
 @pytest.mark.browser
-def test_on_a_phone_in_the_dark(browser: "Browser", url: str, photo_folder: Path) -> None:
-    page = opened(browser, url, width=390, color_scheme="dark")
+def test_on_a_phone_in_the_dark(page: "Page") -> None:
+    page.set_viewport_size(NARROW)
+    page.emulate_media(color_scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 18, 16)"
     answer = page.locator("#name").bounding_box()
     assert answer and answer["y"] + answer["height"] < 844  # on the first screen
-    closed(page)
 
 
 @pytest.mark.browser
@@ -251,13 +261,14 @@ def test_a_load_that_fails_is_told_and_can_be_repeated(
 
 @pytest.mark.browser
 @pytest.mark.skipif(not AXE.exists(), reason="no axe-core. To get it: npm ci --prefix tests/demo")
-@pytest.mark.parametrize(("width", "scheme"), [(1366, "light"), (390, "dark")])
-def test_axe_finds_nothing(browser: "Browser", url: str, width: int, scheme: str) -> None:
-    page = opened(browser, url, width, color_scheme=scheme)
-    for tab in page.get_by_role("tab").all():
-        tab.click()
-        assert violations(page) == []
-    closed(page)
+def test_axe_finds_nothing(page: "Page") -> None:
+    looks: list[tuple[dict[str, int], Literal["light", "dark"]]] = [(WIDE, "light"), (NARROW, "dark")]
+    for size, scheme in looks:
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=scheme)
+        for tab in page.get_by_role("tab").all():
+            tab.click()
+            assert violations(page) == []
 
 
 @pytest.mark.browser

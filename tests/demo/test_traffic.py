@@ -22,7 +22,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from demo import connections, guard, uploads
+from demo import bodies, connections, guard, uploads
 from demo.guard import Calls, Guard
 from demo.uploads import Limits
 from tests.demo.visitor import Visitor, run_apart
@@ -134,12 +134,12 @@ def test_an_upload_has_a_limit_and_takes_room_as_it_comes(guarded: Guard) -> Non
     told = asked(guarded, lying, "upload", 1000)
     assert told.status == 507 and lying.sent <= 10_100_000
     uploads.USAGE.measure()
-    many = Sender(multipart(guard.MAX_UPLOAD_FILES + 1, b"8 bytes."))
+    many = Sender(multipart(bodies.MAX_UPLOAD_FILES + 1, b"8 bytes."))
     told = asked(guarded, many, "upload", 500_000)
-    assert (told.status, told.answer.decode()) == (413, guard.TOO_MANY_FILES)
+    assert (told.status, told.answer.decode()) == (413, bodies.TOO_MANY_FILES)
     uploads.USAGE.measure()
     statuses = [
-        asked(guarded, Sender(multipart(guard.MAX_UPLOAD_FILES, b"8 bytes.")), "upload", 9000).status
+        asked(guarded, Sender(multipart(bodies.MAX_UPLOAD_FILES, b"8 bytes.")), "upload", 9000).status
         for _ in range(13)  # 1,300 files and their folders take more than 10 MB
     ]
     assert statuses[:10] == [200] * 10 and 507 in statuses
@@ -156,7 +156,7 @@ def test_an_upload_holds_files_alone(guarded: Guard) -> None:
     for cut in (1, 20, 70, len(head)):
         field = Sender([head[:cut], head[cut:], *[b"a" * 100_000] * 50, b"\r\n--x--\r\n"])
         told = asked(guarded, field, "upload", 5_000_100)
-        assert (told.status, told.answer.decode()) == (400, guard.NOT_FILES) and told.sent <= len(head)
+        assert (told.status, told.answer.decode()) == (400, bodies.NOT_FILES) and told.sent <= len(head)
     files = multipart(2, b"8 bytes. \r\n--y filename")
     told = asked(guarded, Sender(files), "upload", 1000, query_string=b"upload_id=a")
     assert told.status == 200
@@ -167,15 +167,15 @@ def test_an_upload_holds_files_alone(guarded: Guard) -> None:
 @pytest.mark.parametrize("path", ["upload", "call/classify", "queue/join", "mcp/", "cancel", "reset"])
 def test_every_body_comes_in_time(path: str, guarded: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
     """1 and 4: too slow by the average, silent, or too long altogether."""
-    monkeypatch.setattr(guard, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.5)
     for sender in (Sender([b"a"] * 1000, pause=0.1), Sender([b"a" * 100], ends=False)):
         start = time.monotonic()
         told = asked(guarded, sender, path, 5000)
-        assert told.status == 408 and told.answer.decode() == guard.SLOW and time.monotonic() - start < 10
+        assert told.status == 408 and told.answer.decode() == bodies.SLOW and time.monotonic() - start < 10
     if path != "upload":  # where the rate gives the time for the whole
         monkeypatch.setattr(guard, "BODY_SECONDS", 1.0)
         quick = asked(guarded, Sender([b'"data:' + b"a" * 30_000] * 100, pause=0.05), path, 4_000_000)
-        assert (quick.status, quick.answer.decode()) == (408, guard.SLOW)
+        assert (quick.status, quick.answer.decode()) == (408, bodies.SLOW)
     assert not guarded.receiving and not guarded._held
 
 
@@ -231,7 +231,7 @@ def test_values_are_counted_before_they_are_parsed(kind: str, guarded: Guard) ->
     parts = [body[place : place + 2**16] for place in range(0, len(body), 2**16)]
     told = asked(guarded, Sender(parts), "call/classify", len(body))
     assert told.sent <= 6 * 2**16  # the rest is not waited for
-    assert told.status == 413 and told.answer.decode() in (guard.TOO_MANY, guard.NO_PHOTOGRAPH)
+    assert told.status == 413 and told.answer.decode() in (bodies.TOO_MANY, bodies.NO_PHOTOGRAPH)
     assert time.process_time() - start < 1
 
 

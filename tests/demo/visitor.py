@@ -1,6 +1,7 @@
 """What a stranger without a browser sends to the page."""
 
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,12 @@ import anyio
 import httpx
 
 FILE = {"_type": "gradio.FileData"}
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 class Visitor(httpx.Client):

@@ -17,6 +17,7 @@ ODD = [  # below /gradio_api/, and the body: each is refused in a sentence
     ("call/classify", b'{"data": [{"path": "\\ud800"}]}'),
     ("call/classify", b'{"data": "\xff"}'),
     ("call/classify", b"nonsense"),
+    ("call/classify", '{"data": []}'.encode("utf-16")),  # in which nothing would be counted
     ("call/v2/classify", b'{"photo": {"path": "\\udfff"}}'),
     ("mcp/", b'{"jsonrpc": "2.0", "id": NaN, "method": "tools/list"}'),
     ("mcp/", b'{"jsonrpc": "2.0", "id": "\\ud800", "method": "tools/list"}'),
