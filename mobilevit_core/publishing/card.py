@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import jinja2
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.files import REPORT, REPORT_PAGE
@@ -10,16 +13,16 @@ from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import CROSS_VALIDATION
 from mobilevit_core.escaping import plain
-from mobilevit_core.images.preprocessing import RESIZE_MODES, ResizeRule
+from mobilevit_core.images.preprocessing import RESIZE_MODES
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard
 
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
 TASK = "image-classification"
 TAGS = ("mobilevit", "litert", "tflite", "mediapipe")
 LICENCE = "apache-2.0"  # this project's
 NAMED = 20  # classes that the card lists
-BY_CROSS_VALIDATION = "by cross-validation (each classified by a model that had not seen it)"
 # tensorflow-datasets' names end with a version; weights made by earlier versions of this program lack it.
 CATALOGUE = re.compile(
     r"(tf_flowers|oxford_flowers102|[a-z][a-z0-9_]*(?=:\d+\.\d+\.\d+$))(?::\d+\.\d+\.\d+)?"
@@ -41,10 +44,29 @@ def model_card(bundle: Bundle, repository: str, license: str | None = None) -> "
     """
     from huggingface_hub import ModelCard
 
-    parts = (_opening, _figures, _classes, _rejection, _training, _loading)
-    blocks = [block for part in parts for block in part(bundle, repository)]
-    data = _front_matter(bundle, repository, license)
-    return ModelCard(f"---\n{data}\n---\n\n" + "\n\n".join(blocks) + "\n")
+    manifest = bundle.manifest
+    measured = manifest.measured or {}
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters |= {"percent": "{:.1%}".format, "plain": plain, "public_name": public_name}
+    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        bundle=bundle,
+        manifest=manifest,
+        repository=repository,
+        front_matter=_front_matter(bundle, repository, license),
+        known=[name for name in manifest.class_names if name != manifest.other_class],
+        named=NAMED,
+        measured=measured,
+        first=next(iter(measured.get("formats", {}).values()), {}),
+        sources=next((m["rejection"] for m in manifest.metrics.values() if m.get("rejection")), {}),
+        formats=FORMATS,
+        report=f"{REPORT}/{REPORT_PAGE}",
+        resize_modes=RESIZE_MODES,
+        cross_validation=CROSS_VALIDATION,
+        by_cross_validation="by cross-validation (each classified by a model that had not seen it)",
+    )
+    return ModelCard(text)
 
 
 def licence_of(manifest: Manifest) -> dict[str, str]:
@@ -121,140 +143,3 @@ def _results(manifest: Manifest) -> list["EvalResult"]:
 def public_name(data: str) -> str:
     """A data set's name; a folder's is its owner's business."""
     return data if CATALOGUE.fullmatch(data) else "own photos"
-
-
-def _opening(bundle: Bundle, repository: str) -> Iterator[str]:
-    manifest = bundle.manifest
-    known = [name for name in manifest.class_names if name != manifest.other_class]
-    listed = ", ".join(plain(name) for name in known[:NAMED]) + (", ..." if len(known) > NAMED else "")
-    yield f"# {repository.partition('/')[2]}"
-    yield (
-        f"MobileViT-{plain(manifest.variant.upper())} for photos of {len(known)} classes: {listed}. It "
-        "knows nothing else, whatever a photo shows."
-    )
-
-
-def _figures(bundle: Bundle, _: str) -> Iterator[str]:
-    yield "## Files"
-    measured = bundle.manifest.measured or {}
-    lines = ["| file | format | MB | accuracy (95 % interval) |", "| --- | --- | --- | --- |"]
-    for name in bundle.present:
-        figures = measured.get("formats", {}).get(name)
-        shown = "not measured"
-        if figures:
-            low, high = figures["interval_95"]
-            shown = f"{figures['accuracy']:.1%} ({low:.1%} to {high:.1%})"
-        fmt = FORMATS[name]
-        lines.append(f"| `{fmt.file}` | {fmt.title} | {bundle.size_bytes(name) / 1e6:.2f} | {shown} |")
-    yield "\n".join(lines)
-    if measured:
-        photos = next(iter(measured["formats"].values()))["photos"]
-        data = plain(public_name(measured["data"]))
-        crossed = measured["split"] == CROSS_VALIDATION
-        how = f" {BY_CROSS_VALIDATION}" if crossed else f", {plain(measured['split'])} split"
-        yield f"Measured on {photos} photos of {data}{how}."
-    if bundle.file(f"{REPORT}/{REPORT_PAGE}"):
-        yield f"[`{REPORT}/{REPORT_PAGE}`]({REPORT}/{REPORT_PAGE}) has every figure that was measured."
-
-
-def _classes(bundle: Bundle, _: str) -> Iterator[str]:
-    measured = bundle.manifest.measured or {}
-    rows = next(iter(measured.get("formats", {}).values()), {}).get("per_class") or {}
-    if rows and len(rows) <= NAMED:
-        lines = ["| class | precision | recall | photos |", "| --- | --- | --- | --- |"]
-        for name, row in rows.items():
-            lines.append(
-                f"| {plain(name)} | {row['precision']:.1%} | {row['recall']:.1%} | {row['photos']} |"
-            )
-        yield "\n".join(lines)
-
-
-def _rejection(bundle: Bundle, _: str) -> Iterator[str]:
-    manifest = bundle.manifest
-    yield "## Photos of anything else"
-    if manifest.rejection is None:
-        yield "Every photo gets one of the classes, also one of anything else."
-        return
-    rule = manifest.rejection
-    learned = f" or its class {plain(manifest.other_class)} is the highest" if manifest.other_class else ""
-    # Where cross-validation measured the accuracy, the rule was fitted on its answers, too.
-    crossed = CROSS_VALIDATION in manifest.metrics
-    photos = "photos of the classes"
-    photos = f"{photos}, {BY_CROSS_VALIDATION}" if crossed else f"validation {photos}"
-    yield (
-        'An answer means "none of these" where the highest probability of a class is under '
-        f"{rule.threshold:.1%}{learned}. Of {rule.photos} {photos}, "
-        f"{rule.false_rejection_rate:.1%} got that answer. Treat it as a hint, not as a filter."
-    )
-    rows = next((m["rejection"] for m in manifest.metrics.values() if m.get("rejection")), {})
-    if rows:
-        lines = ["| photos of anything else | OOD detection rate | AUROC |", "| --- | --- | --- |"]
-        lines += [
-            f"| {plain(name)} | {row['detection_rate']:.1%} | {row['auroc']:.3f} |"
-            for name, row in rows.items()
-        ]
-        yield "\n".join(lines)
-
-
-def _training(bundle: Bundle, _: str) -> Iterator[str]:
-    manifest = bundle.manifest
-    photos = manifest.data.get("photos", {})
-    counted = f"{photos['train']:,} photos" if "train" in photos else "photos"
-    yield "## Training"
-    name = plain(public_name(manifest.data["name"]))
-    yield f"Trained on {counted} of {name}. `bundle.json` records all of it."
-    origins = [plain(phrase) for phrase in manifest.origins()]
-    if origins:
-        yield f"The weights {'; '.join(origins)}."
-
-
-def _loading(bundle: Bundle, repository: str) -> Iterator[str]:
-    rule = bundle.manifest.rule
-    size = rule.image_size
-    yield "## How to use it"
-    yield (
-        f"The input is float32 (1, {size}, {size}, 3), RGB, 0 to 255: {_squared(rule)}, resized with an "
-        "antialiased bilinear filter. The output is one probability per class, in the order of `class_names` "
-        "in `bundle.json`."
-    )
-    yield (
-        "This project's package does all of it, and checks the files' digests:\n\n```python\n"
-        f'import mobilevit_core\n\nclassifier = mobilevit_core.load_classifier("hf://{repository}")\n'
-        'print(classifier.predict("photo.jpg").top())\n```'
-    )
-    if "keras" in bundle.present:
-        yield (
-            f'Keras:\n\n```python\nimport keras\n\nmodel = keras.saving.load_model("hf://{repository}")\n'
-            "probabilities = model.predict(images)  # prepared as above\n```"
-        )
-    litert = [FORMATS[name].file for name in bundle.present if FORMATS[name].engine == "litert"]
-    if litert:
-        yield _litert_example(repository, litert[0])
-        yield _mediapipe_example(repository, litert[0])
-
-
-def _squared(rule: ResizeRule) -> str:
-    if rule.mode == "center_crop":
-        return f"the central square, {rule.crop_fraction:g} of the shorter side"
-    return RESIZE_MODES[rule.mode]
-
-
-def _litert_example(repository: str, file: str) -> str:
-    return (
-        "LiteRT:\n\n```python\nfrom ai_edge_litert.interpreter import Interpreter\n"
-        "from huggingface_hub import hf_hub_download\n\n"
-        f'classify = Interpreter(hf_hub_download("{repository}", "{file}")).get_signature_runner()\n'
-        'probabilities = classify(image=image)["probabilities"]  # prepared as above\n```'
-    )
-
-
-def _mediapipe_example(repository: str, file: str) -> str:
-    return (
-        "MediaPipe Tasks (the file carries its labels; it does not crop by itself, so give it the "
-        "square):\n\n"
-        "```python\nimport mediapipe as mp\nfrom huggingface_hub import hf_hub_download\n"
-        "from mediapipe.tasks.python import vision\n\n"
-        f'file = hf_hub_download("{repository}", "{file}")\n'
-        "classifier = vision.ImageClassifier.create_from_model_path(file)\n"
-        'print(classifier.classify(mp.Image.create_from_file("square.jpg")))\n```'
-    )
