@@ -10,7 +10,7 @@ import typer
 from mobilevit_core import messages
 from mobilevit_core.cli.app import app, console, result
 from mobilevit_core.cli.options import BundleArgument, FormatOption, JsonOption
-from mobilevit_core.commands.predict import AnswerTable, find_photos, predictions
+from mobilevit_core.commands.predict import answer_table, find_photos, predictions
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.answer import Answer
 
@@ -69,10 +69,10 @@ def predict(
     collected: dict[str, Any] = {}
     problems: list[UserError] = []
     with contextlib.ExitStack() as stack:
-        rows = stack.enter_context(AnswerTable(table, top)) if table else None
+        write_row = stack.enter_context(answer_table(table, top)) if table else None
         for photo, answer in predictions(classifier, files):
-            if rows:
-                rows.add(photo, answer)
+            if write_row:
+                write_row(photo, answer)
             if isinstance(answer, UserError):
                 problems.append(answer)
                 if len(files) > 1:

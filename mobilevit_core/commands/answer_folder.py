@@ -104,7 +104,7 @@ class AnswerFolder:
 
     def left(self, photos: Sequence[str | os.PathLike[str]]) -> list[str]:
         """Absolute paths of the photos that no file here holds, each once, in the given order."""
-        done = {path for table in self._tables("path") for path in table["path"].to_pylist()}
+        done = {path for column in self._columns("path") for path in column.to_pylist()}
         paths = dict.fromkeys(os.path.abspath(photo) for photo in photos)
         return [path for path in paths if path_text(path) not in done]
 
@@ -129,16 +129,16 @@ class AnswerFolder:
 
     def counts(self) -> tuple[int, int]:
         """Rows, and how many of them are photos that could not be read."""
-        columns = [table["error"] for table in self._tables("error")]
+        columns = list(self._columns("error"))
         return sum(map(len, columns)), sum(len(column) - column.null_count for column in columns)
 
     def _files(self) -> list[Path]:
         return sorted(self.path.glob("*.parquet"))
 
-    def _tables(self, column: str) -> Iterator[pa.Table]:
+    def _columns(self, name: str) -> Iterator[pa.ChunkedArray]:
         for path in self._files():
             try:
-                yield pq.read_table(path, columns=[column], partitioning=None)
+                yield pq.read_table(path, columns=[name], partitioning=None)[name]
             except (pa.ArrowException, OSError) as error:
                 raise UserError(f"{path} is damaged: {error}. Remove it and start again.") from None
 

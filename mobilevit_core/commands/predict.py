@@ -3,9 +3,9 @@
 import csv
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -101,39 +101,33 @@ def predictions(classifier: Classifier, photos: Sequence[Path]) -> Iterator[tupl
         yield photo, tensor if isinstance(tensor, UserError) else classifier.answer(tensor)
 
 
-class AnswerTable:
+@contextmanager
+def answer_table(path: Path, top: int) -> Iterator[Callable[[Path, Answer | UserError], None]]:
     """A CSV file with a row per photo, each written at once.
 
     Args:
         path: replaced if it is there.
         top: classes per row.
+
+    Yields:
+        What writes a photo's row.
     """
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
 
-    def __init__(self, path: Path, top: int) -> None:
-        self._top = top
-        self._file = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
-        self._writer = csv.writer(self._file)
+        def write(*values: Any) -> None:
+            writer.writerow([cell(value) for value in values])
+            file.flush()
+
+        def add(photo: Path, answer: Answer | UserError) -> None:
+            if isinstance(answer, UserError):
+                write(str(photo), "", "", "", "", str(answer))
+                return
+            (label, score), *others = answer.top(top)
+            rest = [value for pair in others for value in (pair[0], f"{pair[1]:.6f}")]
+            unknown = str(answer.unknown).lower()
+            write(str(photo), label, f"{score:.6f}", unknown, answer.format, "", *rest)
+
         others = [f"{name}_{place}" for place in range(2, top + 1) for name in ("label", "score")]
-        self._write(["photograph", "label", "score", "unknown", "format", "error", *others])
-
-    def __enter__(self) -> "AnswerTable":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def add(self, photo: Path, answer: Answer | UserError) -> None:
-        """Writes a photo's row."""
-        if isinstance(answer, UserError):
-            self._write([str(photo), "", "", "", "", str(answer)])
-            return
-        (label, score), *others = answer.top(self._top)
-        rest = [value for pair in others for value in (pair[0], f"{pair[1]:.6f}")]
-        unknown = str(answer.unknown).lower()
-        self._write([str(photo), label, f"{score:.6f}", unknown, answer.format, "", *rest])
-
-    def _write(self, values: list[Any]) -> None:
-        self._writer.writerow([cell(value) for value in values])
-        self._file.flush()
+        write("photograph", "label", "score", "unknown", "format", "error", *others)
+        yield add

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -115,8 +114,14 @@ def _ray_running(workers: int | None) -> Iterator[int]:
     import ray.data
 
     address = os.environ.get(ADDRESS)
+    own = {  # by itself it lets nobody in who lacks the token in ~/.ray
+        "address": "local",
+        "num_cpus": workers,
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+    }
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **({} if address else _local(workers)))
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))
     except Exception as error:  # Ray has no class of its own for this
         what = f"can't be reached at {ADDRESS}={address}" if address else "can't be started here"
         raise UserError(f"Ray {what}: {error}") from error
@@ -134,13 +139,3 @@ def _ray_running(workers: int | None) -> Iterator[int]:
         raise UserError(f"A worker failed: {first}") from error
     finally:
         ray.shutdown()
-
-
-def _local(workers: int | None) -> dict[str, Any]:
-    """Options of a Ray on this machine; by itself it lets nobody in who lacks the token in ~/.ray."""
-    return {
-        "address": "local",
-        "num_cpus": workers,
-        "include_dashboard": False,
-        "object_store_memory": OBJECT_STORE_BYTES,
-    }

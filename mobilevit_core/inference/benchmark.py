@@ -9,11 +9,13 @@ import multiprocessing
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from multiprocessing.connection import Connection
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from mobilevit_core.inference.latency import (
     TURN,
     WARMUP,
     Latency,
+    Timed,
     processor,
     random_image,
     take_turns,
@@ -37,77 +40,35 @@ PROTOCOL = (
 VERSIONS_OF = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
-class Worker:
-    """One runtime in a process of its own.
-
-    Args:
-        bundle: an opened bundle.
-        name: a key of `weight_formats.FORMATS`.
-        threads: of the runtime.
-
-    Attributes:
-        facts: engine, load_ms (import of the engine, opening, first answer) as the process reports them.
-    """
-
-    def __init__(self, bundle: Bundle, name: str, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, other = context.Pipe()
-        arguments = (other, str(bundle.folder), name, threads)
-        self._process = context.Process(target=_serve, args=arguments, daemon=True)
-        self._process.start()
-        other.close()
-        self.facts = self._answer()
-
-    def run(self, calls: int) -> list[float]:
-        """Answers one image so many times: milliseconds of each."""
-        self._pipe.send(calls)
-        return self._answer()
-
-    def peak_memory_mb(self) -> float | None:
-        """The most memory that the whole process ever held, in MB; None where the system does not tell."""
-        self._pipe.send("memory")
-        return self._answer()
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._pipe.close()
-        self._process.join(10)
-        self._process.kill()
-
-    def _answer(self) -> Any:
-        try:
-            answer = self._pipe.recv()
-        except EOFError:
-            raise UserError("A process of the benchmark ended early; is there enough memory?") from None
-        if isinstance(answer, UserError):
-            raise answer
-        return answer
+_run: Timed  # in a process of the benchmark: answers one image so many times
 
 
-def _serve(pipe: Connection, folder: str, name: str, threads: int) -> None:
-    """What a worker's process does: loads, then one answer for every request until the pipe closes."""
+def _load(folder: str, name: str, threads: int) -> dict[str, Any]:
+    """What it does first; its engine, and load_ms: import of the engine, opening, first answer."""
+    global _run
+    bundle = open_bundle(folder)
+    image = random_image(bundle.manifest.rule.image_size)
+    start = time.perf_counter()
+    runtime = load_runtime(bundle, name, threads)
+    load_ms = (time.perf_counter() - start) * 1e3
+    _run = timed(partial(runtime.probabilities, image))
+    return {"engine": runtime.describe()["engine"], "load_ms": round(load_ms, 1)}
+
+
+def _run_there(calls: int) -> list[float]:
+    return _run(calls)
+
+
+def _asked(pool: ProcessPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function gives in the pool's one process."""
     try:
-        bundle = open_bundle(folder)
-        image = random_image(bundle.manifest.rule.image_size)
-        start = time.perf_counter()
-        runtime = load_runtime(bundle, name, threads)
-        load_ms = (time.perf_counter() - start) * 1e3
-    except UserError as error:
-        pipe.send(error)
-        return
-    run = timed(partial(runtime.probabilities, image))
-    pipe.send({"engine": runtime.describe()["engine"], "load_ms": round(load_ms, 1)})
-    try:
-        while request := pipe.recv():
-            if request == "memory":
-                pipe.send(_peak_memory_mb())
-                continue
-            pipe.send(run(request))
-    except EOFError:
-        pass
+        return pool.submit(function, *arguments).result()
+    except BrokenProcessPool:
+        raise UserError("A process of the benchmark ended early; is there enough memory?") from None
 
 
 def _peak_memory_mb() -> float | None:
+    """The most memory that this process ever held, in MB; None where the system does not tell."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux: the resource module would count the parent's memory, too
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
@@ -145,14 +106,14 @@ def benchmark_bundle(bundle: Bundle, runs: int = 50, threads: Sequence[int] = (1
     for number in threads:
         if not 1 <= number <= MOST_THREADS:
             raise UserError(f"{number} threads are not possible: give 1 to {MOST_THREADS}.")
+    spawn, facts = multiprocessing.get_context("spawn"), {}
     with ExitStack() as stack:
-        workers = {}
-        for name in bundle.present:
-            for number in threads:
-                workers[name, number] = Worker(bundle, name, number)
-                stack.callback(workers[name, number].close)
-        times = take_turns({key: worker.run for key, worker in workers.items()}, runs)
-        memory = {key: worker.peak_memory_mb() for key, worker in workers.items()}
+        pools = {}
+        for key in product(bundle.present, threads):
+            pools[key] = stack.enter_context(ProcessPoolExecutor(1, spawn))
+            facts[key] = _asked(pools[key], _load, str(bundle.folder), *key)
+        times = take_turns({key: partial(_asked, pool, _run_there) for key, pool in pools.items()}, runs)
+        memory = {key: _asked(pool, _peak_memory_mb) for key, pool in pools.items()}
     return {
         "processor": f"{processor()}, {default_threads()} of its processors",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
@@ -162,9 +123,9 @@ def benchmark_bundle(bundle: Bundle, runs: int = 50, threads: Sequence[int] = (1
         "threads": list(threads),
         "formats": {
             name: {
-                "engine": workers[name, threads[0]].facts["engine"],
+                "engine": facts[name, threads[0]]["engine"],
                 "size_bytes": bundle.size_bytes(name),
-                "load_ms": workers[name, threads[0]].facts["load_ms"],
+                "load_ms": facts[name, threads[0]]["load_ms"],
                 "peak_memory_mb": memory[name, threads[0]],
                 "latency_ms": {
                     str(number): Latency.of(times[name, number], number).to_json() for number in threads

@@ -150,22 +150,19 @@ def random_image(size: int) -> np.ndarray:
 
 def processor() -> str:
     """The processor's name, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return _of_processor("model name") or platform.processor() or platform.machine()
 
 
 def processor_features() -> tuple[str, ...]:
     """Those of `FEATURES` that the processor has; none where the system does not tell."""
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return ("asimd", "asimddp")  # every Apple silicon has them
+    present = _of_processor("flags", "Features").split()
+    return tuple(name for name in FEATURES if name in present)
+
+
+def _of_processor(*keys: str) -> str:
+    """What Linux says about the first processor under the first of these keys; else nothing."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith(("flags", "Features")):
-                present = line.split(":", 1)[1].split()
-                return tuple(name for name in FEATURES if name in present)
-    return ()
+    lines = info.read_text().splitlines() if info.exists() else ()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(keys)), "")
