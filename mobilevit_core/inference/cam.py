@@ -12,8 +12,7 @@ from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.errors import UserError
-from mobilevit_core.images.preprocessing import Prepared, ResizeRule, crop_box, prepare
-from mobilevit_core.images.reading import PhotoSource
+from mobilevit_core.images.preprocessing import Prepared, ResizeRule, crop_box
 from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.models.parts import POOL, classifier
 
@@ -75,23 +74,8 @@ class Explainer:
         heat = np.maximum(features @ self._kernel[:, label], 0)
         return heat / max(float(heat.max()), 1e-6), label
 
-    def explain(self, photo: PhotoSource, name: str | None = None) -> tuple[Image.Image, str]:
-        """A photo with the map of its most probable class laid over it.
-
-        Args:
-            photo: anything that `read_photo` takes.
-            name: what to call it in an error.
-
-        Returns:
-            As `explain_prepared`.
-
-        Raises:
-            UserError: as `read_photo`.
-        """
-        return self.explain_prepared(prepare(photo, self.bundle.manifest.rule, name))
-
     def explain_prepared(self, photo: Prepared) -> tuple[Image.Image, str]:
-        """A photo that was read already, with the map of its most probable class laid over it.
+        """A photo with the map of its most probable class laid over it.
 
         Returns:
             The image, in the size of `photo.shown`, and the class's name. What the bundle's rule crops

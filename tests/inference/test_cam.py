@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.images.preprocessing import ResizeRule, crop_box
+from mobilevit_core.images.preprocessing import ResizeRule, crop_box, prepare
 from mobilevit_core.inference.cam import Explainer, overlay
 from tests.drawing import draw_photo
 
@@ -52,7 +52,7 @@ def test_the_crop_is_right_on_the_smaller_copy(explainer: Explainer) -> None:
     """The outline is drawn on the image that is shown, not on the one that was read."""
     rule = explainer.bundle.manifest.rule
     photo = Image.new("RGB", (3000, 1500), (200, 200, 200))
-    image = np.asarray(explainer.explain(photo)[0], int)
+    image = np.asarray(explainer.explain_prepared(prepare(photo, explainer.bundle.manifest.rule))[0], int)
     assert image.shape == (480, 960, 3)
     left, _, right, _ = crop_box(3000, 1500, rule)
     dark = np.flatnonzero((image[240] < 90).all(axis=-1))
@@ -61,5 +61,6 @@ def test_the_crop_is_right_on_the_smaller_copy(explainer: Explainer) -> None:
 
 
 def test_a_photo_keeps_its_shape(explainer: Explainer) -> None:
-    image, name = explainer.explain(draw_photo((200, 40, 40), 1, size=(300, 200)))
+    photo = prepare(draw_photo((200, 40, 40), 1, size=(300, 200)), explainer.bundle.manifest.rule)
+    image, name = explainer.explain_prepared(photo)
     assert image.size == (300, 200) and name in explainer.bundle.manifest.class_names
