@@ -121,9 +121,8 @@ def small_bundle(
     photo_folder: Path, small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory
 ) -> Bundle:
     """A tiny network, untrained, with a fitted classifier: decided answers within seconds."""
-    from mobilevit_core.data.provenance import Provenance
     from mobilevit_core.models.create import create_mobilevit
-    from mobilevit_core.training.finalize import bundle_model
+    from mobilevit_core.training.finish import bundle_model
     from mobilevit_core.training.run_folder import RunFolder
 
     def make(folder: Path) -> None:
@@ -132,9 +131,10 @@ def small_bundle(
         with tiny_networks():
             model = create_mobilevit(num_classes=3, image_size=64)
         _fit_classifier(model, dataset, small_recipe)
-        _, refused = bundle_model(folder, model, dataset, small_recipe, Provenance.by_training(dataset))
+        run = RunFolder(folder.parent)
+        run.claim(dataset, small_recipe.to_json(), {})
+        _, refused = bundle_model(run, model, dataset, small_recipe, folder)
         assert not refused
-        RunFolder(folder.parent).claim(dataset, small_recipe.to_json(), {}, Provenance())  # where they lie
 
     return open_bundle(made_once(tmp_path_factory, "bundle", make))
 

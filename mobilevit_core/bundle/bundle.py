@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ class Bundle:
         """CSV of the training, one row per epoch; bundles made elsewhere may lack it."""
         return self.folder / HISTORY
 
-    @property
+    @cached_property
     def provenance(self) -> Provenance | None:
         """The photos that went into the weights, None where the bundle does not tell."""
         return Provenance.read(self.folder)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mobilevit_core import hub, messages
 from mobilevit_core.bundle.bundle import Bundle
@@ -15,10 +15,6 @@ from mobilevit_core.data.dataset import ALL, FOLDERS, SPLIT_SCHEMES, SPLITS, Pho
 from mobilevit_core.data.loading import load_dataset, load_described
 from mobilevit_core.data.tfds import is_known
 from mobilevit_core.errors import UserError
-
-if TYPE_CHECKING:
-    from mobilevit_core.evaluation.metrics import Measured
-    from mobilevit_core.inference.classifier import Classifier
 
 EVALUATED_SPLITS = (*SPLITS, ALL)
 
@@ -93,7 +89,7 @@ def evaluate(
         dataset = dataset.without_other()
     if not data and not split_scheme:
         _warn_of_changes(dataset, manifest.data, split)
-    from mobilevit_core.evaluation.metrics import Measured
+    from mobilevit_core.evaluation.metrics import Measured, warn_of_provenance
     from mobilevit_core.inference.classifier import load_formats
 
     classifiers = load_formats(opened, names)
@@ -109,8 +105,11 @@ def evaluate(
 
         figures["rejection"] = rejection_by_source(classifiers[0], measured.first, ood)
     warn_of_provenance(figures)
-    page = record_report(classifiers[0], measured, figures) if record else None
-    return Evaluated(figures, page)
+    if not record:
+        return Evaluated(figures)
+    from mobilevit_core.evaluation.report import write_report
+
+    return Evaluated(figures, write_report(classifiers[0], measured, figures))
 
 
 def _trained_on(bundle: Bundle) -> Mapping[str, Any]:
@@ -155,25 +154,6 @@ def _check(split: str, format: str | None, record: bool, all_formats: bool) -> N
         raise UserError("--all-formats compares all of them. Leave out --format.")
 
 
-def record_report(classifier: "Classifier", measured: "Measured", figures: dict[str, Any]) -> Path:
-    """Writes the report into a bundle and the figures into its manifest.
-
-    Args:
-        classifier: with the first of the evaluated formats, which stands for the bundle's weights.
-        measured: what they did.
-        figures: of these.
-
-    Returns:
-        The page.
-    """
-    from mobilevit_core.evaluation.report import write_report
-
-    messages.say("Measuring robustness for the report ...")
-    bundle = classifier.bundle
-    bundle.record_metrics(measured.split, figures)  # the page also shows what was measured before and stays
-    return write_report(classifier, measured, bundle.manifest.metrics[measured.split])
-
-
 def unknown(
     bundle: str | os.PathLike[str], data: str, split: str = "test", format: str | None = None
 ) -> tuple[PhotoDataset, dict[str, dict[str, float]]]:
@@ -213,26 +193,3 @@ def load_as(
         dataset = load_described(data, scheme, recipe["seed"], keep_suspects)
     messages.notes(dataset.notes)
     return dataset
-
-
-def warn_of_provenance(figures: Mapping[str, Any]) -> None:
-    """Says so where the bundle has seen photos that it is evaluated on."""
-    provenance, split = figures["provenance"], figures["split"]
-    if provenance is None:
-        text = "the bundle does not say which photos it was trained on; these may be among them."
-    elif provenance["trained_on"] and split != "train":
-        trained_on = provenance["trained_on"]
-        text = f"{trained_on} of these photos were trained on; the accuracy looks better than it is."
-    elif provenance["chosen_by"] and split not in ("train", "validation"):
-        chosen_by = provenance["chosen_by"]
-        text = f"{chosen_by} of these photos were used to choose something (temperature, epoch)."
-    else:
-        text = None
-    if text:
-        messages.warn(text)
-    for source, row in figures.get("rejection", {}).items():
-        if row["trained_on"]:
-            messages.warn(
-                f"{source}: {row['trained_on']} of {row['photos']} photos were trained on, as "
-                "whatever class, so the detection rate may look better than it is."
-            )

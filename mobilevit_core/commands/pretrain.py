@@ -10,9 +10,8 @@ from mobilevit_core import messages
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.commands.plan import FRESH
 from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.findings import SKIPPED_LIST
 from mobilevit_core.data.loading import load_unlabelled
-from mobilevit_core.data.provenance import Provenance
-from mobilevit_core.data.summary import SKIPPED_LIST
 from mobilevit_core.training.recipes import make_recipe
 
 RECIPE = "distill"
@@ -57,11 +56,11 @@ def pretrain(
         Stopped: Ctrl-C or SIGTERM; the run folder keeps the last finished epoch.
     """
     from mobilevit_core.tensorflow_setup import check_tensorflow
-    from mobilevit_core.training.finalize import bundle_model
-    from mobilevit_core.training.interruption import ending_clearly
+    from mobilevit_core.training.finish import bundle_model
     from mobilevit_core.training.pretraining import UNNAMED, pretrained_model
     from mobilevit_core.training.run_folder import RunFolder
     from mobilevit_core.training.teacher_networks import joined_class_names, open_teacher
+    from mobilevit_core.training.trainer import held
     from mobilevit_core.training.transfer import default_start, open_start
 
     recipe = make_recipe(RECIPE, {key: str(value) for key, value in (values or {}).items()})
@@ -79,17 +78,13 @@ def pretrain(
         "start": start.describe() if start else None,
         "teachers": [network.describe() for network in networks],
     }
-    provenance = Provenance.by_training(dataset, start.provenance if start else [])
-    with folder.locked(), ending_clearly(folder, recipe.epochs):
-        folder.claim(dataset, recipe.to_json(), origin, provenance)
+    with held(folder, dataset, recipe, origin, start.provenance if start else []):
         if folder.bundle.exists():
             bundle, refused = open_bundle(folder.bundle), []
         else:
             model = pretrained_model(dataset.splits["train"], networks, recipe, folder, start)
             names = joined_class_names(networks) or UNNAMED
-            bundle, refused = bundle_model(
-                folder.bundle, model, dataset, recipe, provenance, origin, folder.history, class_names=names
-            )
+            bundle, refused = bundle_model(folder, model, dataset, recipe, class_names=names)
         return Pretrained(bundle, tuple(refused), float(folder.rows()[-1]["val_accuracy"]))
 
 

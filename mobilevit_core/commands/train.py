@@ -6,18 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mobilevit_core import messages
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.download import find_bundle
 from mobilevit_core.bundle.files import EXAMPLES, REPORT, REPORT_PAGE
 from mobilevit_core.bundle.weight_formats import FORMATS
-from mobilevit_core.commands.evaluate import record_report, warn_of_provenance
 from mobilevit_core.commands.plan import ENOUGH_TEST, FINETUNE, REJECT, Plan, Wish
 from mobilevit_core.data.choice import DataChoice
-from mobilevit_core.data.dataset import CROSS_VALIDATION, LabelledPhoto, PhotoDataset
-from mobilevit_core.data.findings import CONTACT_SHEET, Findings
+from mobilevit_core.data.dataset import CROSS_VALIDATION, PhotoDataset
+from mobilevit_core.data.findings import CONTACT_SHEET, SKIPPED_LIST, Findings, counts_table
 from mobilevit_core.data.loading import (
     Data,
     UndividedPhotos,
@@ -27,7 +24,6 @@ from mobilevit_core.data.loading import (
     read_photos,
 )
 from mobilevit_core.data.provenance import RECORDED_SPLITS, Provenance
-from mobilevit_core.data.summary import SKIPPED_LIST, counts_table
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.memory import remembering
 from mobilevit_core.training.recipes import HEAD, Recipe, balance_notes, head_balance_notes
@@ -257,27 +253,25 @@ def _train_head(plan: Plan, dataset: PhotoDataset, run: "RunFolder", examples: b
     from mobilevit_core.conversion.packing import CALIBRATION_PHOTOS
     from mobilevit_core.training.features import open_trunk
     from mobilevit_core.training.head import train_head
+    from mobilevit_core.training.label_noise import write_suspects
 
     training = dataset.splits["train"]
     evenly = training[:: -(-len(training) // CALIBRATION_PHOTOS)]
     trunk = open_trunk(plan.start, plan.recipe.variant, [photo.source for photo in evenly])
-    done = train_head(dataset, trunk, run, plan.recipe.seed)
-    fitted = done.fitted
-    by_digest = {photo.sha256: photo for photos in dataset.splits.values() for photo in photos}
-    photos = tuple(by_digest[example.digest] for example in fitted.examples)
+    bundle, refused, fitted = train_head(dataset, trunk, run, plan.recipe.seed)
     if len(dataset.splits.get("test", ())) >= ENOUGH_TEST:
         split, crossed = "test", None
     else:  # every photo answered by a classifier that never saw it
         split, crossed = CROSS_VALIDATION, fitted.evaluation
-        dataset = replace(dataset, splits={**dataset.splits, split: photos})
-    if not _is_measured(done.bundle, split):
-        _tell_suspects(run, photos, dataset.class_names, fitted.evaluation.probabilities)
+        dataset = replace(dataset, splits={**dataset.splits, split: fitted.photos})
+    if not _is_measured(bundle, split):
+        write_suspects(run.path, fitted.photos, dataset.class_names, fitted.evaluation.probabilities)
     # A head's network was not fitted to the head's photos; what it had seen before can't be told apart.
     on_head = (trunk.origin.get("recipe") or {}).get("name") == HEAD
-    before = None if on_head else trunk.provenance
+    seen = None if on_head else Provenance.joined(trunk.provenance)
     # Keras, which takes seconds to load, has the same classifier on the same network.
-    formats = [name for name in done.bundle.expected if FORMATS[name].engine == "litert"]
-    return _measure(done.bundle, done.refused, dataset, run, split, examples, crossed, before, formats)
+    formats = [name for name in bundle.expected if FORMATS[name].engine == "litert"]
+    return _measure(bundle, refused, dataset, run, split, examples, crossed, seen, formats)
 
 
 def _train_network(
@@ -290,7 +284,7 @@ def _train_network(
 ) -> Trained:
     from mobilevit_core.training.distillation import Teachers
     from mobilevit_core.training.first_classifier import WithClassifier
-    from mobilevit_core.training.label_noise import answers_to, some_of
+    from mobilevit_core.training.label_noise import answers_to, some_of, write_suspects
     from mobilevit_core.training.trainer import train_bundle
 
     recipe = plan.recipe
@@ -305,21 +299,8 @@ def _train_network(
     split = "test" if dataset.splits.get("test") else "validation"
     if not _is_measured(bundle, split):
         photos = some_of(dataset.splits["train"])
-        _tell_suspects(run, photos, dataset.class_names, answers_to(bundle, photos))
+        write_suspects(run.path, photos, dataset.class_names, answers_to(bundle, photos))
     return _measure(bundle, refused, dataset, run, split, examples)
-
-
-def _tell_suspects(
-    run: "RunFolder", photos: Sequence[LabelledPhoto], class_names: Sequence[str], probabilities: np.ndarray
-) -> None:
-    from mobilevit_core.training.label_noise import SHEET, TABLE, write_suspects
-
-    count = write_suspects(run.path, photos, class_names, probabilities)
-    if count:
-        messages.say(
-            f"Labels to check: the model is confident of another class for {count} of {len(photos)} "
-            f"photos, listed in {run.path / SHEET} and {run.path / TABLE}"
-        )
 
 
 def _page(bundle: Bundle) -> Path:
@@ -338,7 +319,7 @@ def _measure(
     split: str,
     examples: bool,
     crossed: "Evaluation | None" = None,
-    before: Sequence[Provenance] | None = None,
+    seen: Provenance | None = None,
     formats: Sequence[str] = (),
 ) -> Trained:
     """Evaluates a bundle and writes the report, unless both are there.
@@ -351,34 +332,33 @@ def _measure(
         split: to measure on.
         examples: whether the bundle gets photos to try it with.
         crossed: the answers by cross-validation, where those are the figures.
-        before: with `crossed`, what the network had seen before; None where that is not known.
+        seen: with `crossed`, what the network had seen before; None where that is not known.
         formats: that are measured where not by cross-validation; default: all.
     """
     if _is_measured(bundle, split):
         figures = bundle.manifest.metrics[split]
         return Trained(bundle, figures, split, _page(bundle), tuple(refused), dataset)
     from mobilevit_core.evaluation.examples import write_examples
-    from mobilevit_core.evaluation.metrics import Measured
-    from mobilevit_core.inference.classifier import DEFAULT_FORMAT, load_classifier, load_formats
+    from mobilevit_core.evaluation.metrics import Measured, warn_of_provenance
+    from mobilevit_core.evaluation.report import write_report
+    from mobilevit_core.inference.classifier import DEFAULT_FORMAT, load_formats
     from mobilevit_core.training.answers import write_answers
 
+    names = formats or bundle.expected
+    classifiers = load_formats(bundle, names[:1] if crossed else names)
     if crossed:
-        classifiers = [load_classifier(bundle.folder)]
         measured = Measured(dataset, split, {DEFAULT_FORMAT: crossed})
-        provenance = None if before is None else Provenance.joined(before)
     else:
-        classifiers = load_formats(bundle, formats or bundle.expected)
         messages.say(f"Measuring accuracy on the {split} split ...")
-        measured = Measured.of(classifiers, dataset, split)
-        provenance = bundle.provenance
-    figures = measured.figures(provenance)
-    warn_of_provenance(figures)
+        measured, seen = Measured.of(classifiers, dataset, split), bundle.provenance
     write_answers(run.path, measured)
+    figures = measured.figures(seen)
+    warn_of_provenance(figures)
     if examples:
         kept = write_examples(classifiers[0], measured)
         messages.say(
             f"Kept {len(kept)} of your photos in {bundle.folder / EXAMPLES}, for the page; --no-examples "
             "leaves them out."
         )
-    page = record_report(classifiers[0], measured, figures)
+    page = write_report(classifiers[0], measured, figures)
     return Trained(bundle, figures, split, page, tuple(refused), dataset)

@@ -26,11 +26,13 @@ from mobilevit_core.conversion.packing import (
 )
 from mobilevit_core.conversion.saved_model import EXTRA, save_saved_model
 from mobilevit_core.conversion.tflite import convert
-from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import JOINING, LabelledPhoto, PhotoDataset
 from mobilevit_core.evaluation.parity import Parity
 from mobilevit_core.files import replacing, write_bytes
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.runtimes import load_keras
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.models.released_weights import ReleasedWeights
 
 DRAWN_IMAGES = 100  # the same, where there are no photos
 
@@ -156,17 +158,22 @@ def export_trunk(bundle: Bundle, folder: Path, images: Images | None = None) -> 
     return write_bundle(folder, fill)
 
 
-def convert_trunk(model: keras.Model, manifest: Manifest, folder: Path, images: Images) -> Bundle:
-    """As `export_trunk`, for weights that are no bundle.
-
-    Args:
-        model: a model of `create_mobilevit`.
-        manifest: of the bundle.
-        folder: of the bundle; must not exist.
-        images: to compare on and to find scales with.
-    """
-    files, parity = _converted(model, images)
-    manifest = manifest.model_copy(update={"parity": parity, "versions": versions_here()})
+def export_released(released: ReleasedWeights, folder: Path, images: Images | None = None) -> Bundle:
+    """As `export_trunk`, for weights that others released and that are no bundle."""
+    model = create_mobilevit(released.variant, released.classes, released.rule.image_size)
+    released.copy_to(model)
+    files, parity = _converted(model, images or Images.drawn(model))
+    origin = released.describe()
+    manifest = Manifest(
+        class_names=tuple(f"class {number}" for number in range(released.classes)),  # they have no names
+        rule=released.rule,
+        architecture="paper",
+        variant=released.variant,
+        recipe={"split_scheme": JOINING, "seed": 0},
+        data={"name": origin["data"]["name"], "digest": origin["weights_sha256"]},
+        versions=versions_here(),
+        parity=parity,
+    )
     return write_bundle(folder, lambda beside: _write_trunk(beside, _saved(model), files, manifest))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilevit_core.errors import UserError
-from mobilevit_core.images.reading import read_thumbnail
+from mobilevit_core.images.reading import read_encoded, read_thumbnail
 
 SPLITS = ("train", "validation", "test")
 CROSS_VALIDATION = "cross-validation"  # in the place of a split: each photo was left out once
@@ -59,20 +59,20 @@ class LabelledPhoto:
     Attributes:
         name: path inside the folder, or data set and position, for messages.
         label: index into the data set's class names.
-        source: encoded bytes or the path of the file.
+        source: encoded bytes, the path of the file, or uint8 (height, width, 3).
         origin: the data source that it came from, a `Source.data`.
         facts: of its file, where it has been read already.
     """
 
     name: str
     label: int
-    source: bytes | Path = field(repr=False)
+    source: bytes | Path | np.ndarray = field(repr=False)
     origin: str = ""
     facts: Facts | None = field(default=None, repr=False, compare=False)
 
     @property
     def sha256(self) -> str:
-        """Digest of the encoded file, hexadecimal."""
+        """Digest of the encoded file, or of an array's pixels, hexadecimal."""
         return self.facts.sha256 if self.facts else self._digest
 
     @property
@@ -82,8 +82,11 @@ class LabelledPhoto:
 
     @cached_property
     def _digest(self) -> str:
-        encoded = self.source if isinstance(self.source, bytes) else self.source.read_bytes()
-        return hashlib.sha256(encoded).hexdigest()
+        if isinstance(self.source, np.ndarray):
+            content = repr((self.source.shape, str(self.source.dtype))).encode() + self.source.tobytes()
+        else:
+            content, _ = read_encoded(self.source)
+        return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -199,13 +202,31 @@ class PhotoDataset:
         """The same without "none of these", for a network that does not know that class."""
         if self.other is None:
             return self
+        wanted = tuple(source for source in self.sources if not source.other)
+        kept = self.without_labels({self.other})
+        return replace(kept, class_names=self.class_names[:-1], sources=wanted, other_class=None)
+
+    def without_labels(self, labels: Collection[int]) -> "PhotoDataset":
+        """The same without the photos of these labels; the classes' names stay."""
         splits = {
-            split: tuple(photo for photo in photos if photo.label != self.other)
+            split: tuple(photo for photo in photos if photo.label not in labels)
             for split, photos in self.splits.items()
         }
-        wanted = tuple(source for source in self.sources if not source.other)
-        names = self.class_names[:-1]
-        return replace(self, class_names=names, splits=splits, sources=wanted, other_class=None)
+        return replace(self, splits=splits)
+
+    def rows(self) -> list[dict[str, str]]:
+        """Every photo with split, class, name and digest, and its file where it has one of its own."""
+        return [
+            {
+                "split": split,
+                "class": self.class_names[photo.label],
+                "name": photo.name,
+                "sha256": photo.sha256,
+                "file": str(photo.source.absolute()) if isinstance(photo.source, Path) else "",
+            }
+            for split, photos in self.splits.items()
+            for photo in photos
+        ]
 
     def describe(self) -> dict[str, object]:
         """Data set, split, sizes and a digest of which photo is in which split with which label."""

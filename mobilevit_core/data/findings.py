@@ -8,18 +8,20 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from rich.markup import escape
+from rich.table import Table
 
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.splitting import group_copies
-from mobilevit_core.data.summary import write_skipped
 from mobilevit_core.errors import UserError
-from mobilevit_core.files import replacing
+from mobilevit_core.files import replacing, write_bytes
 from mobilevit_core.images.containers import take_apart
 from mobilevit_core.images.reading import read_encoded, read_photo
 from mobilevit_core.messages import counted
 
-CONTACT_SHEET = "contact_sheet.jpg"
+CONTACT_SHEET, SKIPPED_LIST = "contact_sheet.jpg", "skipped.txt"
+MOST_ROWS = 30  # classes in the table; of more only the smallest and the largest are shown
 LIKELY_BLANK, BLANK = 20, 12  # levels between dark and bright: of a thumbnail, of 98 % of a photo
 MOST_LOOKED = 1000  # photos that look blank as thumbnails
 MEASURED = 300  # photos whose size is read
@@ -137,12 +139,33 @@ def _copies(
     return copies, tuple(across)
 
 
-def write_findings(folder: Path, dataset: PhotoDataset) -> None:
-    """Writes the contact sheet and the list of skipped files into a run folder.
+def counts_table(dataset: PhotoDataset) -> Table:
+    """Photos per class and split."""
+    table = Table(title=None)
+    table.add_column("class")
+    for split in dataset.splits:
+        table.add_column(split, justify="right")
+    counts = list(dataset.counts().items())
+    shown = counts
+    if len(counts) > MOST_ROWS:
+        by_size = sorted(counts, key=lambda row: row[1].get("train", 0))
+        half = MOST_ROWS // 2
+        shown = [*by_size[-half:][::-1], (f"... {len(counts) - 2 * half} more", {}), *by_size[:half][::-1]]
+    for name, row in shown:
+        table.add_row(escape(name), *(f"{row[split]:,}" if row else "" for split in dataset.splits))
+    totals = (f"{len(photos):,}" for photos in dataset.splits.values())
+    table.add_row(f"all {len(counts)}", *totals, style="bold")
+    return table
 
-    A sheet that is there already stays.
+
+def write_findings(folder: Path, dataset: PhotoDataset) -> None:
+    """Writes the list of skipped files (reason, path, detail) and the contact sheet into a run folder.
+
+    Nothing is written where nothing was skipped, and a sheet that is there already stays.
     """
-    write_skipped(folder, dataset)
+    if dataset.skipped:
+        lines = ("\t".join((s.reason, s.path, s.detail)).replace("\n", " ") for s in dataset.skipped)
+        write_bytes(folder / SKIPPED_LIST, ("\n".join(lines) + "\n").encode(errors="surrogateescape"))
     if not (folder / CONTACT_SHEET).exists():
         rows = _rows_by_class(dataset)
         draw_sheet(folder / CONTACT_SHEET, rows)
@@ -182,7 +205,7 @@ def draw_sheet(path: Path, rows: Mapping[str, Sequence[tuple[LabelledPhoto, str]
         for column, (photo, caption) in enumerate(row):
             left = 6 + column * (SHEET_SIDE + 6)
             _paste(sheet, photo, (left, top + line))
-            for index, text in enumerate(caption.split("\n") if caption else ()):
+            for index, text in enumerate(caption.splitlines()):
                 place = (left, top + line + SHEET_SIDE + index * line)
                 pen.text(place, _fitting(_printable(text), pen, font), "black", font)
     with replacing(path) as beside:

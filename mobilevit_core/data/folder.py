@@ -67,8 +67,8 @@ def read_folder(folder: Path, labelled: bool = True, fewest: int = FEWEST_CLASSE
         photos = without_contradictions(photos, reading)
         _check_filled(photos, roots, class_names, reading)
     folders = {split: root.name for split, root in roots.items()} if len(roots) > 1 else {}
-    return Gathered.read(
-        str(reading.folder), str(folder), class_names, photos, bool(layout), reading, folders
+    return Gathered(
+        str(reading.folder), str(folder), class_names, photos, bool(layout), *reading.found(), folders
     )
 
 

@@ -45,6 +45,10 @@ class Reading:
         """Notes a file that is not part of the data set."""
         self.skipped.append(Skipped(str(path), reason, detail))
 
+    def found(self) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
+        """`notes` and `skipped` of what was read."""
+        return (*self.notes, *skipped_notes(self.skipped)), tuple(self.skipped)
+
 
 @dataclass(frozen=True)
 class Gathered:
@@ -70,22 +74,6 @@ class Gathered:
     notes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     folders: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def read(
-        cls,
-        name: str,
-        origin: str,
-        class_names: tuple[str, ...],
-        photos: Mapping[str, tuple[LabelledPhoto, ...]],
-        laid_out: bool,
-        reading: Reading,
-        folders: Mapping[str, str] | None = None,
-    ) -> "Gathered":
-        """With what came to light while it was read."""
-        notes = (*reading.notes, *skipped_notes(reading.skipped))
-        skipped = tuple(reading.skipped)
-        return cls(name, origin, class_names, photos, laid_out, notes, skipped, folders or {})
 
     @cached_property
     def copies(self) -> dict[str, int]:

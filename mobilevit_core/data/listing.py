@@ -84,7 +84,7 @@ def read_listing(path: Path, fewest: int = FEWEST_CLASSES) -> Gathered:
     if laid_out and not unread.get("train"):
         raise UserError(f"{path} has no row of the split train.")
     photos = without_contradictions(read_all(unread, reading), reading)
-    return Gathered.read(str(path), str(path), tuple(names), photos, laid_out, reading)
+    return Gathered(str(path), str(path), tuple(names), photos, laid_out, *reading.found())
 
 
 def listed_paths(table: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from mobilevit_core.data.archive import read_zip
 from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.class_names import FEWEST_CLASSES, LONGEST_DATA_NAME, check_class_names
 from mobilevit_core.data.curation import near_duplicates, suspect_labels
-from mobilevit_core.data.dataset import ALL, JOINING, SPLIT_SCHEMES, LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import ALL, JOINING, SPLIT_SCHEMES, PhotoDataset
 from mobilevit_core.data.folder import has_class_folders, read_folder
 from mobilevit_core.data.gathering import Gathered
 from mobilevit_core.data.listing import read_listing
@@ -37,18 +37,14 @@ class UndividedPhotos:
 
     Attributes:
         choice: which they are.
-        data: sources of the classes.
-        train_only: sources for the training split alone.
-        other: sources of "none of these".
+        sources: each of its sources by its name.
         leave_out: the data set that must not be trained on.
         notes: sentences about what was not read.
         to_measure: whether a model is only measured on them: one class, and a few photos, will do.
     """
 
     choice: DataChoice
-    data: tuple[Gathered | TfdsPhotos, ...]
-    train_only: tuple[Gathered | TfdsPhotos, ...] = ()
-    other: tuple[Gathered | TfdsPhotos, ...] = ()
+    sources: Mapping[str, Gathered | TfdsPhotos]
     leave_out: PhotoDataset | None = None
     notes: tuple[str, ...] = ()
     to_measure: bool = False
@@ -75,22 +71,22 @@ class UndividedPhotos:
         """
         _check_scheme(split_scheme)
         choice = self.choice
-        dataset = merge([_divided(each, split_scheme, seed) for each in self.data])
-        dataset = add_train_only(dataset, [_divided(each, JOINING, seed) for each in self.train_only])
-        check_class_names(dataset.class_names, _fewest(self.to_measure))
+
+        def divided(names: Sequence[str], scheme: str) -> list[PhotoDataset]:
+            return [_divided(self.sources[name], scheme, seed) for name in names]
+
+        dataset = merge(divided(choice.data, split_scheme))
+        dataset = add_train_only(dataset, divided(choice.train_only, JOINING))
+        check_class_names(dataset.class_names, 1 if self.to_measure else FEWEST_CLASSES)
         dataset = _leave_out_classes(dataset, choice.without)
-        others = [_divided(each, split_scheme, seed) for each in self.other]
-        dataset = with_weights(add_other(dataset, others, choice.other_without), dict(choice.weights))
+        dataset = add_other(dataset, divided(choice.other, split_scheme), choice.other_without)
+        dataset = with_weights(dataset, choice.weights)
         if not keep_suspects:
             dataset = _leave_out_suspects(dataset)
         if self.leave_out:
             dataset = _leave_out_look_alikes(dataset, self.leave_out)
         dataset = replace(dataset, notes=(*dataset.notes, *self.notes))
         return dataset if self.to_measure else _complete(dataset)
-
-
-def _fewest(to_measure: bool) -> int:
-    return 1 if to_measure else FEWEST_CLASSES
 
 
 def read_photos(data: Data, to_measure: bool = False) -> UndividedPhotos:
@@ -109,11 +105,10 @@ def read_photos(data: Data, to_measure: bool = False) -> UndividedPhotos:
     if twice or not choice.data:
         raise UserError(f"{twice[0]} is given twice. Give it once." if twice else "Give a data set.")
     compared = len(choice.sources) > 1 or choice.leave_out is not None
+    fewest = 1 if to_measure else FEWEST_CLASSES
     return UndividedPhotos(
         choice,
-        tuple(_read_one(name, compared, fewest=_fewest(to_measure)) for name in choice.data),
-        tuple(_read_one(name, compared, labelled=False) for name in choice.train_only),
-        tuple(_read_one(name, compared, labelled=False) for name in choice.other),
+        {name: _read_one(name, compared, name in choice.data, fewest) for name in choice.sources},
         _divided(_read_one(choice.leave_out, compared), "default", 0) if choice.leave_out else None,
         to_measure=to_measure,
     )
@@ -148,28 +143,13 @@ def load_described(
         keep_suspects: as `load_dataset`.
     """
     choice = replace(DataChoice.from_manifest(description), leave_out=None)
-    there = tuple(name for name in (*choice.other, *choice.train_only) if _is_here(name))
+    more = (*choice.other, *choice.train_only)
+    there = tuple(name for name in more if Path(name).exists() or is_known(name))
     photos = read_photos(choice.only(there))
     if missing := [name for name in choice.other if name not in there]:
         note = f"photos of anything else are missing here, and not measured: {', '.join(missing)}"
         photos = replace(photos, notes=(note,))
     return photos.divided(split_scheme, seed, keep_suspects)
-
-
-def _is_here(data: str) -> bool:
-    return Path(data).exists() or is_known(data)
-
-
-def load_photos(data: str) -> tuple[LabelledPhoto, ...]:
-    """All photos of a folder or of a data set of tensorflow-datasets, whatever they show.
-
-    Args:
-        data: a folder, with subfolders or without, or a name in tensorflow-datasets.
-
-    Raises:
-        UserError: there is no such folder or data set.
-    """
-    return _divided(_read_one(data, compared=False, labelled=False), JOINING, 0).split(ALL)
 
 
 def has_classes(data: str) -> bool:
@@ -200,16 +180,11 @@ def load_unlabelled(data: Sequence[str]) -> PhotoDataset:
     )
 
 
-def is_there(data: str) -> bool:
-    """Whether a name can be a folder or file that is there, or a data set's."""
-    return Path(data).exists() or bool(re.fullmatch(TFDS_NAME, data))
-
-
 def check_there(data: str) -> None:
     """Raises a UserError where a name can be neither a folder or file that is there, nor a data set's."""
     if len(data) > LONGEST_DATA_NAME:
         raise UserError(f"The data set's name {data[:40]!r}... has over {LONGEST_DATA_NAME} characters.")
-    if not is_there(data):
+    if not (Path(data).exists() or re.fullmatch(TFDS_NAME, data)):
         raise UserError(f"There is no folder {data}.")
 
 

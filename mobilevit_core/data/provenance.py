@@ -28,13 +28,15 @@ class Provenance:
     validation: frozenset[str] = frozenset()
 
     @classmethod
+    def of(cls, *splits: Iterable[LabelledPhoto]) -> "Provenance":
+        """Photos that the weights are fitted to and, as a second group, those that something is chosen by."""
+        return cls(*(frozenset(photo.sha256[:DIGITS] for photo in photos) for photos in splits))
+
+    @classmethod
     def by_training(cls, dataset: PhotoDataset, before: Iterable["Provenance"] = ()) -> "Provenance":
         """What a training on this data set sees, with what its starting weights and teachers had seen."""
-        own = (
-            frozenset(photo.sha256[:DIGITS] for photo in dataset.splits.get(split, ()))
-            for split in RECORDED_SPLITS
-        )
-        return cls.joined([cls(*own), *before])
+        own = cls.of(*(dataset.splits.get(split, ()) for split in RECORDED_SPLITS))
+        return cls.joined([own, *before])
 
     @classmethod
     def joined(cls, several: Iterable["Provenance"]) -> "Provenance":
@@ -50,10 +52,10 @@ class Provenance:
         path = bundle_folder / FILE
         if not path.is_file():
             return None
-        pairs = [line.split() for line in path.read_text(encoding="ascii", errors="replace").splitlines()]
+        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
         return cls(
             *(
-                frozenset(pair[1] for pair in pairs if len(pair) == 2 and pair[0] == split)
+                frozenset(line.removeprefix(f"{split} ") for line in lines if line.startswith(f"{split} "))
                 for split in RECORDED_SPLITS
             )
         )

@@ -22,50 +22,39 @@ def group_copies(photos: Iterable[LabelledPhoto]) -> dict[str, int]:
     return dict(zip(unique, group_alike(thumbnails, labels).tolist(), strict=True))
 
 
-def take_apart(labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Gives each photo a group of its own, in classes that groups of copies leave (nearly) whole.
+def groups_apart(
+    photos: Iterable[LabelledPhoto], copies: Mapping[str, int], class_names: Sequence[str]
+) -> tuple[dict[str, int], list[str]]:
+    """Groups of photos that stay together.
 
-    A fixed camera sees one scene again and again: what differs is what is to be learned.
+    In classes that groups of copies leave (nearly) whole, each photo gets a group of its own: a fixed camera
+    sees one scene again and again, and what differs is what is to be learned.
 
     Args:
-        labels: of the photos, (photos,).
-        groups: their groups, (photos,).
+        photos: to divide.
+        copies: digest -> group of copies; a photo that is not among them is alone.
+        class_names: in the order of the labels.
 
     Returns:
-        The groups, and the labels of such classes.
+        Digest -> group, and a sentence about such classes, if there are any.
     """
+    by_digest = {photo.sha256: photo for photo in photos}
+    alone = max(copies.values(), default=-1) + 1
+    labels = np.array([photo.label for photo in by_digest.values()])
+    groups = np.array([copies.get(digest, alone + n) for n, digest in enumerate(by_digest)])
     apart, alike = groups.copy(), []
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
         sizes = np.unique(groups[own], return_counts=True)[1]
         if sizes.max() > 1 and (len(sizes) < FEWEST_GROUPS or sizes.max() > NEARLY_ALL * len(own)):
             apart[own] = groups.max() + 1 + own
-            alike.append(int(label))
-    return apart, alike
-
-
-def same_scene_notes(names: Sequence[str]) -> list[str]:
-    """A sentence about classes that `take_apart` took apart."""
-    if not names:
-        return []
-    return [
-        f"nearly all photos of {', '.join(map(repr, names))} show the same scene. They are divided all "
-        "the same, so the accuracy is that of this scene and says little about others: take photos from "
-        "more sides and places, if the model is to be used elsewhere"
-    ]
-
-
-def groups_apart(
-    photos: Iterable[LabelledPhoto], copies: Mapping[str, int], class_names: Sequence[str]
-) -> tuple[dict[str, int], list[str]]:
-    """`take_apart` for photos by their digests, and what there is to say about it."""
-    by_digest = {photo.sha256: photo for photo in photos}
-    if not by_digest:
-        return {}, []
-    labels = np.array([photo.label for photo in by_digest.values()])
-    groups, alike = take_apart(labels, np.array([copies[digest] for digest in by_digest]))
-    notes = same_scene_notes([class_names[label] for label in alike])
-    return dict(zip(by_digest, groups.tolist(), strict=True)), notes
+            alike.append(repr(class_names[label]))
+    note = (
+        f"nearly all photos of {', '.join(alike)} show the same scene. They are divided all the same, so the "
+        "accuracy is that of this scene and says little about others: take photos from more sides and "
+        "places, if the model is to be used elsewhere"
+    )
+    return dict(zip(by_digest, apart.tolist(), strict=True)), [note] if alike else []
 
 
 def without_copies(

@@ -157,22 +157,21 @@ def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Se
     Raises:
         UserError: a name that none of the others has, or nothing is left of them.
     """
-    if not others and not dataset.other_class:
-        _check_names(without, others)
-        return dataset
     _check_names(without, others)
-    names = _wanted(dataset)
+    sources = [*_split_off(dataset), *others]
+    if not sources:
+        return dataset
+    known, notes = dataset.without_other(), []
+    names = known.class_names
     unwanted = {_singular(name) for name in (*names, *without)}
-    notes, own = [], _split_off(dataset)
-    splits = {
-        split: [p for p in photos if p.label != dataset.other] for split, photos in dataset.splits.items()
-    }
-    wanted = [photo for photos in splits.values() for photo in photos]
-    for other in [*own, *others]:
+    splits = {split: list(photos) for split, photos in known.splits.items()}
+    wanted = [photo for photos in known.splits.values() for photo in photos]
+    for other in sources:
         left_out = sorted(name for name in other.class_names if _singular(name) in unwanted)
         if left_out:
             notes.append(f"{other.name}: left out of {NONE_OF_THESE!r} by name: {', '.join(left_out)}")
-        other, alike = _without_look_alikes(_without_named(other, left_out), wanted)
+        labels = {other.class_names.index(name) for name in left_out}
+        other, alike = _without_look_alikes(other.without_labels(labels), wanted)
         if alike:
             some = counted(alike, "photo")
             notes.append(f"{other.name}: {some} left out of {NONE_OF_THESE!r}: like one of a class")
@@ -186,8 +185,8 @@ def add_other(dataset: PhotoDataset, others: Sequence[PhotoDataset], without: Se
         other_class=NONE_OF_THESE,
         other_without=tuple(without),
         sources=(
-            *(source for source in dataset.sources if not source.other),
-            *(replace(source, other=True) for other in [*own, *others] for source in other.sources),
+            *known.sources,
+            *(replace(source, other=True) for other in sources for source in other.sources),
         ),
         notes=(*dataset.notes, *(f"{o.name}: {note}" for o in others for note in o.notes), *notes),
         skipped=(*dataset.skipped, *(file for other in others for file in other.skipped)),
@@ -212,15 +211,6 @@ def _split_off(dataset: PhotoDataset) -> list[PhotoDataset]:
         for source in dataset.sources
         if source.other
     ]
-
-
-def _without_named(dataset: PhotoDataset, names: Sequence[str]) -> PhotoDataset:
-    labels = {dataset.class_names.index(name) for name in names}
-    splits = {
-        split: tuple(photo for photo in photos if photo.label not in labels)
-        for split, photos in dataset.splits.items()
-    }
-    return replace(dataset, splits=splits)
 
 
 def _without_look_alikes(dataset: PhotoDataset, wanted: list[LabelledPhoto]) -> tuple[PhotoDataset, int]:
@@ -270,7 +260,7 @@ def _check_left(dataset: PhotoDataset) -> None:
             )
 
 
-def with_weights(dataset: PhotoDataset, weights: dict[str, float]) -> PhotoDataset:
+def with_weights(dataset: PhotoDataset, weights: Mapping[str, float]) -> PhotoDataset:
     """Sets the weights of sources by their names, with or without the version of a TFDS data set.
 
     Raises:

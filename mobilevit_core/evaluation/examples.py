@@ -12,7 +12,7 @@ from PIL import Image
 from mobilevit_core.bundle.examples import BundleExample
 from mobilevit_core.bundle.files import EXAMPLE_PHOTOS, EXAMPLES, EXAMPLES_LIST
 from mobilevit_core.data.dataset import LabelledPhoto
-from mobilevit_core.data.provenance import Provenance
+from mobilevit_core.data.provenance import DIGITS, Provenance
 from mobilevit_core.data.splitting import in_turns
 from mobilevit_core.evaluation.metrics import Measured
 from mobilevit_core.files import replacing, write_json
@@ -53,15 +53,14 @@ def write_examples(classifier: Classifier, measured: Measured) -> list[BundleExa
     right_places = np.flatnonzero(is_right)
     turns = (right_places[place] for place in in_turns(evaluation.labels[is_right]))
     right = list(itertools.islice(asked(turns, True), count))
-    provenance = classifier.bundle.provenance or Provenance()
+    trained_on = (classifier.bundle.provenance or Provenance()).train
     rows = []
     with replacing(classifier.bundle.folder / EXAMPLES, over_folder=True) as beside:
         beside.mkdir()
         for file, (place, content) in zip(EXAMPLE_PHOTOS, [*right[:2], *wrong, *right[2:]], strict=False):
             (beside / file).write_bytes(content)
-            label, seen = names[evaluation.labels[place]], provenance.among([photos[place]])
-            digest = hashlib.sha256(content).hexdigest()
-            rows.append(BundleExample(file, digest, label, seen["trained_on"] > 0))
+            label, seen = names[evaluation.labels[place]], photos[place].sha256[:DIGITS] in trained_on
+            rows.append(BundleExample(file, hashlib.sha256(content).hexdigest(), label, seen))
         write_json(beside / EXAMPLES_LIST, [asdict(row) for row in rows])
     return rows
 

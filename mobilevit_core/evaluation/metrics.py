@@ -16,6 +16,7 @@ from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.calibration import expected_calibration_error
 from mobilevit_core.inference.classifier import Classifier
+from mobilevit_core.messages import warn
 
 NORMAL = 1.959963984540054  # deviations of a normal distribution around 95 %
 
@@ -107,6 +108,17 @@ class Evaluation:
         return {"other": {"photos": len(others), "detection_rate": float((others == self.other).mean())}}
 
 
+def answers_to(
+    photos: Sequence[LabelledPhoto], classifiers: Sequence[Classifier], title: str = "Classifying photos"
+) -> dict[str, np.ndarray]:
+    """What weight formats of one bundle say to photos, each decoded once: format -> (photos, classes)."""
+    rows: dict[str, list[np.ndarray]] = {classifier.format: [] for classifier in classifiers}
+    for tensor in in_order(lambda photo: classifiers[0].tensor(photo.source, photo.name), photos, title):
+        for classifier in classifiers:
+            rows[classifier.format].append(classifier.runtime.probabilities(tensor))
+    return {name: np.stack(answers) for name, answers in rows.items()}
+
+
 def labels_for(dataset: PhotoDataset, class_names: tuple[str, ...]) -> dict[int, int]:
     """Translates a data set's labels into a bundle's, by the names of the classes.
 
@@ -154,15 +166,9 @@ class Measured:
         manifest = classifiers[0].bundle.manifest
         translate, photos = labels_for(dataset, manifest.class_names), dataset.split(split)
         labels = np.array([translate[photo.label] for photo in photos])
-        rows: dict[str, list[np.ndarray]] = {classifier.format: [] for classifier in classifiers}
-        for tensor in in_order(
-            lambda photo: classifiers[0].tensor(photo.source, photo.name), photos, "Classifying photos"
-        ):
-            for classifier in classifiers:
-                rows[classifier.format].append(classifier.runtime.probabilities(tensor))
         evaluations = {
-            name: Evaluation(manifest.class_names, labels, np.stack(answers), manifest.other)
-            for name, answers in rows.items()
+            name: Evaluation(manifest.class_names, labels, answers, manifest.other)
+            for name, answers in answers_to(photos, classifiers).items()
         }
         return cls(dataset, split, evaluations)
 
@@ -195,6 +201,29 @@ class Measured:
             **({"other_provenance": provenance.among(others)} if provenance and others else {}),
             "formats": {name: evaluation.to_json() for name, evaluation in self.evaluations.items()},
         }
+
+
+def warn_of_provenance(figures: Mapping[str, Any]) -> None:
+    """Says so where the bundle has seen photos that it is evaluated on."""
+    provenance, split = figures["provenance"], figures["split"]
+    if provenance is None:
+        text = "the bundle does not say which photos it was trained on; these may be among them."
+    elif provenance["trained_on"] and split != "train":
+        trained_on = provenance["trained_on"]
+        text = f"{trained_on} of these photos were trained on; the accuracy looks better than it is."
+    elif provenance["chosen_by"] and split not in ("train", "validation"):
+        chosen_by = provenance["chosen_by"]
+        text = f"{chosen_by} of these photos were used to choose something (temperature, epoch)."
+    else:
+        text = None
+    if text:
+        warn(text)
+    for source, row in figures.get("rejection", {}).items():
+        if row["trained_on"]:
+            warn(
+                f"{source}: {row['trained_on']} of {row['photos']} photos were trained on, as "
+                "whatever class, so the detection rate may look better than it is."
+            )
 
 
 def separation(rule: RejectionRule, known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
@@ -240,10 +269,7 @@ def unknown_classes(classifier: Classifier, dataset: PhotoDataset, split: str) -
     if not rule:
         raise UserError(f"{classifier.bundle.folder} has no rule for unknown photos; train it again.")
     photos = dataset.split(split)
-    tensors = in_order(
-        lambda photo: classifier.tensor(photo.source, photo.name), photos, "Classifying photos"
-    )
-    probabilities = np.stack([classifier.runtime.probabilities(tensor) for tensor in tensors])
+    (probabilities,) = answers_to(photos, [classifier]).values()
     labels = np.array([photo.label for photo in photos])
     answers = {
         name: probabilities[labels == label]

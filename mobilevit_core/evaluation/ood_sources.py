@@ -5,11 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilevit_core.data.bulk import in_order
-from mobilevit_core.data.dataset import LabelledPhoto
-from mobilevit_core.data.loading import load_photos
+from mobilevit_core.data.loading import load_unlabelled
 from mobilevit_core.errors import UserError
-from mobilevit_core.evaluation.metrics import Evaluation, separation
+from mobilevit_core.evaluation.metrics import Evaluation, answers_to, separation
 from mobilevit_core.inference.classifier import Classifier
 
 MOST = 1000  # photos of one source, evenly over its classes' order
@@ -43,23 +41,13 @@ def rejection_by_source(
         raise UserError(f"Two sources are called {min(twice)}. Rename one of the folders.")
     provenance, rows = classifier.bundle.provenance, {}
     for name, source in zip(names, sources, strict=True):
-        photos = _some(source)
+        photos = load_unlabelled([source]).splits["train"]
+        evenly = np.linspace(0, len(photos) - 1, min(len(photos), MOST)).astype(int)
+        photos = [photos[index] for index in evenly]
+        (others,) = answers_to(photos, [classifier], f"Reading {source}").values()
         seen = provenance.among(photos)["trained_on"] if provenance else None
-        rows[name] = {
-            **separation(rule, answers, _probabilities(classifier, photos, source)),
-            "trained_on": seen,
-        }
+        rows[name] = {**separation(rule, answers, others), "trained_on": seen}
     return rows
-
-
-def _some(source: str) -> list[LabelledPhoto]:
-    photos = load_photos(source)
-    return [photos[index] for index in np.linspace(0, len(photos) - 1, min(len(photos), MOST)).astype(int)]
-
-
-def _probabilities(classifier: Classifier, photos: Sequence[LabelledPhoto], source: str) -> np.ndarray:
-    tensors = in_order(lambda photo: classifier.tensor(photo.source, photo.name), photos, f"Reading {source}")
-    return np.stack([classifier.runtime.probabilities(tensor) for tensor in tensors])
 
 
 def table(rows: Mapping[str, Mapping[str, float | None]]) -> list[tuple[str, ...]]:

@@ -19,7 +19,7 @@ from mobilevit_core.bundle.files import REPORT, REPORT_FIGURES, REPORT_PAGE, REP
 from mobilevit_core.bundle.rejection import RejectionRule
 from mobilevit_core.bundle.weight_formats import FORMATS
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.data.provenance import Provenance
+from mobilevit_core.data.provenance import DIGITS, Provenance
 from mobilevit_core.evaluation import plots as report_plots
 from mobilevit_core.evaluation.calibration import expected_calibration_error, reliability, with_temperature
 from mobilevit_core.evaluation.metrics import Evaluation, Measured, separation
@@ -27,6 +27,7 @@ from mobilevit_core.evaluation.robustness import evaluate_robustness
 from mobilevit_core.files import replacing, write_bytes, write_json
 from mobilevit_core.images.reading import read_photo
 from mobilevit_core.inference.classifier import Classifier
+from mobilevit_core.messages import say
 
 # The recipe may be chosen with robustness in mind, so not with the test split; but a head is fitted on the
 # validation split, too.
@@ -37,7 +38,7 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 
 def write_report(classifier: Classifier, measured: Measured, figures: dict[str, Any]) -> Path:
-    """Measures what is still missing and writes the report.
+    """Records figures in a bundle's manifest, measures what is still missing, and writes the report.
 
     Args:
         classifier: with the first of the evaluated formats, which stands for the bundle's weights.
@@ -48,6 +49,9 @@ def write_report(classifier: Classifier, measured: Measured, figures: dict[str, 
     Returns:
         The page.
     """
+    say("Measuring robustness for the report ...")
+    classifier.bundle.record_metrics(measured.split, figures)
+    figures = classifier.bundle.manifest.metrics[measured.split]  # with what was measured before and stays
     folder = classifier.bundle.folder / REPORT
     folder.mkdir(exist_ok=True)
     report = collect(classifier, measured, figures)
@@ -89,9 +93,10 @@ def robustness_split(dataset: PhotoDataset, provenance: Provenance | None) -> st
         dataset: its photos of anything else are not distorted, so they do not matter here.
         provenance: what the weights have seen, if that is known.
     """
+    trained_on = provenance.train if provenance else frozenset()
     for split in ROBUSTNESS_SPLITS:
         photos = _known(dataset, split)
-        if photos and not (provenance and provenance.among(photos)["trained_on"]):
+        if photos and trained_on.isdisjoint(photo.sha256[:DIGITS] for photo in photos):
             return split
     return None
 

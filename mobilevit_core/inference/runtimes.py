@@ -6,7 +6,7 @@ TensorFlow is imported only when Keras weights are asked for.
 import os
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +15,7 @@ import numpy as np
 
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.bundle.weight_formats import FORMATS
+from mobilevit_core.data.bulk import in_order
 from mobilevit_core.errors import UserError, reason
 from mobilevit_core.images.photo_file import shown_name
 from mobilevit_core.tensorflow_setup import check_tensorflow, use_own_settings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 4  # by default: more helps none of our networks
 MOST_THREADS = 256
+BATCH = 32  # images that a Keras model is asked about at a time
 MOST_DESCRIPTION_BYTES = 16 * 2**20  # of a .keras file's JSON; ours has 0.1 MB
 MOST_GROWTH, SMALL = 4, 64 * 2**20  # weights hardly shrink in a .keras file; bytes under which any may
 
@@ -108,21 +110,25 @@ def load_keras(weights: Path) -> "keras.Model":
 
 
 def answers_in_batches(
-    model: "keras.Model", images: Iterator[np.ndarray], count: int, batch_size: int = 32
+    model: "keras.Model",
+    read: Callable[[Any], np.ndarray],
+    photos: Sequence[Any],
+    title: str = "",
 ) -> np.ndarray:
-    """What a Keras model gives for many images, batch by batch, to keep memory small: (count, outputs).
+    """What a Keras model gives for many photos, batch by batch, to keep memory small: (photos, outputs).
 
     Every batch is full, the last one with what it held before: another size would be compiled anew.
 
     Args:
         model: takes (batch, size, size, 3), RGB 0..255.
-        images: (size, size, 3) each.
-        count: of the images.
-        batch_size: images at a time.
+        read: from a photo to (size, size, 3).
+        photos: what `read` takes.
+        title: of the progress display; none without it.
     """
-    batch, answers = np.zeros((batch_size, *model.input_shape[1:]), np.float32), []
-    for start in range(0, count, batch_size):
-        held = min(batch_size, count - start)
+    batch, answers = np.zeros((BATCH, *model.input_shape[1:]), np.float32), []
+    images = in_order(read, photos, title)
+    for start in range(0, len(photos), BATCH):
+        held = min(BATCH, len(photos) - start)
         batch[:held] = np.stack(list(islice(images, held)))
         answers.append(model.predict_on_batch(batch)[:held])
     return np.concatenate(answers)

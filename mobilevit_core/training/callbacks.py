@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 
 import keras
 
@@ -52,16 +51,17 @@ class AddEpochFacts(keras.callbacks.Callback):
 
 
 class SaveEpoch(keras.callbacks.Callback):
-    """Hands every finished epoch on to be saved, unless its loss is not a number.
+    """Saves every finished epoch, unless its loss is not a number.
 
     Args:
-        save: takes the epoch's number and its row of the history.
+        state: of the training.
+        run: where to.
         learning_rate: of the recipe, for the advice.
     """
 
-    def __init__(self, save: Callable[[int, dict[str, float]], None], learning_rate: float) -> None:
+    def __init__(self, state: TrainingState, run: RunFolder, learning_rate: float) -> None:
         super().__init__()
-        self._save, self._learning_rate = save, learning_rate
+        self._state, self._run, self._learning_rate = state, run, learning_rate
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Saves the epoch.
@@ -77,7 +77,7 @@ class SaveEpoch(keras.callbacks.Callback):
                 f"--set learning_rate={self._learning_rate / 4:g}."
             )
         row = {key: value if isinstance(value, int) else float(value) for key, value in sorted(logs.items())}
-        self._save(epoch, {"epoch": epoch, **row})
+        self._state.finish_epoch({"epoch": epoch, **row}, self._run)
 
 
 def callbacks_of(
@@ -88,6 +88,6 @@ def callbacks_of(
         *([UpdateEMA(state.ema)] if state.ema else []),
         keras.callbacks.TerminateOnNaN(),
         AddEpochFacts(),
-        SaveEpoch(lambda _, row: state.finish_epoch(row, run), recipe.learning_rate),
+        SaveEpoch(state, run, recipe.learning_rate),
         TrainingProgress(recipe.epochs, steps),
     ]

@@ -6,16 +6,14 @@ What a trunk is, and how a head is grafted onto it, is in `conversion/graft.py`.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
-from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.weight_formats import tflite_formats
 from mobilevit_core.conversion.graft import cut
 from mobilevit_core.conversion.packing import CALIBRATION_PHOTOS
@@ -91,13 +89,13 @@ def open_trunk(
     if isinstance(weights, str) and is_released(weights):
         released = open_weights(weights, variant)
         origin, provenance = ReleasedStart(released).describe(), []
-        bundle = _converted_once(origin, released.rule, partial(_convert_released, released, origin), photos)
+        bundle = _converted_once(released, origin, released.rule, photos)
     else:
         bundle = weights if isinstance(weights, Bundle) else open_bundle(weights)
         start = StartingWeights(bundle)
         origin, provenance = start.describe(), start.provenance
         if not bundle.manifest.trunk and "float32" not in bundle.present:
-            bundle = _converted_once(origin, bundle.manifest.rule, partial(_convert_bundle, bundle), photos)
+            bundle = _converted_once(bundle, origin, bundle.manifest.rule, photos)
     manifest = bundle.manifest
     if manifest.trunk:
         files = {name: bundle.trunk(name) for name in manifest.trunk}
@@ -117,12 +115,12 @@ def open_trunk(
 
 
 def _converted_once(
+    weights: Bundle | ReleasedWeights,
     origin: Mapping[str, Any],
     rule: ResizeRule,
-    convert: Callable[[Path, np.ndarray | None], None],
     photos: Sequence[PhotoSource],
 ) -> Bundle:
-    """The bundle that `convert` writes, from the cache if it is there.
+    """The bundle that weights of Keras's form alone become, from the cache if it is there.
 
     The scales inside an int8 trunk are those of the first photos that it was made with.
     """
@@ -130,33 +128,13 @@ def _converted_once(
     folder = cache_folder() / "trunks" / hashlib.sha256(key.encode()).hexdigest()[:32]
     if not folder.is_dir():
         say(f"These weights are converted once, which takes about a minute, and kept in {folder} ...")
+        from mobilevit_core.conversion.export import Images, export_released, export_trunk
+
         folder.parent.mkdir(parents=True, exist_ok=True)
         images = [preprocess(photo, rule) for photo in photos[:CALIBRATION_PHOTOS]]
-        convert(folder, np.stack(images) if images else None)
+        given = Images(np.stack(images), np.stack(images)) if images else None
+        if isinstance(weights, Bundle):
+            export_trunk(weights, folder, given)
+        else:
+            export_released(weights, folder, given)
     return open_bundle(folder)
-
-
-def _convert_bundle(bundle: Bundle, folder: Path, images: np.ndarray | None) -> None:
-    from mobilevit_core.conversion.export import Images, export_trunk
-
-    export_trunk(bundle, folder, None if images is None else Images(images, images))
-
-
-def _convert_released(
-    released: ReleasedWeights, origin: Mapping[str, Any], folder: Path, images: np.ndarray | None
-) -> None:
-    from mobilevit_core.conversion.export import Images, convert_trunk
-    from mobilevit_core.models.create import create_mobilevit
-
-    model = create_mobilevit(released.variant, released.classes, released.rule.image_size)
-    released.copy_to(model)
-    manifest = Manifest(
-        class_names=tuple(f"class {number}" for number in range(released.classes)),  # they have no names
-        rule=released.rule,
-        architecture="paper",
-        variant=released.variant,
-        recipe={"split_scheme": "whole", "seed": 0},
-        data={"name": origin["data"]["name"], "digest": origin["weights_sha256"]},
-    )
-    compared = Images.drawn(model) if images is None else Images(images, images)
-    convert_trunk(model, manifest, folder, compared)

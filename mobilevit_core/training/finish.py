@@ -1,4 +1,4 @@
-"""Makes a bundle from a run's newest checkpoint, whether or not the run has ended."""
+"""The end of a training: from a network, or from a run that has not ended, to a calibrated bundle."""
 
 import dataclasses
 import hashlib
@@ -6,21 +6,100 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
+
 from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.manifest import Manifest
+from mobilevit_core.conversion.export import Images, converted, tensors, versions_here
+from mobilevit_core.conversion.packing import write_converted
 from mobilevit_core.data.dataset import NONE_OF_THESE, LabelledPhoto, PhotoDataset
 from mobilevit_core.data.loading import load_described
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
+from mobilevit_core.evaluation.calibration import HeldOut
+from mobilevit_core.evaluation.metrics import Measured
+from mobilevit_core.inference.classifier import load_formats
 from mobilevit_core.messages import note
 from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.models.parts import classifier
 from mobilevit_core.tensorflow_setup import check_tensorflow
-from mobilevit_core.training.finalize import bundle_model
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder, first_epochs
 from mobilevit_core.training.state import TrainingState, tell_damaged
-from mobilevit_core.training.trainer import record_validation
 
 NAMED = 4  # missing photos in a message
+
+
+def bundle_model(
+    run: RunFolder,
+    model: keras.Model,
+    dataset: PhotoDataset,
+    recipe: Recipe,
+    folder: Path | None = None,
+    class_names: Sequence[str] = (),
+) -> tuple[Bundle, list[str]]:
+    """Makes the bundle of a trained network: calibrates it on the validation split, converts, compares.
+
+    Without validation photos the probabilities stay uncalibrated and nothing is rejected; without
+    training photos there is no full int8 format.
+
+    Args:
+        run: what was claimed; tells what went into the weights.
+        model: the trained model at the recipe's image size; its classifier is calibrated.
+        dataset: its validation split is what temperature and threshold are fitted on and exports are
+            compared on.
+        recipe: of the epochs that were trained.
+        folder: of the bundle, must not exist; default: the run's.
+        class_names: default: the data set's.
+
+    Returns:
+        The bundle, and one sentence for every format that was refused.
+    """
+    record = run.record()
+    manifest = Manifest(
+        class_names=tuple(class_names or dataset.class_names),
+        rule=recipe.rule,
+        architecture=recipe.architecture,
+        variant=recipe.variant,
+        recipe=recipe.to_json(),
+        data=record["data"],
+        versions=versions_here(),
+        start=record.get("start"),
+        teachers=record.get("teachers"),
+        other_class=dataset.other_class,
+        **calibrate(model, dataset, recipe),
+    )
+    images = Images.of(dataset, recipe.rule) if any(dataset.splits.values()) else Images.drawn(model)
+    made = converted(model, images)
+    return write_converted(folder or run.bundle, made, manifest, run.history, Provenance.read(run.path))
+
+
+def calibrate(model: keras.Model, dataset: PhotoDataset, recipe: Recipe) -> dict[str, Any]:
+    """Folds what the validation split says into a model's classifier.
+
+    Returns:
+        The manifest's `calibration` and `rejection`; nothing without validation photos.
+    """
+    photos = [photo for photo in dataset.splits.get("validation", ()) if photo.label != dataset.other]
+    if not photos:
+        return {}
+    held_out = HeldOut(
+        model.predict(tensors(photos, recipe.rule), batch_size=16, verbose=0),
+        np.array([photo.label for photo in photos]),
+        f"{len(photos)} photos of the validation split",
+        dataset.other,
+        recipe.false_rejection_rate,
+    )
+    layer = classifier(model)
+    layer.set_weights(held_out.calibration.fold(*layer.get_weights()))
+    return held_out.sections()
+
+
+def record_validation(bundle: Bundle, dataset: PhotoDataset) -> None:
+    """Measures every weight format of a bundle on the validation split and records the figures in it."""
+    measured = Measured.of(load_formats(bundle, bundle.expected), dataset, "validation")
+    bundle.record_metrics("validation", measured.figures(bundle.provenance))
 
 
 def finish_run(run: RunFolder, folder: Path | None = None) -> tuple[Bundle, list[str]]:
@@ -62,11 +141,7 @@ def finish_run(run: RunFolder, folder: Path | None = None) -> tuple[Bundle, list
         state = TrainingState(model, recipe.stages[-1][0], recipe, 1, checkpoint)
         state.copy_kept_weights(model)
         run.write_history(state.history)
-        provenance = Provenance.read(run.path) or Provenance()
-        origin = {key: record.get(key) for key in ("start", "teachers")}
-        bundle, refused = bundle_model(
-            folder, model, dataset, recipe, provenance, origin, run.history, data=record["data"]
-        )
+        bundle, refused = bundle_model(run, model, dataset, recipe, folder)
         if dataset.splits["validation"]:
             record_validation(bundle, dataset)
         return bundle, refused

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.data.splitting import in_turns
@@ -16,7 +15,7 @@ from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.inference.runtimes import answers_in_batches
 from mobilevit_core.messages import note, warn
 from mobilevit_core.models.parts import backbone, classifier
-from mobilevit_core.training.head import Example, distinct, folds_for, is_uneven
+from mobilevit_core.training.head import distinct, folds_for, is_uneven
 from mobilevit_core.training.linear_probe import fit
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.transfer import Start
@@ -68,9 +67,7 @@ class WithClassifier:
         classifier(model).set_weights(self._fitted)
 
     def _fit(self, model: keras.Model, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-        photos, _ = distinct(
-            [Example(photo.source, photo.label, photo.sha256, photo.name) for photo in self.photos]
-        )
+        photos, _ = distinct(self.photos)
         turns = in_turns(np.array([photo.label for photo in photos]))
         photos = [photos[place] for place in islice(turns, MOST)]
         note(f"first a classifier on these weights: {len(photos)} training photos are looked at.")
@@ -87,11 +84,16 @@ class WithClassifier:
                 )
         return bounded(kernel, bias, features)
 
-    def _features(self, model: keras.Model, photos: Sequence[Example], mirrored: bool = False) -> np.ndarray:
+    def _features(
+        self, model: keras.Model, photos: Sequence[LabelledPhoto], mirrored: bool = False
+    ) -> np.ndarray:
         """What the model's classifier gets, (photos, features)."""
         step = -1 if mirrored else 1
-        images = in_order(lambda photo: preprocess(photo.source, self.rule, photo.name)[:, ::step], photos)
-        return answers_in_batches(backbone(model), images, len(photos))
+        return answers_in_batches(
+            backbone(model),
+            lambda photo: preprocess(photo.source, self.rule, photo.name)[:, ::step],
+            photos,
+        )
 
 
 def bounded(kernel: np.ndarray, bias: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,6 @@ from its features. Strength and accuracy come from cross-validation, so no photo
 Afterwards the classifier is one layer, which is grafted onto the trunk's files.
 """
 
-import hashlib
 import os
 import time
 from collections import Counter
@@ -19,16 +18,23 @@ import numpy as np
 from PIL import Image
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
+from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.conversion.graft import Head, graft, graft_keras
-from mobilevit_core.conversion.packing import CHECK_PHOTOS, Converted, versions
+from mobilevit_core.conversion.packing import CHECK_PHOTOS, Converted, versions, write_converted
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.class_names import check_class_names
-from mobilevit_core.data.dataset import CROSS_VALIDATION, NONE_OF_THESE, THUMBNAIL, PhotoDataset
-from mobilevit_core.data.findings import write_findings
+from mobilevit_core.data.dataset import (
+    CROSS_VALIDATION,
+    JOINING,
+    NONE_OF_THESE,
+    THUMBNAIL,
+    LabelledPhoto,
+    PhotoDataset,
+)
 from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.data.near_duplicates import group_alike
-from mobilevit_core.data.provenance import DIGITS, RECORDED_SPLITS, Provenance
-from mobilevit_core.data.splitting import in_turns, same_scene_notes, take_apart
+from mobilevit_core.data.provenance import RECORDED_SPLITS, Provenance
+from mobilevit_core.data.splitting import groups_apart, in_turns
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.calibration import HeldOut
 from mobilevit_core.evaluation.metrics import Evaluation
@@ -36,7 +42,6 @@ from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import PhotoSource
 from mobilevit_core.messages import note
 from mobilevit_core.training.features import Trunk, open_trunk
-from mobilevit_core.training.finalize import write_trained
 from mobilevit_core.training.linear_probe import fit, left_out
 from mobilevit_core.training.recipes import HEAD, UNEVEN
 from mobilevit_core.training.run_folder import RunFolder
@@ -49,16 +54,6 @@ Photos = str | os.PathLike[str] | PhotoDataset | Mapping[str, Sequence[PhotoSour
 
 
 @dataclass(frozen=True)
-class Example:
-    """One labelled photo, wherever it is."""
-
-    source: PhotoSource
-    label: int
-    digest: str
-    name: str
-
-
-@dataclass(frozen=True)
 class FittedHead:
     """A trunk with a new classifier, and how good that is.
 
@@ -66,8 +61,8 @@ class FittedHead:
         head: from features to calibrated probabilities.
         trunk: what it was made on.
         data: of the manifest: name, split and number of photos, digest.
-        examples: the photos, without repetitions.
-        images: photo's place among the examples -> uint8 (size, size, 3): what files are compared on.
+        photos: without repetitions.
+        images: place of a photo among them -> uint8 (size, size, 3): what files are compared on.
         evaluation: by cross-validation: every photo answered by a classifier that never saw it.
         strength: of the regularization, chosen by cross-validation.
         held_out: the answers by cross-validation that the classifier was calibrated by.
@@ -79,7 +74,7 @@ class FittedHead:
     head: Head = field(repr=False)
     trunk: Trunk
     data: dict[str, Any]
-    examples: tuple[Example, ...] = field(repr=False)
+    photos: tuple[LabelledPhoto, ...] = field(repr=False)
     images: Mapping[int, np.ndarray] = field(repr=False)
     evaluation: Evaluation = field(repr=False)
     strength: float
@@ -142,11 +137,7 @@ class FittedHead:
             "provenance": None,
             "formats": {"float32": self.evaluation.to_json()},
         }
-        return write_trained(
-            folder,
-            converted,
-            self.held_out,
-            self.provenance,
+        manifest = Manifest(
             class_names=self.class_names,
             rule=self.rule,
             architecture=self.trunk.architecture,
@@ -157,7 +148,9 @@ class FittedHead:
             start=self.trunk.origin,
             metrics={CROSS_VALIDATION: figures},
             other_class=self.other_class,
+            **self.held_out.sections(),
         )
+        return write_converted(folder, converted, manifest, provenance=self.provenance)
 
 
 def fit_head(
@@ -185,19 +178,26 @@ def fit_head(
         UserError: too few photos of a class, one that can't be read, or no such weights.
     """
     start = time.perf_counter()
-    if isinstance(photos, str | os.PathLike):
-        photos = load_dataset(os.fspath(photos), "whole")
-    class_names, examples, data, own = _gather(photos)
+    if isinstance(photos, Mapping):
+        dataset = _in_memory(photos)
+    else:
+        dataset = photos if isinstance(photos, PhotoDataset) else load_dataset(os.fspath(photos), JOINING)
+    class_names, data = dataset.class_names, dataset.describe()
     check_class_names(class_names)
-    examples, notes = distinct(examples)
-    labels = np.array([example.label for example in examples])
+    everything = [photo for split in RECORDED_SPLITS for photo in dataset.splits.get(split, ())]
+    used, notes = distinct(everything)
+    labels = np.array([photo.label for photo in used])
     folds = folds_for(class_names, labels)
     turns = list(islice(in_turns(labels), CHECK_PHOTOS))
     if not isinstance(weights, Trunk):
-        weights = open_trunk(weights, variant, [examples[place].source for place in turns])
-    features, thumbnails, images = _look(weights, examples, set(turns), title)
-    copies = photos.copies if isinstance(photos, PhotoDataset) else _copies(thumbnails, examples)
-    groups, doubts = _groups(class_names, examples, copies)
+        weights = open_trunk(weights, variant, [used[place].source for place in turns])
+    features, thumbnails, images = _look(weights, used, set(turns), title)
+    copies = dataset.copies
+    if isinstance(photos, Mapping):  # nobody has compared them yet
+        found = group_alike(thumbnails, labels)
+        copies = dict(zip((photo.sha256 for photo in used), found.tolist(), strict=True))
+    by_digest, doubts = groups_apart(used, copies, class_names)
+    groups = np.array([by_digest[photo.sha256] for photo in used])
     balanced = is_uneven(labels)
     doubts = [doubt for doubt in doubts if doubt not in data["notes"]]
     before = left_out(features, labels, groups, folds, seed, balanced)
@@ -210,33 +210,20 @@ def fit_head(
         head=Head(kernel, bias, features),
         trunk=weights,
         data={**data, "notes": [*data["notes"], *notes, *doubts]},
-        examples=examples,
+        photos=used,
         images={place: images[place] for place in turns},
         evaluation=Evaluation(class_names, labels, held_out.after, other),
         strength=strength,
         held_out=held_out,
         seconds=time.perf_counter() - start,
         seed=seed,
-        provenance=Provenance.joined([own, *weights.provenance]),
+        provenance=Provenance.joined([Provenance.of(everything), *weights.provenance]),
     )
 
 
-@dataclass(frozen=True)
-class HeadRun:
-    """A finished run of the recipe head.
-
-    Attributes:
-        bundle: the artefact.
-        refused: a sentence for every weight format that was refused.
-        fitted: the head with its answers by cross-validation.
-    """
-
-    bundle: Bundle
-    refused: list[str]
-    fitted: FittedHead
-
-
-def train_head(dataset: PhotoDataset, trunk: Trunk, run: RunFolder, seed: int = 0) -> HeadRun:
+def train_head(
+    dataset: PhotoDataset, trunk: Trunk, run: RunFolder, seed: int = 0
+) -> tuple[Bundle, list[str], FittedHead]:
     """What `train --recipe head` does: fits the classifier and writes the bundle into a run folder.
 
     A bundle that is there already stays.
@@ -248,89 +235,50 @@ def train_head(dataset: PhotoDataset, trunk: Trunk, run: RunFolder, seed: int = 
         seed: of the folds.
 
     Returns:
-        The bundle and the head.
+        The bundle, a sentence for every weight format that was refused, and the head.
 
     Raises:
         UserError: as `fit_head`, or the folder holds another run.
     """
-    recipe, provenance = _recipe(dataset.split_scheme, seed), Provenance.by_training(dataset)
     with run.locked():
-        run.claim(dataset, recipe, {"start": trunk.origin}, provenance)
-        write_findings(run.path, dataset)
+        run.claim(dataset, _recipe(dataset.split_scheme, seed), {"start": trunk.origin})
         fitted = fit_head(dataset, trunk, seed=seed, title="Looking at the photos")
         for doubt in fitted.data["notes"][len(dataset.notes) :]:  # the others were told with the data set
             note(doubt)
         if run.bundle.exists():
-            return HeadRun(open_bundle(run.bundle), [], fitted)
-        return HeadRun(*fitted.write_bundle(run.bundle), fitted)
+            return open_bundle(run.bundle), [], fitted
+        return *fitted.write_bundle(run.bundle), fitted
 
 
 def _recipe(split_scheme: str, seed: int) -> dict[str, Any]:
     return {"name": HEAD, "split_scheme": split_scheme, "seed": seed}
 
 
-def _gather(
-    photos: PhotoDataset | Mapping[str, Sequence[PhotoSource]],
-) -> tuple[tuple[str, ...], tuple[Example, ...], dict[str, Any], Provenance]:
-    """Class names, photos, the manifest's `data` and the photos' digests."""
-    if isinstance(photos, Mapping):
-        names = tuple(str(name) for name in photos)
-        examples = tuple(
-            _example(source, label, f"photo {number} of {name!r}")
-            for label, (name, sources) in enumerate(photos.items())
-            for number, source in enumerate(sources, 1)
-        )
-        return names, examples, _data_in_memory(names, examples), Provenance(_digests(examples))
-    used = [photo for split in RECORDED_SPLITS for photo in photos.splits.get(split, ())]
-    examples = tuple(Example(photo.source, photo.label, photo.sha256, photo.name) for photo in used)
-    return photos.class_names, examples, photos.describe(), Provenance(_digests(examples))
+def _in_memory(photos: Mapping[str, Sequence[PhotoSource]]) -> PhotoDataset:
+    """Photos that a program has at hand, as a data set that is trained on whole."""
+    train = []
+    for label, (name, sources) in enumerate(photos.items()):
+        for number, source in enumerate(sources, 1):
+            title = f"photo {number} of {name!r}"
+            if isinstance(source, str | os.PathLike):
+                source, title = Path(source), os.fspath(source)
+            elif isinstance(source, Image.Image):
+                source = np.asarray(source.convert("RGB"))
+            train.append(LabelledPhoto(title, label, source))
+    return PhotoDataset("photos in memory", JOINING, tuple(map(str, photos)), {"train": tuple(train)})
 
 
-def _example(source: PhotoSource, label: int, name: str) -> Example:
-    if isinstance(source, Image.Image):
-        source = np.asarray(source.convert("RGB"))
-    if isinstance(source, np.ndarray):
-        content = repr((source.shape, str(source.dtype))).encode() + np.ascontiguousarray(source).tobytes()
-    elif isinstance(source, bytes):
-        content = source
-    else:
-        name, content = os.fspath(source), _content(Path(source))
-    return Example(source, label, hashlib.sha256(content).hexdigest(), name)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}.") from error
-
-
-def _data_in_memory(names: Sequence[str], examples: Sequence[Example]) -> dict[str, Any]:
-    lines = sorted(f"train {example.digest} {names[example.label]}" for example in examples)
-    return {
-        "name": "photos in memory",
-        "split_scheme": "whole",
-        "photos": {"train": len(examples)},
-        "digest": hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest(),
-        "notes": [],
-    }
-
-
-def distinct(examples: Sequence[Example]) -> tuple[tuple[Example, ...], list[str]]:
+def distinct(photos: Sequence[LabelledPhoto]) -> tuple[tuple[LabelledPhoto, ...], list[str]]:
     """Every photo once; without those that are in two classes, which the notes name."""
-    first: dict[str, Example] = {}
+    first: dict[str, LabelledPhoto] = {}
     contradictory: dict[str, str] = {}
-    for example in examples:
-        known = first.setdefault(example.digest, example)
-        if known.label != example.label:
-            note = f"{known.name} and {example.name} are the same photo in two classes: both left out"
-            contradictory.setdefault(example.digest, note)
-    kept = (example for digest, example in first.items() if digest not in contradictory)
+    for photo in photos:
+        known = first.setdefault(photo.sha256, photo)
+        if known.label != photo.label:
+            note = f"{known.name} and {photo.name} are the same photo in two classes: both left out"
+            contradictory.setdefault(photo.sha256, note)
+    kept = (photo for digest, photo in first.items() if digest not in contradictory)
     return tuple(kept), list(contradictory.values())
-
-
-def _digests(examples: Sequence[Example]) -> frozenset[str]:
-    return frozenset(example.digest[:DIGITS] for example in examples)
 
 
 def folds_for(class_names: Sequence[str], labels: np.ndarray) -> int:
@@ -346,13 +294,13 @@ def folds_for(class_names: Sequence[str], labels: np.ndarray) -> int:
 
 
 def _look(
-    trunk: Trunk, examples: Sequence[Example], kept: set[int], title: str
+    trunk: Trunk, photos: Sequence[LabelledPhoto], kept: set[int], title: str
 ) -> tuple[np.ndarray, list[np.ndarray], dict[int, np.ndarray]]:
     """Reads every photo once.
 
     Args:
         trunk: what looks at them.
-        examples: the photos.
+        photos: without repetitions.
         kept: places of those whose pixels are needed again.
         title: of the progress display.
 
@@ -362,35 +310,15 @@ def _look(
     """
 
     def look(place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        example = examples[place]
-        image = preprocess(example.source, trunk.rule, example.name)
+        photo = photos[place]
+        image = preprocess(photo.source, trunk.rule, photo.name)
         pixels = np.uint8(np.rint(image))
         grey = Image.fromarray(pixels).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
         return trunk.features(image), np.asarray(grey), pixels if place in kept else None
 
-    features, thumbnails, pixels = zip(*in_order(look, range(len(examples)), title), strict=True)
+    features, thumbnails, pixels = zip(*in_order(look, range(len(photos)), title), strict=True)
     images = {place: image for place, image in enumerate(pixels) if image is not None}
     return np.stack(features), list(thumbnails), images
-
-
-def _copies(thumbnails: Sequence[np.ndarray], examples: Sequence[Example]) -> dict[str, int]:
-    """Digest -> group of near copies, for photos that nobody has compared yet."""
-    groups = group_alike(thumbnails, [example.label for example in examples])
-    return dict(zip((example.digest for example in examples), groups.tolist(), strict=True))
-
-
-def _groups(
-    class_names: Sequence[str], examples: Sequence[Example], copies: Mapping[str, int]
-) -> tuple[np.ndarray, list[str]]:
-    """The number of each photo's group, (photos,); near copies have the same.
-
-    A class whose photos are nearly all the same can't be divided by groups: its photos stay apart,
-    and the notes say what that means.
-    """
-    alone = max(copies.values(), default=-1) + 1
-    groups = np.array([copies.get(one.digest, alone + n) for n, one in enumerate(examples)])
-    groups, alike = take_apart(np.array([example.label for example in examples]), groups)
-    return groups, same_scene_notes([class_names[label] for label in alike])
 
 
 def is_uneven(labels: np.ndarray) -> bool:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.data.findings import SHEET_PHOTOS, draw_sheet
 from mobilevit_core.files import csv_bytes, write_bytes
 from mobilevit_core.images.preprocessing import preprocess
 from mobilevit_core.inference.runtimes import answers_in_batches, load_keras
+from mobilevit_core.messages import say
 
 TABLE, SHEET = "suspect_labels.csv", "suspect_labels.jpg"
 COLUMNS = ("photograph", "class", "answer", "probability_of_class", "probability_of_answer")
@@ -27,11 +27,11 @@ CONFIDENT, UNLIKELY = 0.7, 0.1
 
 def answers_to(bundle: Bundle, photos: Sequence[LabelledPhoto]) -> np.ndarray:
     """The Keras model's probabilities for many photos: float32 (photos, classes)."""
-    model, rule = load_keras(bundle.weights("keras")), bundle.manifest.rule
-    images = in_order(
-        lambda photo: preprocess(photo.source, rule, photo.name), photos, "Looking at the labels"
+    rule, weights = bundle.manifest.rule, bundle.weights("keras")
+    model = load_keras(weights)
+    return answers_in_batches(
+        model, lambda photo: preprocess(photo.source, rule, photo.name), photos, "Looking at the labels"
     )
-    return answers_in_batches(model, images, len(photos))
 
 
 def some_of(photos: Sequence[LabelledPhoto]) -> Sequence[LabelledPhoto]:
@@ -69,7 +69,9 @@ def suspects(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def write_suspects(
     folder: Path, photos: Sequence[LabelledPhoto], class_names: Sequence[str], probabilities: np.ndarray
 ) -> int:
-    """Writes `suspect_labels.csv` and `suspect_labels.jpg` into a run folder; nothing if nothing is suspect.
+    """Writes `suspect_labels.csv` and `suspect_labels.jpg` into a run folder, and says so.
+
+    Nothing where no label is suspect.
 
     Args:
         folder: of the run.
@@ -102,4 +104,8 @@ def write_suspects(
     ]
     starts = range(0, len(drawn), SHEET_PHOTOS)
     draw_sheet(folder / SHEET, {f"from place {s + 1}": drawn[s : s + SHEET_PHOTOS] for s in starts})
+    say(
+        f"Labels to check: the model is confident of another class for {len(order)} of {len(photos)} "
+        f"photos, listed in {folder / SHEET} and {folder / TABLE}"
+    )
     return len(order)

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.data.provenance import DIGITS, Provenance
+from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.messages import note
 from mobilevit_core.training.crops import CropPlan, CropStore, Targets
 from mobilevit_core.training.input_pipeline import validation_batches
@@ -57,7 +57,7 @@ class NetworkTeachers:
     @property
     def provenance(self) -> list[Provenance]:
         """The photos without labels."""
-        return [Provenance(train=frozenset(photo.sha256[:DIGITS] for photo in self.unlabelled))]
+        return [Provenance.of(self.unlabelled)]
 
 
 def train_on_crops(

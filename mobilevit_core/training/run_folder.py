@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
+from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.findings import CONTACT_SHEET, SKIPPED_LIST, write_findings
 from mobilevit_core.data.provenance import FILE as PROVENANCE
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
@@ -21,7 +22,6 @@ from mobilevit_core.training.recipes import Recipe
 
 LOCK = ".lock"
 NAMED = 4  # photos or values in a message
-PHOTO_COLUMNS = ("split", "class", "name", "sha256", "file")
 NEW_RUN = "start a new run in another folder with --run"
 
 
@@ -129,14 +129,15 @@ class RunFolder:
         if not self.path.is_dir():
             return not self.path.exists()
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(UNFINISHED)}
-        return not names or (LOCK in names and names <= {LOCK, self.photos.name, PROVENANCE})
+        begun = {LOCK, self.photos.name, PROVENANCE, CONTACT_SHEET, SKIPPED_LIST}
+        return not names or (LOCK in names and names <= begun)
 
     def claim(
         self,
         dataset: PhotoDataset,
         recipe: Mapping[str, Any],
         origin: Mapping[str, Any],
-        provenance: Provenance,
+        before: Iterable[Provenance] = (),
     ) -> None:
         """Records what the run is, or makes sure that it is still the same.
 
@@ -146,7 +147,7 @@ class RunFolder:
             dataset: the photos.
             recipe: all values, as JSON.
             origin: `start` and `teachers`: what other trainings go into the weights.
-            provenance: the photos that go into the weights.
+            before: the photos that went into these.
 
         Raises:
             UserError: the folder holds a run with other values or photos; the message names them.
@@ -157,21 +158,22 @@ class RunFolder:
             "recipe": recipe,
             **json.loads(json.dumps(origin)),
         }
-        rows = _photo_rows(dataset)
+        rows = dataset.rows()
         if not self.config.exists():
-            write_bytes(self.photos, csv_bytes(rows, PHOTO_COLUMNS, for_people=False))
-            provenance.write(self.path)
+            Provenance.by_training(dataset, before).write(self.path)
+            write_findings(self.path, dataset)
+            write_bytes(self.photos, csv_bytes(rows, list(rows[0]), for_people=False))
             write_json(self.config, config)  # the last: with it, the folder is a run
             return
-        before = self.record()
+        recorded = self.record()
         values = [
-            *_different_recipe(before["recipe"], recipe, finished_epochs(self.checkpoints)),
-            *_different_origin(before, config),
+            *_different_recipe(recorded["recipe"], recipe, finished_epochs(self.checkpoints)),
+            *_different_origin(recorded, config),
         ]
         photos = _different_photos(self._read(self.photos), rows)
         self._refuse_different([*values[:NAMED], *photos])
-        if before["recipe"] != recipe:
-            write_json(self.config, {**before, "recipe": recipe})
+        if recorded["recipe"] != recipe:
+            write_json(self.config, {**recorded, "recipe": recipe})
 
     def record(self) -> dict[str, Any]:
         """What `claim` recorded.
@@ -234,15 +236,6 @@ class RunFolder:
 def _with_full_name(data: dict[str, Any]) -> dict[str, Any]:
     folder = Path(data["name"])
     return {**data, "name": str(folder.resolve()) if folder.is_dir() else data["name"]}
-
-
-def _photo_rows(dataset: PhotoDataset) -> list[dict[str, str]]:
-    def row(split: str, photo: LabelledPhoto) -> dict[str, str]:
-        file = str(photo.source.absolute()) if isinstance(photo.source, Path) else ""
-        name = dataset.class_names[photo.label]
-        return dict(zip(PHOTO_COLUMNS, (split, name, photo.name, photo.sha256, file), strict=True))
-
-    return [row(split, photo) for split, photos in dataset.splits.items() for photo in photos]
 
 
 def _different_recipe(before: Mapping[str, Any], recipe: Mapping[str, Any], done: int) -> list[str]:

@@ -6,7 +6,7 @@ thing: a network for another image size that continues from the state of the one
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,11 +17,8 @@ import keras
 
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import PhotoDataset
-from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import Stopped, UserError
-from mobilevit_core.evaluation.metrics import Measured
-from mobilevit_core.inference.classifier import load_formats
 from mobilevit_core.messages import note
 from mobilevit_core.models.create import check_variant, create_mobilevit
 from mobilevit_core.training.callbacks import callbacks_of
@@ -34,7 +31,7 @@ from mobilevit_core.training.devices import (
     process_number,
 )
 from mobilevit_core.training.distillation import Teachers
-from mobilevit_core.training.finalize import bundle_model
+from mobilevit_core.training.finish import bundle_model, record_validation
 from mobilevit_core.training.input_pipeline import (
     CACHE_MARGIN,
     PhotoCache,
@@ -88,7 +85,6 @@ def train_bundle(
     """
     check_devices(recipe.devices, bool(teachers))
     check_variant(recipe.architecture, recipe.variant)
-    dataset.split("train"), dataset.split("validation")
     if start:
         start.check(recipe)
     origin = {
@@ -96,16 +92,15 @@ def train_bundle(
         "teachers": teachers.describe() if teachers else None,
     }
     before = [*(start.provenance if start else []), *(teachers.provenance if teachers else [])]
-    provenance = Provenance.by_training(dataset, before)
     if on_jax():
-        with _held(run, dataset, recipe, origin, provenance):
+        with held(run, dataset, recipe, origin, before):
             train(dataset, recipe, run, start, teachers)
         raise Stopped(
             "The training is finished. The bundle is made on TensorFlow, by one process: the same command "
             f"without KERAS_BACKEND=jax, or python -m mobilevit_core finish {run.path}",
             0,
         )
-    with _held(run, dataset, recipe, origin, provenance):
+    with held(run, dataset, recipe, origin, before):
         refused: list[str] = []
         bundle = _finished_bundle(run, recipe)
         if bundle is None:
@@ -116,35 +111,26 @@ def train_bundle(
             else:
                 model = train(dataset, recipe, run, start, teachers)
             _put_shorter_bundle_aside(run)
-            bundle, refused = bundle_model(
-                run.bundle, model, dataset, recipe, provenance, origin, run.history
-            )
+            bundle, refused = bundle_model(run, model, dataset, recipe)
         if "validation" not in bundle.manifest.metrics:  # new, or stopped just before this line
             record_validation(bundle, dataset)
     return bundle, refused
 
 
 @contextmanager
-def _held(
+def held(
     run: RunFolder,
     dataset: PhotoDataset,
     recipe: Recipe,
-    origin: dict[str, Any],
-    provenance: Provenance,
+    origin: Mapping[str, Any],
+    before: Sequence[Provenance],
 ) -> Iterator[None]:
     """The run folder, locked and claimed by the first process that trains; others only read it."""
     is_first = process_number() == 0
     with run.locked() if is_first else nullcontext(), ending_clearly(run, recipe.epochs):
         if is_first:
-            run.claim(dataset, recipe.to_json(), origin, provenance)
-            write_findings(run.path, dataset)
+            run.claim(dataset, recipe.to_json(), origin, before)
         yield
-
-
-def record_validation(bundle: Bundle, dataset: PhotoDataset) -> None:
-    """Measures every weight format of a bundle on the validation split and records the figures in it."""
-    measured = Measured.of(load_formats(bundle, bundle.expected), dataset, "validation")
-    bundle.record_metrics("validation", measured.figures(bundle.provenance))
 
 
 def _finished_bundle(run: RunFolder, recipe: Recipe) -> Bundle | None:

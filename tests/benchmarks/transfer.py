@@ -22,13 +22,12 @@ import numpy as np
 from mobilevit_core.conversion.graft import cut
 from mobilevit_core.conversion.tflite import convert
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.images.preprocessing import ResizeRule, preprocess
 from mobilevit_core.images.reading import SUFFIXES
 from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.training.features import Trunk, open_trunk
 from mobilevit_core.training.first_classifier import WithClassifier
-from mobilevit_core.training.head import Example, fit_head
+from mobilevit_core.training.head import fit_head
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
 from mobilevit_core.training.teacher_networks import TeacherNetwork, open_teacher
@@ -83,12 +82,10 @@ def draws(photos: Mapping[str, Sequence[Path]], shots: Sequence[int], count: int
             yield Draw(number, few, {name: paths[:few] for name, paths in mixed.items()}, tested)
 
 
-def examples_of(photos: Mapping[str, Sequence[Path]]) -> list[Example]:
+def examples_of(photos: Mapping[str, Sequence[Path]]) -> list[LabelledPhoto]:
     """Named by their path, which is enough within one run."""
     return [
-        Example(path, label, str(path), str(path))
-        for label, paths in enumerate(photos.values())
-        for path in paths
+        LabelledPhoto(str(path), label, path) for label, paths in enumerate(photos.values()) for path in paths
     ]
 
 
@@ -123,9 +120,9 @@ def with_head(draw: Draw, trunk: Trunk, known: dict[str, np.ndarray]) -> Result:
     fitted = fit_head(draw.training, trunk, seed=draw.number)
     tested = examples_of(draw.tested)
     for example in tested:
-        if example.digest not in known:
-            known[example.digest] = trunk.features(preprocess(example.source, trunk.rule))
-    features = np.stack([known[example.digest] for example in tested])
+        if example.name not in known:
+            known[example.name] = trunk.features(preprocess(example.source, trunk.rule))
+    features = np.stack([known[example.name] for example in tested])
     answers = fitted.head.logits(features).argmax(axis=1)
     right = answers == np.array([example.label for example in tested])
     return Result(
@@ -157,7 +154,7 @@ def with_finetune(draw: Draw, weights: str, variant: str) -> Result:
         if weights != NOTHING:  # as the command `train` does it
             start = WithClassifier(open_start(weights, variant), dataset.split("train"), recipe.rule)
         with run.locked():
-            run.claim(dataset, recipe.to_json(), {"start": None, "teachers": None}, Provenance())
+            run.claim(dataset, recipe.to_json(), {"start": None, "teachers": None})
             model = train(dataset, recipe, run, start)
     seconds = time.perf_counter() - start_time
     tested = examples_of(draw.tested)

@@ -325,7 +325,7 @@ def scene_notes(dataset: PhotoDataset) -> list[str]:
 @pytest.mark.parametrize("scheme", ["default", "whole"])
 def test_photos_of_a_fixed_camera_are_divided(scheme: str, tmp_path: Path) -> None:
     folder = camera_folder(tmp_path, {"blue": 20, "red": 20})
-    (gathered,) = read_photos(str(folder)).data
+    (gathered,) = read_photos(str(folder)).sources.values()
     assert len(set(gathered.copies.values())) == 1  # all are copies of each other, across the classes too
     dataset = load_dataset(str(folder), scheme)
     for splits in dataset.counts().values():

@@ -9,8 +9,8 @@ from PIL import Image
 
 from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import PhotoDataset
+from mobilevit_core.data.findings import write_findings
 from mobilevit_core.data.loading import check_enough, load_dataset
-from mobilevit_core.data.summary import write_skipped
 from mobilevit_core.data.tfds import _tfds_slices, is_known
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import write_json
@@ -68,7 +68,7 @@ def test_damaged_and_foreign_files_are_named_counted_and_skipped(tmp_path: Path)
     (note,) = dataset.notes
     assert note == ("3 files skipped: 3 damaged, or not a picture inside (phone.heic, broken.jpg, text.png)")
     assert {Path(file.path).name for file in dataset.skipped} == {"broken.jpg", "text.png", "phone.heic"}
-    write_skipped(tmp_path, dataset)
+    write_findings(tmp_path, dataset)
     lines = (tmp_path / "skipped.txt").read_text().splitlines()
     assert len(lines) == 3 and sum("the file ends before the picture begins" in line for line in lines) == 1
 

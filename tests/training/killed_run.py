@@ -22,7 +22,7 @@ from keras import layers
 
 from mobilevit_core.conversion import packing
 from mobilevit_core.data.loading import load_dataset
-from mobilevit_core.training import callbacks, finalize, run_folder, state, trainer
+from mobilevit_core.training import callbacks, finish, run_folder, state, trainer
 from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
 
@@ -71,7 +71,7 @@ def arrange_death(moment: str) -> None:
     elif moment == "epoch done":
         facts.on_epoch_begin = dying_at(facts.on_epoch_begin, 2)
     elif moment == "calibration":
-        finalize.calibrate = dying_at(finalize.calibrate, 1, after=True)
+        finish.calibrate = dying_at(finish.calibrate, 1, after=True)
     elif moment == "bundle half written":
         packing.attached = dying_at(packing.attached, 2)
     elif moment == "bundle written, not measured":

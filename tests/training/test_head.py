@@ -98,7 +98,7 @@ def test_the_bundle_answers_as_the_discriminant_does(trunk: Trunk, classes: int)
     )
     expected = softmax(scale * logits)
     assert np.allclose(fitted.head.probabilities(fitted.head.features), expected, atol=1e-4)
-    assert np.allclose(fitted.probabilities(fitted.examples[0].source), expected[0], atol=1e-4)
+    assert np.allclose(fitted.probabilities(fitted.photos[0].source), expected[0], atol=1e-4)
 
 
 def test_accuracy_is_chance_where_the_labels_mean_nothing(trunk: Trunk) -> None:
@@ -125,7 +125,7 @@ def test_copies_stay_in_one_fold(trunk: Trunk, monkeypatch: pytest.MonkeyPatch) 
     given = []
     left_out = head.left_out
     monkeypatch.setattr(head, "left_out", lambda *values: given.append(values) or left_out(*values))
-    assert len(fit_head(twice, trunk).examples) == 36
+    assert len(fit_head(twice, trunk).photos) == 36
     ((_, labels, groups, folds, seed, _),) = given
     parts = linear_probe.folds_of(labels, groups, folds, seed)
     assert folds == head.FOLDS and set(parts) == set(range(folds))
@@ -153,10 +153,10 @@ def test_a_class_of_one_image_is_told(trunk: Trunk) -> None:
 def test_a_photo_counts_once(trunk: Trunk) -> None:
     photos = images(4)
     photos["red"] += photos["red"]
-    assert len(fit_head(photos, trunk).examples) == 12
+    assert len(fit_head(photos, trunk).photos) == 12
     photos["blue"].append(photos["red"][0])  # a contradiction: neither is used
     fitted = fit_head(photos, trunk)
-    assert len(fitted.examples) == 11
+    assert len(fitted.photos) == 11
     (note,) = fitted.data["notes"]
     assert note.startswith("photo 5 of 'blue' and photo 1 of 'red' are the same photo in two")
 

@@ -59,6 +59,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     for number in range(24):
         draw_photo(COLORS[("blue", "green", "red")[number % 3]], number).save(folder / f"{number}.png")
+    (folder / "broken.png").write_text("no photo")
     return folder
 
 
@@ -173,6 +174,7 @@ def test_a_killed_training_ends_as_one_that_was_not(
             pretrain([str(photos)], tmp_path / "killed", [teacher], weights="fresh", values=values)
         killed = pretrain([str(photos)], tmp_path / "killed", [teacher], weights="fresh", values=values)
     assert fits == [0, 1, 1]
+    assert "broken.png" in (tmp_path / "whole" / "skipped.txt").read_text()  # as it was told
     assert whole.bundle.manifest.class_names == NAMES
     one, other = (
         pretraining.keras.saving.load_model(each.bundle.weights("keras")) for each in (whole, killed)
