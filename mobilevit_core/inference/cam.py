@@ -1,8 +1,8 @@
 """What the network looked at: a class activation map over the photo.
 
-The networks end in a global average and one dense layer. For these, Grad-CAM (Selvaraju et al. 2017) is the
+The networks end in global averages and one dense layer. For these, Grad-CAM (Selvaraju et al. 2017) is the
 class activation map (Zhou et al. 2016): the last feature map weighted by the class's column of the dense
-layer, without a gradient to compute.
+layer, without a gradient to compute. Of a hypercolumn, earlier maps count as well, in the grid of the last.
 """
 
 import threading
@@ -14,7 +14,7 @@ from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.errors import UserError
 from mobilevit_core.images.preprocessing import Prepared, ResizeRule, crop_box
 from mobilevit_core.inference.runtimes import load_keras
-from mobilevit_core.models.parts import POOL, classifier
+from mobilevit_core.models.parts import averaged, kernel_on_averages
 
 FADED = 0.5  # brightness of the grey where the network did not look
 OUTSIDE = 0.35  # brightness of what the crop leaves out
@@ -36,10 +36,10 @@ class Explainer:
 
         self.bundle = bundle
         model = load_keras(bundle.weights("keras"))
-        inner = keras.Model(model.input, [model.get_layer(POOL).input, model.output])
+        inner = keras.Model(model.input, [*(layer.input for layer in averaged(model)), model.output])
         signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
         self._run = tf.function(lambda image: inner(image, training=False), [signature], jit_compile=False)
-        self._kernel = classifier(model).get_weights()[0]
+        self._kernel = kernel_on_averages(model)
         self._lock = threading.Lock()
         self.map(np.zeros(model.input_shape[1:], np.float32))
 
@@ -69,8 +69,9 @@ class Explainer:
             the class's label.
         """
         with self._lock:
-            features, probabilities = (result.numpy()[0] for result in self._run(image[None]))
+            *maps, probabilities = (result.numpy()[0] for result in self._run(image[None]))
         label = int(probabilities.argmax()) if label is None else label
+        features = np.concatenate([in_grid(one, len(maps[-1])) for one in maps], axis=-1)
         heat = np.maximum(features @ self._kernel[:, label], 0)
         return heat / max(float(heat.max()), 1e-6), label
 
@@ -84,6 +85,12 @@ class Explainer:
         heat, label = self.map(photo.tensor)
         image = overlay(photo.shown, heat, self.bundle.manifest.rule)
         return image, self.bundle.manifest.class_names[label]
+
+
+def in_grid(maps: np.ndarray, side: int) -> np.ndarray:
+    """Averages of blocks: (height, width, channels) -> (side, side, channels)."""
+    rows, columns = maps.shape[0] // side, maps.shape[1] // side
+    return maps.reshape(side, rows, side, columns, -1).mean(axis=(1, 3))
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray, rule: ResizeRule) -> Image.Image:

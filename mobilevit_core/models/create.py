@@ -12,6 +12,7 @@ from mobilevit_core.tensorflow_setup import use_own_settings
 # architecture -> (variants, function from image to logits)
 ARCHITECTURES = {
     "paper": (tuple(mobilevit.VARIANTS), mobilevit.paper_logits),
+    "hypercolumn": (tuple(mobilevit.VARIANTS), mobilevit.hypercolumn_logits),
     "keras_example": (keras_example.VARIANTS, keras_example.keras_example_logits),
 }
 
@@ -29,7 +30,7 @@ def create_mobilevit(
         variant: "xxs", "xs" or "s" ("keras_example" has "xxs" only).
         num_classes: number of classes, at least 2; None for those of the weights.
         image_size: side of the square input in pixels, a multiple of 64.
-        architecture: "paper" or "keras_example".
+        architecture: "paper", "hypercolumn" or "keras_example".
         weights: "imagenet" for those that MobileViT's authors released, a safetensors file of timm or
             Hugging Face transformers, or "hf://OWNER/NAME"; None for fresh ones. Their classifier is taken
             over where the number of classes is the same.

@@ -242,7 +242,7 @@ class CropBatches(keras.utils.PyDataset):
         """Images float32 (batch, size, size, 3), RGB 0..255, and the targets."""
         crops = self._crops[index * self._batch : (index + 1) * self._batch]
         pixels, features, logits = self._store.take(crops)
-        images = np.stack([_at_size(image, self._size) for image in pixels]).astype(np.float32)
+        images = np.stack([at_size(image, self._size) for image in pixels]).astype(np.float32)
         if self._seed is not None:
             random = np.random.default_rng((*self._seed, index))
             flipped = random.random(len(images)) < self._flip
@@ -253,7 +253,8 @@ class CropBatches(keras.utils.PyDataset):
         return images, self._targets.of(features, logits, crops)
 
 
-def _at_size(image: np.ndarray, size: int) -> np.ndarray:
+def at_size(image: np.ndarray, size: int) -> np.ndarray:
+    """A stored crop at another size: uint8 (size, size, 3)."""
     side = image.shape[0]
     return image if side == size else resize(image, size, size, (0, 0, side, side))
 

@@ -57,14 +57,13 @@ class WithClassifier:
         """Raises a UserError unless these are weights of the recipe's network."""
         self.start.check(recipe)
 
-    def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> None:
+    def copy_to(self, model: keras.Model, class_names: tuple[str, ...]) -> bool:
         """Gives a fresh model the weights; their classifier if it is for these classes, else a fitted one."""
-        self.start.copy_to(model, class_names)
-        if self.start.knows(class_names):
-            return
-        if not self._fitted:
-            self._fitted.extend(self._fit(model, class_names))
-        classifier(model).set_weights(self._fitted)
+        if not self.start.copy_to(model, class_names):
+            if not self._fitted:
+                self._fitted.extend(self._fit(model, class_names))
+            classifier(model).set_weights(self._fitted)
+        return True
 
     def _fit(self, model: keras.Model, class_names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         photos, _ = distinct(self.photos)

@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from mobilevit_core.data.dataset import LabelledPhoto
 from mobilevit_core.models.create import create_mobilevit
-from mobilevit_core.models.parts import POOL, classifier
+from mobilevit_core.models.parts import FEATURES, backbone, classifier, features
 from mobilevit_core.training.callbacks import callbacks_of
-from mobilevit_core.training.crops import CropBatches, CropPlan, CropStore, Targets
+from mobilevit_core.training.crops import CHUNK, CropBatches, CropPlan, CropStore, Targets, at_size
 from mobilevit_core.training.progress import EstimateTime
 from mobilevit_core.training.recipes import Recipe
 from mobilevit_core.training.run_folder import RunFolder, sizes_by_epoch
@@ -26,9 +26,10 @@ from mobilevit_core.training.teacher_networks import TeacherNetwork
 from mobilevit_core.training.transfer import Start
 
 HELD_BACK = 2048  # crops, at most a tenth, that the validation figures come from
-FITTED_ON = 4096  # crops that the features' mean and deviation come from
+FITTED_ON, WHITENED_ON = 4096, 20_480  # crops: of the teacher's mean and deviation; of `whiten`
+FAINTEST = 0.01  # of the mean variance: directions with less are not enlarged any further
 FEATURE_WEIGHT, ANSWER_WEIGHT = 2.0, 0.1  # of the loss
-FEATURES = "teacher_features"  # the layer that is thrown away
+TEACHER = "teacher_features"  # the layer that is thrown away
 # Of a network whose teachers name nothing: it is there to start other trainings from.
 UNNAMED = ("unnamed 1", "unnamed 2")
 
@@ -49,9 +50,9 @@ class LearnsFeatures:
 
     def network(self, plain: keras.Model) -> keras.Model:
         """Logits and features side by side: (batch, classes + features)."""
-        features = keras.layers.Dense(self.features, name=FEATURES)(plain.get_layer(POOL).output)
-        outputs = [classifier(plain).output, features] if self.classes else [features]
-        joined = keras.layers.Concatenate(name="answers")(outputs) if self.classes else features
+        seen = keras.layers.Dense(self.features, name=TEACHER)(features(plain))
+        outputs = [classifier(plain).output, seen] if self.classes else [seen]
+        joined = keras.layers.Concatenate(name="answers")(outputs) if self.classes else seen
         return keras.Model(plain.input, joined)
 
     def compiled(self) -> dict[str, Any]:
@@ -118,7 +119,38 @@ def pretrained_model(
         return CropBatches(store, numbers[-held:], targets, min(recipe.batch_size, held), size)
 
     lessons = Lessons(store, known, targets, learns, held_back)
-    return learn_from_crops(lessons, store.classes or len(UNNAMED), recipe, run, start)
+    model = learn_from_crops(lessons, store.classes or len(UNNAMED), recipe, run, start)
+    if recipe.architecture == "hypercolumn":
+        whiten(model, store, known[:WHITENED_ON])
+    return model
+
+
+def whiten(model: keras.Model, store: CropStore, crops: np.ndarray) -> None:
+    """Turns and scales a hypercolumn's features so that within classes they vary alike in all directions.
+
+    A classifier of few photos takes that for granted until it knows better (`linear_probe.py`). Its own
+    linear layers take up both, so the answers stay the same.
+
+    Args:
+        model: is changed.
+        store: opened.
+        crops: the numbers of those that it is measured on; the classes are the teachers' best answers.
+    """
+    network, size = backbone(model), model.input_shape[1]
+    seen, answers = [], []
+    for start in range(0, len(crops), CHUNK):
+        pixels, _, logits = store.take(crops[start : start + CHUNK])
+        images = np.stack([at_size(image, size) for image in pixels]).astype(np.float32)
+        seen.append(network.predict(images, batch_size=64, verbose=0))
+        answers.append(logits.argmax(axis=1) if store.classes else np.zeros(len(logits), int))
+    found, places = np.concatenate(seen).astype(np.float64), np.concatenate(answers)
+    members = np.eye(places.max() + 1)[places]
+    apart = found - (members @ (members.T @ found / np.maximum(members.sum(axis=0), 1)[:, None]))
+    variances, directions = np.linalg.eigh(apart.T @ apart / len(apart))
+    scales = np.sqrt(variances + FAINTEST * variances.mean())
+    mixing, (kernel, bias) = model.get_layer(FEATURES), classifier(model).get_weights()
+    mixing.set_weights([mixing.get_weights()[0] @ directions / scales])
+    classifier(model).set_weights([scales[:, None] * (directions.T @ kernel), bias])
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,7 @@ RECIPES = {
         false_rejection_rate=0.03,
     ),
     "distill": Recipe(
+        architecture="hypercolumn",
         split_scheme="whole",
         image_size=128,
         stages=((128, 10),),

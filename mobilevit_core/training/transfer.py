@@ -43,11 +43,8 @@ class Start(Protocol):
     def check(self, recipe: Recipe) -> None:
         """Raises a UserError unless these are weights of the recipe's network."""
 
-    def knows(self, class_names: tuple[str, ...]) -> bool:
-        """Whether its own classifier is for these classes, and so is used."""
-
-    def copy_to(self, model: "keras.Model", class_names: tuple[str, ...]) -> None:
-        """Gives a fresh model of the same network these weights."""
+    def copy_to(self, model: "keras.Model", class_names: tuple[str, ...]) -> bool:
+        """Gives a fresh model of the same backbone these weights; whether they include its classifier."""
 
 
 def packaged(source: str) -> str:
@@ -76,9 +73,14 @@ def default_start(architecture: str, variant: str) -> str | Path | None:
     for name, folder in DEFAULT_START.items():
         if (folder / MANIFEST).is_file():
             manifest = open_bundle(folder).manifest
-            if (manifest.architecture, manifest.variant) == (architecture, variant):
+            if manifest.variant == variant and shares_backbone(manifest.architecture, architecture):
                 return name if name == GENERAL else folder
     return None
+
+
+def shares_backbone(one: str, other: str) -> bool:
+    """Whether weights of one architecture can start the other, but for the classifier."""
+    return one == other or {one, other} == {"paper", "hypercolumn"}
 
 
 def imagenet_problem(variant: str) -> str | None:
@@ -156,18 +158,15 @@ class ReleasedStart:
                 f"{recipe.variant}. Add --set variant={self.weights.variant}"
             )
 
-    def knows(self, class_names: tuple[str, ...]) -> bool:
-        """Never: the released classes have no names."""
-        return False
-
-    def copy_to(self, model: "keras.Model", class_names: tuple[str, ...]) -> None:
+    def copy_to(self, model: "keras.Model", class_names: tuple[str, ...]) -> bool:
         """Gives a fresh model of the same variant all weights but the classifier's.
 
         Args:
             model: a model of `create_mobilevit`, of any image size and number of classes.
-            class_names: not needed: the classifier stays fresh in any case.
+            class_names: not needed: the classifier stays fresh in any case, its classes have no names.
         """
         self.weights.copy_to(model, head=False)
+        return False
 
 
 @dataclass(frozen=True)
@@ -201,34 +200,35 @@ class StartingWeights:
         """Raises a UserError unless the bundle has the recipe's network."""
         manifest = self.bundle.manifest
         has, needs = (manifest.architecture, manifest.variant), (recipe.architecture, recipe.variant)
-        if has != needs:
+        if has[1] != needs[1] or not shares_backbone(has[0], needs[0]):
             raise UserError(
                 f"{self.bundle.folder} holds a {has[0]} {has[1]}, the recipe trains a {needs[0]} {needs[1]}. "
                 f"Set the recipe's to the bundle's: --set architecture={has[0]} --set variant={has[1]}"
             )
         self.bundle.weights("keras")
 
-    def knows(self, class_names: tuple[str, ...]) -> bool:
-        """Whether the bundle has these classes, in any order; "none of these" may be new to it."""
-        theirs = self.bundle.manifest.class_names
-        return set(class_names) - {NONE_OF_THESE} <= set(theirs) <= set(class_names)
-
-    def copy_to(self, model: "keras.Model", class_names: tuple[str, ...]) -> None:
-        """Gives a fresh model of the same network the bundle's weights.
+    def copy_to(self, model: "keras.Model", class_names: tuple[str, ...]) -> bool:
+        """Gives a fresh model of the same backbone the bundle's weights.
 
         Args:
             model: a model of `create_mobilevit`, of any image size and number of classes.
             class_names: of the model. Its classifier keeps what the bundle knows of them where all of the
-                bundle's classes are among them, and else stays fresh.
+                bundle's classes are among them and it sees the same features, and else stays fresh.
+
+        Returns:
+            Whether the model's classes are those of the bundle, in any order, and its classifier knows
+            them; "none of these" may be new to it.
         """
-        theirs = self.bundle.manifest.class_names
-        for layer in load_keras(self.bundle.weights("keras")).layers:
-            weights, own = layer.get_weights(), model.get_layer(layer.name)
-            if layer.name != CLASSIFIER:
-                own.set_weights(weights)
-            elif set(theirs) <= set(class_names):
-                places = [class_names.index(name) for name in theirs]
-                fresh = own.get_weights()
-                for new, old in zip(fresh, weights, strict=True):
-                    new[..., places] = old
-                own.set_weights(fresh)
+        theirs, own = self.bundle.manifest.class_names, {layer.name: layer for layer in model.layers}
+        saved = {layer.name: layer.get_weights() for layer in load_keras(self.bundle.weights("keras")).layers}
+        kernel_and_bias = saved.pop(CLASSIFIER)
+        for name, weights in saved.items():
+            if name in own:  # the averages of a hypercolumn are not in every network
+                own[name].set_weights(weights)
+        if saved.keys() != own.keys() - {CLASSIFIER} or not set(theirs) <= set(class_names):
+            return False
+        places, fresh = [class_names.index(name) for name in theirs], own[CLASSIFIER].get_weights()
+        for new, old in zip(fresh, kernel_and_bias, strict=True):
+            new[..., places] = old
+        own[CLASSIFIER].set_weights(fresh)
+        return set(class_names) - {NONE_OF_THESE} <= set(theirs)

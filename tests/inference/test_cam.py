@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from mobilevit_core.bundle.bundle import Bundle
+from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.images.preprocessing import ResizeRule, crop_box, prepare
-from mobilevit_core.inference.cam import Explainer, overlay
+from mobilevit_core.inference.cam import Explainer, in_grid, overlay
+from mobilevit_core.training.transfer import FLOWERS, GENERAL_FOLDER
 from tests.drawing import draw_photo
 
 
@@ -13,23 +16,26 @@ def explainer(shipped: Bundle) -> Explainer:
     return Explainer(shipped)
 
 
-def test_the_map_is_the_logit_spread_over_the_image(explainer: Explainer, shipped: Bundle) -> None:
-    """Before the cut at zero, the map's mean is the class's logit without its bias: nothing is left out."""
-    size = shipped.manifest.rule.image_size
+@pytest.mark.parametrize("folder", [FLOWERS, GENERAL_FOLDER], ids=["paper", "hypercolumn"])
+def test_the_map_is_the_logit_spread_over_the_image(folder: Path) -> None:
+    """Before the cut at zero, the map's mean is the class's logit but for a constant: nothing is left out."""
+    explainer = Explainer(open_bundle(folder))
+    size = explainer.bundle.manifest.rule.image_size
     image = np.random.default_rng(0).uniform(0, 255, (size, size, 3)).astype(np.float32)
     heat, label = explainer.map(image)
     assert heat.shape == (size // 32, size // 32)
     assert heat.min() >= 0 and heat.max() == pytest.approx(1)
-    features = explainer._run(image[None])[0].numpy()[0]
-    probabilities = explainer._run(image[None])[1].numpy()[0]
-    kernel = explainer._kernel
-    logits = (features @ kernel).mean(axis=(0, 1))
+
+    def spread(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        *maps, probabilities = (result.numpy()[0] for result in explainer._run(image[None]))
+        features = np.concatenate([in_grid(one, size // 32) for one in maps], axis=-1)
+        return (features @ explainer._kernel).mean(axis=(0, 1)), probabilities
+
+    (logits, probabilities), (other, again) = spread(image), spread(image[::-1])
     bias = np.log(probabilities) - logits
-    again = explainer._run(image[None, ::-1])
-    other = (again[0].numpy()[0] @ kernel).mean(axis=(0, 1))
     expected = np.exp(other + bias) / np.exp(other + bias).sum()
     assert label == probabilities.argmax()
-    assert np.allclose(again[1].numpy()[0], expected, atol=1e-4)
+    assert np.allclose(again, expected, atol=1e-4)
 
 
 def test_what_is_cropped_away_is_dark_and_what_mattered_keeps_its_colour() -> None:

@@ -8,14 +8,14 @@ import pytest
 from mobilevit_core import create_mobilevit
 from mobilevit_core.errors import UserError
 from mobilevit_core.models.blocks import fold, unfold
-from mobilevit_core.models.parts import logits_model
+from mobilevit_core.models.parts import averaged, features, logits_model
 
-ARCHITECTURES = ("paper", "keras_example")
+ARCHITECTURES = ("paper", "hypercolumn", "keras_example")
 
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, keras.Model]:
-    """Both architectures at 64 px, with seven classes; no test changes them."""
+    """All architectures at 64 px, with seven classes; no test changes them."""
     return {name: create_mobilevit(image_size=64, num_classes=7, architecture=name) for name in ARCHITECTURES}
 
 
@@ -44,6 +44,21 @@ def test_parameters_of_the_keras_example() -> None:
     model = create_mobilevit(architecture="keras_example")
     assert model.count_params() == 1_307_621
     assert trainable(model) == 1_305_077
+
+
+def test_a_hypercolumn_has_the_papers_network_and_its_features(networks: dict[str, keras.Model]) -> None:
+    paper, model = networks["paper"], networks["hypercolumn"]
+    shared = [layer.name for layer in paper.layers if layer.weights and layer.name != "logits"]
+    for name in shared:
+        paper.get_layer(name).set_weights(model.get_layer(name).get_weights())
+    images = np.random.default_rng(4).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    pooled = [keras.Model(one.input, one.get_layer("pool").output)(images).numpy() for one in (paper, model)]
+    assert np.allclose(*pooled, atol=1e-6) and pooled[0].shape == (2, 320)
+    assert features(model).shape == features(paper).shape == (None, 320)
+    widths = [layer.output.shape[-1] for layer in averaged(model)]
+    assert widths == [24, 48, 48, 96, 64, 128, 128, 80, 320]
+    added = sum(widths) * (4 + 320)  # normalization, and the linear layer
+    assert model.count_params() == paper.count_params() + added
 
 
 def test_unfold_groups_by_pixel_position_and_fold_inverts_it() -> None:

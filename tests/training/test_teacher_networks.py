@@ -15,6 +15,8 @@ from mobilevit_core.commands.train import train
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.loading import load_unlabelled
 from mobilevit_core.errors import UserError
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.models.parts import backbone
 from mobilevit_core.training import crops, own_classes, pretraining
 from mobilevit_core.training.crops import CropBatches, CropPlan, CropStore, Targets
 from mobilevit_core.training.recipes import Recipe
@@ -181,6 +183,27 @@ def test_a_killed_training_ends_as_one_that_was_not(
     )
     for first, second in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+def test_a_hypercolumns_features_vary_alike_within_classes(photos: Path, tmp_path: Path) -> None:
+    """And the answers stay what they were."""
+    found = load_unlabelled([str(photos)]).splits["train"]
+    store = CropStore(tmp_path, CropPlan(64, 300, 0.3, 0), found)
+    store.ask([open_teacher(str(write_teacher(tmp_path / "teacher.onnx")))])
+    store.open()
+    with tiny_networks():
+        model = create_mobilevit(num_classes=3, image_size=64, architecture="hypercolumn")
+    model.get_layer("logits").bias.assign([0.5, 0, -0.5])
+    images, _, logits = store.take(np.arange(300))
+    images, answers = images.astype(np.float32), logits.argmax(axis=1)
+    before = model.predict(images, verbose=0)
+    pretraining.whiten(model, store, np.arange(300))
+    assert np.allclose(model.predict(images, verbose=0), before, atol=1e-4)
+    seen = backbone(model).predict(images, verbose=0)
+    groups = [seen[answers == one] for one in np.unique(answers)]
+    apart = np.concatenate([group - group.mean(axis=0) for group in groups])
+    variances = np.sort(np.linalg.eigvalsh(apart.T @ apart / len(apart)))
+    assert variances[-1] == pytest.approx(1, abs=0.02) and variances[-4] > 0.5
 
 
 def test_other_options_are_refused(photos: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from mobilevit_core.data.loading import load_dataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
 from mobilevit_core.models.create import create_mobilevit
-from mobilevit_core.training.recipes import Recipe
+from mobilevit_core.training.recipes import Recipe, make_recipe
 from mobilevit_core.training.run_folder import RunFolder
 from mobilevit_core.training.trainer import train, train_bundle
 from mobilevit_core.training.transfer import StartingWeights
@@ -59,8 +59,28 @@ def test_a_classifier_keeps_its_classes_where_another_is_added(small_bundle: Bun
 def test_which_classes_a_bundle_knows(small_bundle: Bundle) -> None:
     names, start = small_bundle.manifest.class_names, StartingWeights(small_bundle)
     assert NONE_OF_THESE not in names
-    assert start.knows(names) and start.knows(names[::-1]) and start.knows((*names, NONE_OF_THESE))
-    assert not start.knows(names[1:]) and not start.knows((*names, "another"))
+
+    def knows(*wanted: str) -> bool:
+        return start.copy_to(create_mobilevit(num_classes=len(wanted), image_size=64), wanted)
+
+    assert knows(*names) and knows(*names[::-1]) and knows(*names, NONE_OF_THESE)
+    assert not knows(*names[1:]) and not knows(*names, "another")
+
+
+def test_a_hypercolumn_starts_from_a_papers_network_but_for_the_classifier(small_bundle: Bundle) -> None:
+    start, names = StartingWeights(small_bundle), small_bundle.manifest.class_names
+    recipe = make_recipe("distill", {"stages": "64:1"})
+    assert (recipe.architecture, small_bundle.manifest.architecture) == ("hypercolumn", "paper")
+    start.check(recipe)
+    model = create_mobilevit(num_classes=3, image_size=64, architecture="hypercolumn")
+    fresh = model.get_layer("logits").get_weights()[0]
+    assert not start.copy_to(model, names)
+    assert np.array_equal(model.get_layer("logits").get_weights()[0], fresh)
+    source = load_keras(small_bundle.weights("keras"))
+    last = [one.get_layer("last_conv").get_weights()[0] for one in (model, source)]
+    assert np.array_equal(*last)
+    with pytest.raises(UserError, match="holds a paper xxs, the recipe trains a keras_example xxs"):
+        start.check(make_recipe("keras-example"))
 
 
 def test_the_start_has_its_share_in_the_finished_weights(
