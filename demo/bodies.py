@@ -80,13 +80,13 @@ class Arrival:
 
     async def whole(self, length: int) -> bytes | None:
         """All of a body, None where it does not come."""
-        parts: list[bytes] = []
+        body = bytearray()  # one piece, which goes back to the system at its end; small ones stay with Python
         while length and not self._complete:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 return None
-            parts.append(message.get("body", b""))
-        return b"".join(parts)
+            body += message.get("body", b"")
+        return bytes(body)
 
     async def send(self, message: Message) -> None:
         """As the connection's, but for the framework's bare 500: the guard tells the reason."""
