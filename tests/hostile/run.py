@@ -96,7 +96,7 @@ def served(bundle: Path, *options: str) -> Iterator[tuple[str, psutil.Process]]:
             yield url, psutil.Process(process.pid)
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(STARTING_SECONDS)  # for TensorFlow, if it is just being imported
 
 
 def _wait(url: str) -> None:
