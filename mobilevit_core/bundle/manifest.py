@@ -52,7 +52,7 @@ class Manifest(BaseModel):
     Attributes:
         class_names: in the order of the probabilities.
         rule: how a photo becomes the input tensor; `input` in the file.
-        architecture: "paper" or "keras_example".
+        architecture: a key of `models.create.ARCHITECTURES`.
         variant: "xxs", "xs" or "s".
         files: weight format -> its file, with the digest.
         trunk: weight format -> its file without a classifier, where heads can be grafted onto the bundle.

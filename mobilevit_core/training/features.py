@@ -35,7 +35,7 @@ class Trunk:
         files: weight format -> content of its .tflite file, from image to features.
         keras: model.keras of the whole network.
         rule: how a photo becomes its input.
-        architecture: "paper" or "keras_example".
+        architecture: a key of `models.create.ARCHITECTURES`.
         variant: "xxs", "xs" or "s".
         origin: where its weights come from, as the manifest records it.
         versions: of the libraries that converted it.

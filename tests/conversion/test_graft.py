@@ -19,6 +19,9 @@ from mobilevit_core.conversion.packing import run
 from mobilevit_core.conversion.tflite import convert
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.runtimes import load_keras
+from mobilevit_core.models.create import create_mobilevit
+from mobilevit_core.models.parts import backbone
+from tests.networks import tiny_networks
 
 CLASSES = (2, 5, 100)
 SAME = 1e-6  # largest difference of a probability where both files hold the same numbers
@@ -95,6 +98,18 @@ def test_grafted_files_answer_as_converted_ones(
                 patch.setattr(graft_module, "_span", lambda _, spans=spans: next(spans))
                 grafted = run(graft(trunks[name], name, head), images)
         assert np.abs(grafted - expected).max() <= SAME, name
+
+
+def test_a_hypercolumns_trunk_gives_float32_features_in_every_format(images: np.ndarray) -> None:
+    with tiny_networks():
+        model = create_mobilevit(num_classes=3, image_size=64, architecture="hypercolumn")
+    expected = backbone(model).predict(images, verbose=0)
+    files = convert(model, images)
+    assert set(files) == set(tflite_formats())
+    for name, content in files.items():
+        found = run(cut(content), images)
+        assert found.dtype == np.float32 and found.shape == expected.shape
+        assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max(), name
 
 
 def spans_of(content: bytes) -> list[tuple[float, int]]:
