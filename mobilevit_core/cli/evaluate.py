@@ -95,13 +95,12 @@ def print_rejection(rows: dict[str, Any]) -> None:
     """One row per source of photos that show none of the classes."""
     if not rows:
         return
-    from mobilevit_core.evaluation.ood_sources import table
-
-    header, *lines = table(rows)
-    shown = Table(*header)
-    for line in lines:
-        shown.add_row(*(escape(cell) for cell in line))
-    console.print(shown)
+    table = Table("source", "photos", "trained on", "AUROC", "OOD detection rate", "TPR at 5 % FPR")
+    for source, row in rows.items():
+        seen = "unknown" if row["trained_on"] is None else str(row["trained_on"])
+        shares = (f"{row[key]:.1%}" for key in ("detection_rate", "tpr_at_5_percent_fpr"))
+        table.add_row(escape(source), str(row["photos"]), seen, f"{row['auroc']:.3f}", *shares)
+    console.print(table)
 
 
 def print_classes(figures: dict[str, Any]) -> None:

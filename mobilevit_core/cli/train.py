@@ -18,7 +18,7 @@ from mobilevit_core.commands.train import DEFAULT_DATA, Trained, default_run
 from mobilevit_core.commands.train import train as train_on
 from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.dataset import CROSS_VALIDATION
-from mobilevit_core.data.loading import has_classes
+from mobilevit_core.data.folder import has_classes
 from mobilevit_core.errors import UserError
 from mobilevit_core.training.recipes import HEAD, RECIPES
 from mobilevit_core.training.teacher_networks import TEACHERS, is_network

@@ -196,9 +196,9 @@ def _class_folders(root: Path) -> dict[str, list[Path]]:
     return dict(sorted(folders.items()))
 
 
-def has_class_folders(folder: Path) -> bool:
-    """Whether photos lie in subfolders, and not only beside each other."""
-    return bool(_class_folders(folder))
+def has_classes(data: str) -> bool:
+    """Whether a source tells classes: by subfolders, or as a zip or CSV file or a data set's name."""
+    return not Path(data).is_dir() or bool(_class_folders(Path(data)))
 
 
 def _class_names(root: Path, fewest: int) -> tuple[str, ...]:

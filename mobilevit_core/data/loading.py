@@ -17,7 +17,7 @@ from mobilevit_core.data.choice import DataChoice
 from mobilevit_core.data.class_names import FEWEST_CLASSES, LONGEST_DATA_NAME, check_class_names
 from mobilevit_core.data.curation import near_duplicates, suspect_labels
 from mobilevit_core.data.dataset import ALL, JOINING, SPLIT_SCHEMES, PhotoDataset
-from mobilevit_core.data.folder import has_class_folders, read_folder
+from mobilevit_core.data.folder import read_folder
 from mobilevit_core.data.gathering import Gathered
 from mobilevit_core.data.listing import read_listing
 from mobilevit_core.data.near_duplicates import LOOK_ALIKE, likeness_to
@@ -150,12 +150,6 @@ def load_described(
         note = f"photos of anything else are missing here, and not measured: {', '.join(missing)}"
         photos = replace(photos, notes=(note,))
     return photos.divided(split_scheme, seed, keep_suspects)
-
-
-def has_classes(data: str) -> bool:
-    """Whether a source tells classes: by its folders, or as a zip or CSV file or a data set's name."""
-    path = Path(data)
-    return not path.is_dir() or has_class_folders(path)
 
 
 def load_unlabelled(data: Sequence[str]) -> PhotoDataset:

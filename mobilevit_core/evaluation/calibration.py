@@ -71,25 +71,6 @@ class Calibration:
             bias[self.other] -= self.shift
         return kernel / self.temperature, bias / self.temperature
 
-    def to_json(self, calibrated: np.ndarray, labels: np.ndarray, fitted_on: str) -> dict[str, Any]:
-        """The manifest's section.
-
-        Args:
-            calibrated: probabilities of the photos that it was fitted on, (photos, classes).
-            labels: of the same, int (photos,).
-            fitted_on: which photos these are, for people.
-        """
-        before = with_temperature(calibrated, 1 / self.temperature)
-        return {
-            "temperature": self.temperature,
-            **({} if self.shift is None else {"none_of_these_shift": self.shift}),
-            "fitted_on": fitted_on,
-            "expected_calibration_error": {
-                "before": expected_calibration_error(before, labels),
-                "after": expected_calibration_error(calibrated, labels),
-            },
-        }
-
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -121,10 +102,19 @@ class HeldOut:
 
     def sections(self) -> dict[str, Any]:
         """The manifest's `calibration` and `rejection`."""
-        known = self.labels != self.other
-        after = self.after[known]
+        known, fitted = self.labels != self.other, self.calibration
+        after, labels = self.after[known], self.labels[known]
+        before = with_temperature(after, 1 / fitted.temperature)
         return {
-            "calibration": self.calibration.to_json(after, self.labels[known], self.photos),
+            "calibration": {
+                "temperature": fitted.temperature,
+                **({} if fitted.shift is None else {"none_of_these_shift": fitted.shift}),
+                "fitted_on": self.photos,
+                "expected_calibration_error": {
+                    "before": expected_calibration_error(before, labels),
+                    "after": expected_calibration_error(after, labels),
+                },
+            },
             "rejection": RejectionRule.fit(after, self.other, self.false_rejection_rate),
         }
 

@@ -1,6 +1,6 @@
 """Rejection of photos of anything else, measured: out-of-distribution (OOD) sources that people name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,20 +48,3 @@ def rejection_by_source(
         seen = provenance.among(photos)["trained_on"] if provenance else None
         rows[name] = {**separation(rule, answers, others), "trained_on": seen}
     return rows
-
-
-def table(rows: Mapping[str, Mapping[str, float | None]]) -> list[tuple[str, ...]]:
-    """Header and one row per source, as text."""
-    header = ("source", "photos", "trained on", "AUROC", "OOD detection rate", "TPR at 5 % FPR")
-    lines = [
-        (
-            source,
-            str(row["photos"]),
-            "unknown" if row["trained_on"] is None else str(row["trained_on"]),
-            f"{row['auroc']:.3f}",
-            f"{row['detection_rate']:.1%}",
-            f"{row['tpr_at_5_percent_fpr']:.1%}",
-        )
-        for source, row in rows.items()
-    ]
-    return [header, *lines]

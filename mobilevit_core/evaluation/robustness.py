@@ -30,11 +30,6 @@ def _centre(picture: Picture, share: float) -> Picture:
     return picture.crop((round(left), round(top), round(left + width), round(top + height)))
 
 
-def _corner(picture: Picture) -> Picture:
-    """The upper left three quarters of each side."""
-    return picture.crop((0, 0, picture.width * 3 // 4, picture.height * 3 // 4))
-
-
 def _small(picture: Picture) -> Picture:
     """Half as wide and high, on a ground of its own colours out of focus."""
     ground = picture.filter(ImageFilter.GaussianBlur(max(picture.size) / 12))
@@ -63,17 +58,17 @@ def _compressed(picture: Picture) -> Picture:
     return Image.open(buffer).convert("RGB")
 
 
-def _turned(picture: Picture, degrees: float) -> Picture:
-    return picture.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=(128, 128, 128))
-
-
 DISTORTIONS: dict[str, Callable[[Picture], Picture]] = {
     "as it is": lambda picture: picture,
     "mirrored": lambda picture: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
     "central half of the area": lambda picture: _centre(picture, 0.5),
-    "upper left corner, 3/4 of each side": _corner,
+    "upper left corner, 3/4 of each side": lambda picture: picture.crop(
+        (0, 0, picture.width * 3 // 4, picture.height * 3 // 4)
+    ),
     "small: half the width and height": _small,
-    "turned by 20 degrees": lambda picture: _turned(picture, 20),
+    "turned by 20 degrees": lambda picture: picture.rotate(
+        20, Image.Resampling.BILINEAR, fillcolor=(128, 128, 128)
+    ),
     "slightly out of focus (blur 1 % of the side)": lambda picture: _blurred(picture, 0.01),
     "out of focus (blur 3 % of the side)": lambda picture: _blurred(picture, 0.03),
     "dark (x 0.3)": lambda picture: _times(picture, (0.3, 0.3, 0.3)),
