@@ -138,32 +138,17 @@ def train(
         start.check(plan.recipe)
     opened = _open_teachers([os.fspath(teacher) for teacher in teachers], plan, unlabelled)
     with remembering():
-        return _train(wish, plan, choice, folder, start, opened, examples)
-
-
-def _train(
-    wish: Wish,
-    plan: Plan,
-    choice: DataChoice,
-    folder: Path,
-    start: "Start | None",
-    teachers: "Sequence[Bundle] | NetworkTeachers",
-    examples: bool,
-) -> Trained:
-    """`train`, once everything is checked that can be checked without photos."""
-    messages.say(f"Reading {', '.join(choice.data)} ...")
-    photos = read_photos(choice)
-    dataset = _divided(photos, plan.recipe)
-    findings = Findings.of(dataset)
-    before, plan = plan, wish.with_photos(plan, dataset, findings)
-    if plan.recipe.split_scheme != before.recipe.split_scheme:
+        messages.say(f"Reading {', '.join(choice.data)} ...")
+        photos = read_photos(choice)
         dataset = _divided(photos, plan.recipe)
-    _tell(dataset, findings, plan, folder)
-    from mobilevit_core.training.run_folder import RunFolder
-
-    if plan.is_head:
-        return _train_head(plan, dataset, RunFolder(folder), examples)
-    return _train_network(plan, dataset, RunFolder(folder), start, teachers, examples)
+        findings = Findings.of(dataset)
+        before, plan = plan, wish.with_photos(plan, dataset, findings)
+        if plan.recipe.split_scheme != before.recipe.split_scheme:
+            dataset = _divided(photos, plan.recipe)
+        _tell(dataset, findings, plan, folder)
+        if plan.is_head:
+            return _train_head(plan, dataset, RunFolder(folder), examples)
+        return _train_network(plan, dataset, RunFolder(folder), start, opened, examples)
 
 
 def _began_with(folder: Path) -> str | None:

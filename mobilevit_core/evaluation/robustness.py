@@ -1,11 +1,13 @@
 """How accuracy holds up on photos as phones take them: other framing, light, sharpness, compression.
 
 Every distortion is made from a photo as it was read, before the resize rule, and is the same every
-time.
+time. A framing is how other tools may make the square, whatever the bundle records: MediaPipe squashes a
+whole photo, others crop its middle or put bars beside it.
 """
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,13 +15,15 @@ from PIL import Image, ImageFilter
 
 from mobilevit_core.data.bulk import in_order
 from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
-from mobilevit_core.evaluation.framing import FRAMINGS, framings
 from mobilevit_core.evaluation.metrics import Evaluation, labels_for
-from mobilevit_core.images.preprocessing import shrink
+from mobilevit_core.images.preprocessing import ResizeRule, preprocess, shrink
 from mobilevit_core.images.reading import read_photo
 from mobilevit_core.inference.classifier import Classifier
 
 Picture = Image.Image
+OWN, SQUASHED, CROPPED = "the bundle's rule", "whole photo, squashed", "largest central square"
+LETTERBOXED = "whole photo, black bars"
+FRAMINGS = (OWN, SQUASHED, CROPPED, LETTERBOXED)
 SHORTER_SIDE = 512  # larger photos are shrunk first, else noise and compression would average away
 
 
@@ -78,6 +82,30 @@ DISTORTIONS: dict[str, Callable[[Picture], Picture]] = {
     "JPEG quality 10": _compressed,
     "black and white": lambda picture: picture.convert("L").convert("RGB"),
 }
+
+
+def framings(pixels: np.ndarray, rule: ResizeRule) -> dict[str, np.ndarray]:
+    """One photo in every framing.
+
+    Args:
+        pixels: uint8 (height, width, 3).
+        rule: the bundle's.
+
+    Returns:
+        Framing -> the network's input, float32 (size, size, 3).
+    """
+    squash = replace(rule, mode="squash", crop_fraction=1.0)
+    height, width = pixels.shape[:2]
+    side = max(height, width)
+    square = np.zeros((side, side, 3), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = pixels
+    return {
+        OWN: preprocess(pixels, rule),
+        SQUASHED: preprocess(pixels, squash),
+        CROPPED: preprocess(pixels, replace(rule, mode="center_crop", crop_fraction=1.0)),
+        LETTERBOXED: preprocess(square, squash),
+    }
 
 
 def evaluate_robustness(

@@ -5,14 +5,14 @@ import numpy as np
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.data.loading import load_dataset
-from mobilevit_core.evaluation.framing import (
+from mobilevit_core.evaluation.robustness import (
     CROPPED,
     LETTERBOXED,
     OWN,
     SQUASHED,
+    evaluate_robustness,
     framings,
 )
-from mobilevit_core.evaluation.robustness import evaluate_robustness
 from mobilevit_core.images.preprocessing import ResizeRule
 
 
