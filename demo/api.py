@@ -22,7 +22,6 @@ AT_ONCE = 8  # calls of one function in work: photographs are read side by side,
 MAX_WAITING = 16  # others of that function; the next one is told to come again
 DEFAULT_RUNS, MAX_RUNS = 20, 100  # timed runs of each format
 MOST_NAMED = 20  # classes that a description lists
-FULL = f"{MAX_WAITING} others wait already. Try again in a few seconds."
 PHOTO = (
     "a JPEG, PNG, WebP, HEIC or AVIF file: uploaded to this server, or a data URL "
     "(data:image/jpeg;base64,...). Addresses of photos elsewhere are refused: nothing is downloaded"
@@ -35,24 +34,23 @@ log = logging.getLogger(__name__)
 
 
 class Api:
-    """The functions of one page, each with its limit of calls.
+    """The four functions of one page, each with its limit of calls.
 
     Args:
         server: that offers them.
+        comparison: what they ask.
+
+    Attributes:
+        parameters: function -> how many values it takes.
+        full: what a call is told that has to come again later.
     """
 
-    def __init__(self, server: gr.Server) -> None:
+    full = f"{MAX_WAITING} others wait already. Try again in a few seconds."
+
+    def __init__(self, server: gr.Server, comparison: Comparison) -> None:
         self._server = server
         self._limiters: dict[str, anyio.CapacityLimiter] = {}
-        self.parameters: dict[str, int] = {}  # function -> how many values it takes
-
-    def is_full(self, name: str) -> bool:
-        """Whether the next call of a function has to come again later."""
-        limiter = self._limiters.get(name)
-        return limiter is not None and limiter.statistics().tasks_waiting >= MAX_WAITING
-
-    def offer(self, comparison: Comparison) -> None:
-        """Offers the four functions of a bundle."""
+        self.parameters: dict[str, int] = {}
         names, functions = list(comparison.names), Functions(comparison)
         checks = {
             "photo": uploads.admit,
@@ -62,6 +60,11 @@ class Api:
         }
         for function in (functions.classify, functions.compare, functions.explain, functions.benchmark):
             self._add(function, checks, _about(function.__doc__ or "", comparison))
+
+    def is_full(self, name: str) -> bool:
+        """Whether the next call of a function has to come again later."""
+        limiter = self._limiters.get(name)
+        return limiter is not None and limiter.statistics().tasks_waiting >= MAX_WAITING
 
     def _add(self, function: Callable[..., Any], checks: Mapping[str, Check], description: str) -> None:
         """Offers a function under its own name.
@@ -80,7 +83,7 @@ class Api:
         async def call(*sent: Any) -> Any:
             try:
                 if self.is_full(name):
-                    raise UserError(FULL)
+                    raise UserError(self.full)
                 values = await anyio.to_thread.run_sync(_checked, parameters.values(), checks, sent)
                 return await anyio.to_thread.run_sync(function, *values, limiter=limiter)
             except Exception as error:

@@ -9,10 +9,9 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -26,6 +25,9 @@ from demo.bodies import MAX_VALUES, PHOTOGRAPH, SMALL_BODY_BYTES, Arrival, Parts
 from demo.connections import SHARE, is_public, visitor_at
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import not_writable
+
+if TYPE_CHECKING:
+    from demo.api import Api
 
 API = "/gradio_api/"
 # What the page, gradio_client and MCP use. Gradio has more: its own front end, a proxy for web addresses,
@@ -72,21 +74,6 @@ FOREIGN_POLICY = (
 )
 
 
-@dataclass(frozen=True)
-class Calls:
-    """What the guard knows of the API.
-
-    Attributes:
-        parameters: function -> how many values it takes.
-        is_full: whether the next call of a function has to come again later.
-        full: what it is told then.
-    """
-
-    parameters: Mapping[str, int]
-    is_full: Callable[[str], bool]
-    full: str
-
-
 class Guard:
     """An ASGI application around another one.
 
@@ -94,14 +81,14 @@ class Guard:
         app: what is guarded.
         hosts: names in the Host header that are let in, `*` for any part; None for all.
         limits: of the uploads.
-        calls: what the API takes.
+        api: whose calls are handed on.
         policy: Content-Security-Policy of the page.
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: Sequence[str] | None, limits: uploads.Limits, calls: Calls, policy: str
+        self, app: ASGIApp, hosts: Sequence[str] | None, limits: uploads.Limits, api: "Api", policy: str
     ) -> None:
-        self.app, self.hosts, self.limits, self.calls = app, hosts, limits, calls
+        self.app, self.hosts, self.limits, self.api = app, hosts, limits, api
         self._policy = f"{policy}; {EMBEDDERS}"
         self.receiving: dict[object, float] = {}  # uploads that are being received, and when each began
         self._entrance = anyio.Lock()  # held while what was broken off is deleted
@@ -225,8 +212,8 @@ class Guard:
     async def _checked(self, scope: Scope, body: bytes) -> bytes | Response:
         """A body as it is handed on, or why it is not."""
         name = _called(scope["path"])
-        if name is not None and self.calls.is_full(name):
-            return JSONResponse({"detail": self.calls.full}, 503)
+        if name is not None and self.api.is_full(name):
+            return JSONResponse({"detail": self.api.full}, 503)
         if not body:
             return body
         try:
@@ -263,7 +250,7 @@ class Guard:
         if name is None:
             return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
         value = _unmarked(value)
-        count = self.calls.parameters.get(name, 0)
+        count = self.api.parameters.get(name, 0)
         if isinstance(value, dict):
             if any(isinstance(value.get(key), str) and len(value[key]) > MAX_NAME for key in NAMES):
                 return JSONResponse({"detail": LONG_NAME}, 422)

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from demo import connections, gallery, site, uploads, words
 from demo.comparison import Comparison
-from demo.guard import Calls, Guard
+from demo.guard import Guard
 from demo.reach import directly, in_brackets
 from mobilevit_core.bundle.download import find_bundle
 from mobilevit_core.bundle.files import REPORT
@@ -36,7 +36,7 @@ from gradio import http_server  # noqa: E402
 from gradio.route_utils import FnIndexInferError  # noqa: E402
 from gradio.utils import get_space  # noqa: E402
 
-from demo import api  # noqa: E402
+from demo.api import Api  # noqa: E402
 
 WEIGHTS = Path(__file__).parent / "weights"
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -52,21 +52,22 @@ GRADIO_SERVER_NAME), and on Hugging Face Spaces, every name is let in unless som
 """
 
 
-class Page(gr.Server):
-    """Gradio's server with the page's own files, and a guard around all of it.
+class PageServer(gr.Server):
+    """Gradio's server with one bundle's page and API, and a guard around all of it.
 
     Args:
-        routes: of the page's files.
-        limits: of the uploads.
+        comparison: the bundle's classifiers.
+        limits: of the uploads; default: two gibibytes, each deleted after an hour.
     """
 
-    def __init__(self, routes: Sequence[BaseRoute], limits: uploads.Limits) -> None:
+    def __init__(self, comparison: Comparison, limits: uploads.Limits | None = None) -> None:
+        routes = [*_page_routes(comparison), *gallery.routes(comparison.bundle)]
         explained = {error: _explain for error in (TypeError, KeyError, FnIndexInferError)}
         super().__init__(
-            routes=list(routes), exception_handlers=explained, docs_url=None, redoc_url=None, openapi_url=None
+            routes=routes, exception_handlers=explained, docs_url=None, redoc_url=None, openapi_url=None
         )
-        self.limits = limits
-        self.api_of_page = api.Api(self)
+        self.limits = limits or uploads.Limits()
+        self.api_of_page = Api(self, comparison)
         self.hosts: Sequence[str] | None = None
         self.guard: Guard | None = None
 
@@ -81,9 +82,8 @@ class Page(gr.Server):
 
     def build_middleware_stack(self) -> Guard:
         """Everything behind the guard, so that no answer of any layer leaves without its headers."""
-        calls = Calls(self.api_of_page.parameters, self.api_of_page.is_full, api.FULL)
         inner = super().build_middleware_stack()
-        self.guard = Guard(inner, self.hosts, self.limits, calls, site.policy())
+        self.guard = Guard(inner, self.hosts, self.limits, self.api_of_page, site.policy())
         return self.guard
 
     def start(
@@ -172,22 +172,6 @@ def is_local(address: str | None = None) -> bool:
         return get_space() is None and (name == "localhost" or ipaddress.ip_address(name).is_loopback)
     except ValueError:
         return False
-
-
-def build(comparison: Comparison, limits: uploads.Limits | None = None) -> Page:
-    """The page for one bundle.
-
-    Args:
-        comparison: its classifiers.
-        limits: of the uploads; default: two gibibytes, each deleted after an hour.
-
-    Returns:
-        The server; begin with `start()`.
-    """
-    routes = [*_page_routes(comparison), *gallery.routes(comparison.bundle)]
-    page = Page(routes, limits or uploads.Limits())
-    page.api_of_page.offer(comparison)
-    return page
 
 
 def _page_routes(comparison: Comparison) -> list[BaseRoute]:
@@ -285,19 +269,20 @@ def _positive(text: str) -> int:
     return number
 
 
-def serve(arguments: argparse.Namespace) -> int:
-    """Opens the bundle and serves the page until it is stopped.
+def main(line: Sequence[str] | None = None) -> int:
+    """Runs app.py's command line: opens the bundle and serves the page until it is stopped.
 
     Args:
-        arguments: of `options()`.
+        line: its words; default: this program's.
 
     Returns:
         Exit code: 2 for a wrong bundle, address or port.
     """
+    arguments = options().parse_args(line)
     limits = uploads.Limits(arguments.keep_uploads, arguments.uploads_mb * 2**20)
     try:
         comparison = Comparison(find_bundle(arguments.bundle), arguments.threads)
-        page = build(comparison, limits)
+        page = PageServer(comparison, limits)
         if not arguments.no_examples:
             gallery.fill(comparison)
         host, mcp = in_brackets(arguments.host), not arguments.no_mcp
@@ -310,8 +295,3 @@ def serve(arguments: argparse.Namespace) -> int:
         print(f"Error: the address or the port can't be used: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs app.py's command line."""
-    return serve(options().parse_args(arguments))

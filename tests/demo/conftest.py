@@ -12,7 +12,7 @@ import pytest
 
 from demo import publishing
 from demo.comparison import Comparison
-from demo.server import build
+from demo.server import PageServer
 from demo.uploads import Limits
 from mobilevit_core.bundle.bundle import Bundle
 from mobilevit_core.publishing.pages import PageOptions
@@ -30,6 +30,19 @@ REPOSITORY = "flora/flowers"
 OPTIONS = PageOptions(REPOSITORY, (REPOSITORY,))
 
 
+@pytest.fixture
+def red_photo(photo_folder: Path) -> Path:
+    return photo_folder / "red" / "00.jpg"
+
+
+@pytest.fixture
+def no_photo(tmp_path: Path) -> Path:
+    """A text file that calls itself a JPEG."""
+    path = tmp_path / "holiday.jpg"
+    path.write_text("no photograph")
+    return path
+
+
 @pytest.fixture(scope="session")
 def comparison(shipped: Bundle) -> Comparison:
     return Comparison(shipped)
@@ -44,7 +57,7 @@ def serve(comparison: Comparison) -> Iterator[Callable[..., str]]:
     pages = []
 
     def start(limits: Limits | None = None, shown: Comparison | None = None, **options: Any) -> str:
-        page = build(shown or comparison, limits)
+        page = PageServer(shown or comparison, limits)
         pages.append(page)
         return page.start(block=False, **options)
 
@@ -63,7 +76,7 @@ def quick_start(shipped: Bundle, tmp_path_factory: pytest.TempPathFactory) -> li
 
 @pytest.fixture(scope="session")
 def served(comparison: Comparison) -> Iterator[str]:
-    page = build(comparison)
+    page = PageServer(comparison)
     yield page.start(block=False, mcp=True)
     page.close()
 

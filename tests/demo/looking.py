@@ -1,13 +1,23 @@
 """What the browser tests do with a page: open it, give it photographs, wait for the answer."""
 
+import base64
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from demo.site import LITERT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from playwright.sync_api import Browser, Page
 
+NEEDS_LITERT = pytest.mark.skipif(
+    not LITERT.exists(), reason="no LiteRT.js. To get it: npm ci --prefix demo/device"
+)
 PHOTO = "#photo"
 SAID = (
     "document.querySelector('#status')?.innerText === '' && document.querySelector('#name').innerText.trim()"
@@ -21,6 +31,9 @@ EXPORTS = """async () => {
 COMPARED = (
     f"{SAID} && ['#speed', '#here-note'].some((place) => document.querySelector(place).innerText !== '')"
 )
+# The camera names what it sees; hidden, the overlay has the words of the time before.
+OVERLAY = "document.querySelector('#overlay')"
+RATE = f"!{OVERLAY}.hidden && {OVERLAY}.innerText.includes('pictures a second')"
 NO_ANSWER = f"{SAID} === 'No answer'"
 PATIENCE = 120_000  # milliseconds
 LOGS = ("cc:", "XNNPACK")  # LiteRT.js writes its log there
@@ -104,3 +117,15 @@ def timed_rows(page: "Page", cell: int = 2) -> list[str]:
         "(rows, cell) => rows.filter(r => r.cells[cell].innerText).map(r => r.dataset.format)",
         cell,
     )
+
+
+ASK = """async ([format, encoded]) => {
+  const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+  return withEngine(format, async (engine) => [...(await engine.values(new Blob([bytes])))]);
+}"""
+
+
+def answers_here(page: "Page", format: str, photos: Iterable[bytes]) -> np.ndarray:
+    """Probabilities of photos by a format on this device: (photos, classes)."""
+    encoded = (base64.b64encode(photo).decode() for photo in photos)
+    return np.array([page.evaluate(ASK, [format, text]) for text in encoded])

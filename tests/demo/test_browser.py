@@ -100,16 +100,14 @@ def test_a_flower_gets_an_answer_from_every_format(
 
 
 def test_a_text_file_gets_a_sentence_and_the_page_goes_on(
-    page: "Page", tmp_path: Path, photo_folder: Path
+    page: "Page", no_photo: Path, red_photo: Path
 ) -> None:
-    text = tmp_path / "holiday.jpg"
-    text.write_text("no photograph")
-    assert "is not a JPEG" in give(page, text, NO_ANSWER)
+    assert "is not a JPEG" in give(page, no_photo, NO_ANSWER)
     assert not timed_rows(page) and "%" not in page.inner_text("#bars")  # no older answer beside it
     for size in (WIDE, NARROW):
         page.set_viewport_size(size)
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-    give(page, photo_folder / "red" / "00.jpg")
+    give(page, red_photo)
     assert "%" in page.inner_text("#bars")
 
 
@@ -130,11 +128,11 @@ def test_every_example_answers(page: "Page", shipped: Bundle) -> None:
     assert page.inner_text("#tally").endswith(f"of {len(listed)} examples right so far.")
 
 
-def test_an_example_that_arrives_late_does_not_replace_an_own_photo(page: "Page", photo_folder: Path) -> None:
+def test_an_example_that_arrives_late_does_not_replace_an_own_photo(page: "Page", red_photo: Path) -> None:
     page.evaluate(HELD_BODY)
     page.locator("#examples button").nth(1).click()
     page.wait_for_function("window.arrive !== undefined")
-    before = give(page, photo_folder / "red" / "00.jpg")
+    before = give(page, red_photo)
     page.evaluate("arrive()")
     page.wait_for_timeout(300)
     assert page.inner_text("#answer") == before
@@ -171,9 +169,9 @@ def test_a_phone_sees_buttons_photo_and_answer_first(page: "Page") -> None:
         page.get_by_role("tab", name=name).click()
 
 
-def test_nothing_jumps_while_it_measures(page: "Page", photo_folder: Path) -> None:
+def test_nothing_jumps_while_it_measures(page: "Page", red_photo: Path) -> None:
     before = page.locator("#formats").bounding_box()
-    page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
+    page.set_input_files(PHOTO, red_photo)
     page.wait_for_function("document.querySelector('#status').innerText.startsWith('Measuring')")
     during = page.locator("#formats").bounding_box()
     page.wait_for_function(COMPARED)
@@ -268,12 +266,12 @@ MARKUP = "document.querySelectorAll('img[src=x], #title b, #one b, #many b, .kat
 
 
 @pytest.fixture
-def hostile(shipped: Bundle, photo_folder: Path, tmp_path: Path) -> Comparison:
+def hostile(shipped: Bundle, red_photo: Path, tmp_path: Path) -> Comparison:
     """The shipped weights as somebody might hand them on who means harm."""
     folder = shutil.copytree(shipped.folder, tmp_path / "bundle")
     (folder / "report" / "index.html").write_text(REPORT)
     theirs = Comparison(open_bundle(folder))
-    theirs.run(photo_folder / "red" / "00.jpg", 1)  # everything is loaded
+    theirs.run(red_photo, 1)  # everything is loaded
     names = (*HOSTILE, theirs.bundle.manifest.other_class)
     manifest = theirs.bundle.manifest.model_copy(update={"class_names": names})
     theirs.bundle = replace(theirs.bundle, manifest=manifest)
@@ -283,11 +281,11 @@ def hostile(shipped: Bundle, photo_folder: Path, tmp_path: Path) -> Comparison:
 
 
 def test_a_bundle_puts_no_markup_on_the_page(
-    browser: "Browser", serve: Callable[..., str], hostile: Comparison, photo_folder: Path
+    browser: "Browser", serve: Callable[..., str], hostile: Comparison, photo_folder: Path, red_photo: Path
 ) -> None:
     page = opened(browser, serve(shown=hostile))
     assert page.inner_text("h1").startswith("What is it? <img src=x onerror=window.hacked=1>, **bold**, =1+1")
-    give(page, photo_folder / "red" / "00.jpg")
+    give(page, red_photo)
     bars = page.inner_text("#bars")
     shown = [theirs for theirs in HOSTILE if theirs[1:] in bars]
     assert len(shown) >= 4 and len(bars.split("%")) == 6  # the five best of six classes
@@ -311,43 +309,42 @@ def test_a_bundle_puts_no_markup_on_the_page(
 
 
 def test_a_full_queue_is_told_and_waited_for(
-    page: "Page", served: str, comparison: Comparison, photo_folder: Path
+    page: "Page", served: str, comparison: Comparison, red_photo: Path
 ) -> None:
-    photo = photo_folder / "red" / "00.jpg"
     with Visitor(base_url=served, timeout=60) as others:
-        sent = others.upload(photo)
+        sent = others.upload(red_photo)
         with comparison._measuring:  # a measurement that takes its time
             while others.post("gradio_api/call/classify", json={"data": [sent]}).status_code != 503:
                 pass
-            page.set_input_files(PHOTO, photo)
+            page.set_input_files(PHOTO, red_photo)
             page.get_by_text("Busy right now").wait_for()
         page.wait_for_function(COMPARED)
         assert "%" in page.inner_text("#bars")
 
 
-def test_without_connection_it_says_so(page: "Page", photo_folder: Path) -> None:
+def test_without_connection_it_says_so(page: "Page", photo_folder: Path, red_photo: Path) -> None:
     page.context.set_offline(True)
-    assert "You are offline." in give(page, photo_folder / "red" / "00.jpg", NO_ANSWER)
+    assert "You are offline." in give(page, red_photo, NO_ANSWER)
     page.context.set_offline(False)
     assert "%" in give(page, photo_folder / "red" / "01.jpg")
 
 
 def test_another_bundle_has_words_of_its_own(
-    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, photo_folder: Path
+    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, red_photo: Path
 ) -> None:
     page = opened(browser, serve(shown=Comparison(small_bundle)))
     assert page.title() == page.inner_text("h1") == "What is it? Blue, green or red"
-    give(page, photo_folder / "red" / "00.jpg")
+    give(page, red_photo)
     assert "flower" not in page.inner_text("body").lower().replace("tf_flowers", "")
     assert page.locator("#bars li").count() == 3
     closed(page)
 
 
 def test_a_photo_is_shrunk_before_it_is_sent_and_gets_the_same_answer(
-    page: "Page", shipped: Bundle, photo_folder: Path, tmp_path: Path
+    page: "Page", shipped: Bundle, red_photo: Path, tmp_path: Path
 ) -> None:
     large = tmp_path / "large.png"
-    with Image.open(photo_folder / "red" / "00.jpg") as image:
+    with Image.open(red_photo) as image:
         pixels = np.asarray(image.resize((2400, 1800), Image.Resampling.BICUBIC)).astype(int)
     noise = np.random.default_rng(0).integers(-9, 10, pixels.shape)
     Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8)).save(large)

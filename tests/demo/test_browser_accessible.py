@@ -76,11 +76,9 @@ def look_at(page: "Page", state: str) -> None:
 
 
 def test_every_state_is_whole_and_accessible_at_every_size(
-    browser: "Browser", served: str, photo_folder: Path, tmp_path: Path
+    browser: "Browser", served: str, photo_folder: Path, no_photo: Path, red_photo: Path
 ) -> None:
-    text = tmp_path / "holiday.jpg"
-    text.write_text("no photograph")
-    photos = [photo_folder / "red" / "00.jpg", photo_folder / "green" / "00.jpg", text]
+    photos = [red_photo, photo_folder / "green" / "00.jpg", no_photo]
 
     page = opened(browser, served)
     page.get_by_role("button", name="Measure all formats").click()
@@ -101,7 +99,7 @@ def test_every_state_is_whole_and_accessible_at_every_size(
         page.locator("#live").click()
         page.locator("#problem").wait_for()
         look_at(page, "camera refused")
-    give(page, text, NO_ANSWER)
+    give(page, no_photo, NO_ANSWER)
     look_at(page, "error")
     page.evaluate(
         "() => { clearAnswer(); document.querySelectorAll('details').forEach((e) => { e.open = true; }); }"

@@ -1,6 +1,5 @@
 """Photographs in the visitor's own browser: with LiteRT.js, and with a faked one where it has to fail."""
 
-import base64
 import gzip
 import io
 import json
@@ -25,8 +24,11 @@ from tests.demo.looking import (
     COMPARED,
     HELD_BODY,
     HELD_CAMERA,
+    NEEDS_LITERT,
     PATIENCE,
     PHOTO,
+    RATE,
+    answers_here,
     closed,
     give,
     opened,
@@ -36,12 +38,7 @@ from tests.demo.looking import (
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
-PANEL = Path(__file__).parents[2] / "demo" / "device"
-NEEDS_LITERT = pytest.mark.skipif(
-    not (PANEL / "node_modules").exists(), reason="no LiteRT.js. To get it: npm ci --prefix demo/device"
-)
 NOTE = "document.querySelector('#here-note').innerText"
-RATE = "document.querySelector('#overlay').innerText.includes('pictures a second')"
 EMPTY = "document.querySelectorAll('#formats tbody tr').length && !document.querySelector('#app').hidden"
 HERE = f"{NOTE} !== '' && document.querySelector('#status').innerText === ''"
 
@@ -128,10 +125,6 @@ def said_here(page: "Page") -> str:
 
 
 ENGINE = "await withEngine(format, async (engine) => %s)"
-ASK = f"""async ([format, encoded]) => {{
-  const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
-  return {ENGINE % "[...(await engine.values(new Blob([bytes])))]"};
-}}"""
 
 
 @NEEDS_LITERT
@@ -140,9 +133,7 @@ def test_this_device_answers_as_the_server(page: "Page", tf_flowers: PhotoDatase
     photos = tf_flowers.split("test")[:60]
     classifier = load_classifier(shipped.folder, "float32")
     expected = np.array([classifier.probabilities(photo.source) for photo in photos])
-    answers = np.array(
-        [page.evaluate(ASK, ["float32", base64.b64encode(photo.source).decode()]) for photo in photos]
-    )
+    answers = answers_here(page, "float32", (photo.source for photo in photos))
     assert (answers.argmax(axis=1) == expected.argmax(axis=1)).sum() >= 59  # of 60, 98 %
     assert np.abs(answers - expected).mean(axis=1).max() < 0.02
 
@@ -156,16 +147,16 @@ def test_a_white_drawing_lies_on_black_as_on_the_server(page: "Page", shipped: B
     classifier = load_classifier(shipped.folder, "float32")
     expected = classifier.probabilities(file.getvalue())
     blank = classifier.probabilities(np.full((200, 240, 3), 255, np.uint8))
-    answer = page.evaluate(ASK, ["float32", base64.b64encode(file.getvalue()).decode()])
-    assert np.abs(np.array(answer) - expected).max() < 0.02 < np.abs(blank - expected).max()
+    (answer,) = answers_here(page, "float32", [file.getvalue()])
+    assert np.abs(answer - expected).max() < 0.02 < np.abs(blank - expected).max()
 
 
 @NEEDS_LITERT
 def test_webassembly_is_checked_against_the_golden_answers(
-    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, photo_folder: Path
+    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, red_photo: Path
 ) -> None:
     page = opened(browser, serve(shown=Comparison(small_bundle)))
-    give(page, photo_folder / "red" / "00.jpg")
+    give(page, red_photo)
     for name in tflite_formats():
         said = page.evaluate(f"async (format) => {ENGINE % 'engine.engine'}", name)
         assert "WebAssembly, checked with the file's test pictures" in said
@@ -177,7 +168,7 @@ def test_webassembly_is_checked_against_the_golden_answers(
 
 @NEEDS_LITERT
 def test_webassembly_that_is_off_is_told_and_not_used(
-    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, photo_folder: Path
+    browser: "Browser", serve: Callable[..., str], small_bundle: Bundle, red_photo: Path
 ) -> None:
     def off(golden: Any) -> Any:
         golden["scores"]["dynamic_int8"][0]["red"] += 0.03
@@ -185,7 +176,7 @@ def test_webassembly_that_is_off_is_told_and_not_used(
 
     page = opened(browser, serve(shown=Comparison(small_bundle)))
     with_golden(page, off)
-    give(page, photo_folder / "red" / "00.jpg")
+    give(page, red_photo)
     note = run_here(page)
     assert "its WebAssembly gives wrong answers to the file's test pictures, off by 0.03" in note
     assert note.endswith("The server's answers do not depend on this.")
@@ -226,14 +217,14 @@ PLANS = {
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_webgpu_is_used_only_where_it_agrees(
-    browser: "Browser", served: str, photo_folder: Path, plan: str
+    browser: "Browser", served: str, red_photo: Path, plan: str
 ) -> None:
     options, said = PLANS[plan]
     # Far apart, so that a busy machine can't turn the order of the two engines round.
     plan = partial(without_examples, **{"wasm": 150, **options})
     page = opened(browser, served, prepare=plan, until=EMPTY)
     page.get_by_label("Keep photos on this device").check()
-    give(page, photo_folder / "red" / "00.jpg", HERE)
+    give(page, red_photo, HERE)
     assert said in page.inner_text("#here-note")
     # Whoever answered: it is the answer for a red picture.
     assert "Dandelion" in said_here(page)
@@ -261,11 +252,11 @@ def test_an_own_photo_stays_on_the_device_and_is_shown(
 
 
 def test_a_photo_that_comes_during_a_run_gets_its_own_answer(
-    browser: "Browser", served: str, photo_folder: Path
+    browser: "Browser", served: str, photo_folder: Path, red_photo: Path
 ) -> None:
     page = opened(browser, served, prepare=partial(without_examples, vendor=None), until=EMPTY)
     page.get_by_label("Keep photos on this device").check()
-    page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
+    page.set_input_files(PHOTO, red_photo)
     page.wait_for_function("document.querySelector('#status').innerText.includes('Measuring on this')")
     page.set_input_files(PHOTO, photo_folder / "blue" / "00.jpg")
     page.wait_for_function(HERE)
@@ -313,15 +304,14 @@ def test_a_camera_that_is_allowed_after_the_tab_was_left_does_not_stay_on(
 
 
 def test_nothing_of_the_camera_stands_beside_a_photo(
-    browser: "Browser", served: str, photo_folder: Path, shipped: Bundle
+    browser: "Browser", served: str, red_photo: Path, shipped: Bundle
 ) -> None:
     page = opened(browser, served, prepare=partial(without_examples, vendor=None), until=EMPTY)
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function(RATE)
-    photo = photo_folder / "red" / "00.jpg"
-    give(page, photo)
+    give(page, red_photo)
     assert not page.locator("#overlay").is_visible() and not page.locator("#video").is_visible()
-    answer = load_classifier(shipped.folder).predict(photo)
+    answer = load_classifier(shipped.folder).predict(red_photo)
     shares = [float(value) for value in page.eval_on_selector_all("#bars [role=meter]", SHARES)]
     assert shares == pytest.approx([round(score * 100) for _, score in answer.top()], abs=1)
     assert page.inner_text("#here-note") == ""
@@ -363,7 +353,7 @@ def test_the_first_example_does_not_end_a_camera_that_waits_for_permission(
 
 
 def test_the_camera_can_be_stopped_while_its_network_loads(
-    browser: "Browser", served: str, photo_folder: Path
+    browser: "Browser", served: str, red_photo: Path
 ) -> None:
     page = opened(browser, served, prepare=partial(faked, vendor=None))
     held: list[Route] = []
@@ -374,7 +364,7 @@ def test_the_camera_can_be_stopped_while_its_network_loads(
     page.get_by_role("button", name="Stop camera").click()
     page.wait_for_function(COMPARED)  # of the example again
     assert page.locator("#video").is_hidden() and page.locator("#shown").is_visible()
-    give(page, photo_folder / "red" / "00.jpg")
+    give(page, red_photo)
     before = page.inner_text("#said")
     held[0].fulfill(body=gzip.compress(b""), content_type="application/gzip")
     page.wait_for_timeout(500)
@@ -423,20 +413,22 @@ def test_a_camera_that_is_not_there_is_told_and_the_answer_stays(page: "Page") -
 
 
 def test_without_the_devices_files_it_says_so_and_the_rest_works(
-    browser: "Browser", served: str, photo_folder: Path
+    browser: "Browser", served: str, red_photo: Path
 ) -> None:
     page = opened(browser, served)
     page.route("**/litert/**", lambda route: route.fulfill(status=404))
     assert "can't be reached" in run_here(page)
-    give(page, photo_folder / "red" / "00.jpg")
+    give(page, red_photo)
     assert "%" in page.inner_text("#bars")
     closed(page)
 
 
 @NEEDS_LITERT
-def test_offline_photos_are_still_named_on_the_device(page: "Page", photo_folder: Path) -> None:
+def test_offline_photos_are_still_named_on_the_device(
+    page: "Page", photo_folder: Path, red_photo: Path
+) -> None:
     page.get_by_label("Keep photos on this device").check()
-    page.set_input_files(PHOTO, photo_folder / "red" / "00.jpg")
+    page.set_input_files(PHOTO, red_photo)
     page.wait_for_function(HERE)
     page.context.set_offline(True)
     page.set_input_files(PHOTO, photo_folder / "green" / "00.jpg")

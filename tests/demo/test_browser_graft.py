@@ -21,7 +21,7 @@ from mobilevit_core.conversion.graft import Head, graft
 from mobilevit_core.conversion.packing import run
 from mobilevit_core.training import linear_probe
 from mobilevit_core.training.transfer import GENERAL_FOLDER
-from tests.demo.test_browser_device import NEEDS_LITERT
+from tests.demo.looking import NEEDS_LITERT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

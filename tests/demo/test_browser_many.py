@@ -18,14 +18,12 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def files(photo_folder: Path, tmp_path: Path) -> list[Path]:
+def files(photo_folder: Path, tmp_path: Path, no_photo: Path) -> list[Path]:
     """Photographs of two colours, one whose name is a formula, and a text file."""
-    text = tmp_path / "holiday.jpg"
-    text.write_text("no photograph")
     formula = tmp_path / "=1+1.jpg"
     formula.write_bytes((photo_folder / "blue" / "00.jpg").read_bytes())
     names = ("red/00.jpg", "red/01.jpg", "green/02.jpg", "green/03.jpg")
-    return [*[photo_folder / name for name in names], formula, text]
+    return [*[photo_folder / name for name in names], formula, no_photo]
 
 
 def named(page: "Page", files: list[Path], format: str = "float32") -> str:

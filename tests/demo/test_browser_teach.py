@@ -19,9 +19,8 @@ from mobilevit_core.bundle.weight_formats import tflite_formats
 from mobilevit_core.commands.verify import verify
 from mobilevit_core.inference.classifier import load_classifier
 from mobilevit_core.training.transfer import GENERAL_FOLDER
-from tests.demo.looking import NARROW, PATIENCE, WIDE, closed, opened
+from tests.demo.looking import NARROW, NEEDS_LITERT, PATIENCE, WIDE, closed, opened
 from tests.demo.test_browser_accessible import violations
-from tests.demo.test_browser_device import NEEDS_LITERT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -388,18 +387,16 @@ def test_keys_and_screen_readers_take_photos_too(fresh: "Page") -> None:
     fresh.get_by_role("tab", name="Teach it").click()
 
 
-def test_photos_from_files_and_what_is_not_learned(fresh: "Page", photo_folder: Path, tmp_path: Path) -> None:
+def test_photos_from_files_and_what_is_not_learned(fresh: "Page", photo_folder: Path, no_photo: Path) -> None:
     """The same photos as two things: no better than guessing, with those that it got wrong."""
     while fresh.locator("#lesson input[type=text]").count():
         fresh.locator("#lesson .named button").first.click()
-    bad = tmp_path / "holiday.jpg"
-    bad.write_text("no photograph")
     shown = sorted((photo_folder / "red").iterdir())[:5]
     for place, name in enumerate(("one", "other")):
         fresh.get_by_role("button", name="Add a thing").click()
         fresh.keyboard.type(name)
         card = fresh.locator("#lesson > li").nth(place)
-        card.locator("input[type=file]").set_input_files([*shown, bad])
+        card.locator("input[type=file]").set_input_files([*shown, no_photo])
         fresh.wait_for_function(f'{STATUS}.startsWith("Can\'t be read here: holiday.jpg. ")')
         card.get_by_text("5 photos").wait_for()
     fresh.wait_for_function(

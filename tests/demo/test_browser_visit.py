@@ -68,9 +68,9 @@ def test_photos_dropped_anywhere_are_named(page: "Page", photo_folder: Path) -> 
     assert page.url.endswith("#many")
 
 
-def test_a_pasted_picture_is_named_and_an_address_gets_a_sentence(page: "Page", photo_folder: Path) -> None:
+def test_a_pasted_picture_is_named_and_an_address_gets_a_sentence(page: "Page", red_photo: Path) -> None:
     before = page.get_attribute("#shown", "src")
-    page.evaluate(PASTE, brought(page, [photo_folder / "red" / "00.jpg"]))
+    page.evaluate(PASTE, brought(page, [red_photo]))
     page.wait_for_function(f"document.querySelector('#shown').src !== {before!r} && {COMPARED}")
     page.evaluate(PASTE, brought(page, [], "https://example.org/rose.jpg"))
     assert "This page fetches nothing from other sites." in page.inner_text("#problem")
@@ -103,8 +103,8 @@ def test_back_and_reload_keep_the_tab_and_lose_no_answers_unasked(
     closed(page)
 
 
-def test_reload_shows_a_visitors_own_photo_again(page: "Page", photo_folder: Path) -> None:
-    give(page, photo_folder / "red" / "00.jpg")
+def test_reload_shows_a_visitors_own_photo_again(page: "Page", red_photo: Path) -> None:
+    give(page, red_photo)
     page.wait_for_function("sessionStorage.length === 1")
     answer = page.inner_text("#bars")
     page.reload()
@@ -133,9 +133,9 @@ def test_the_table_is_copied_as_markdown(page: "Page") -> None:
         assert not re.search(r"[<>`|[\]]|://|@|www|\n", text), text
 
 
-def test_an_answer_is_passed_on_as_a_picture(page: "Page", photo_folder: Path) -> None:
+def test_an_answer_is_passed_on_as_a_picture(page: "Page", red_photo: Path) -> None:
     page.locator("#private").check()
-    give(page, photo_folder / "red" / "00.jpg")
+    give(page, red_photo)
     page.get_by_role("button", name="Share").click()
     page.get_by_text("The card is copied.").wait_for()
     content = page.evaluate(COPIED)
@@ -143,10 +143,10 @@ def test_an_answer_is_passed_on_as_a_picture(page: "Page", photo_folder: Path) -
         assert card.size == (1080, 1350)
 
 
-def test_a_card_that_can_not_be_copied_is_saved(page: "Page", photo_folder: Path, tmp_path: Path) -> None:
+def test_a_card_that_can_not_be_copied_is_saved(page: "Page", red_photo: Path, tmp_path: Path) -> None:
     page.evaluate("() => { navigator.clipboard.write = () => Promise.reject(new Error('refused')); }")
     page.locator("#private").check()
-    give(page, photo_folder / "red" / "00.jpg")
+    give(page, red_photo)
     with page.expect_download() as saved:
         page.get_by_role("button", name="Share").click()
     with Image.open(saved.value.path()) as card:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from demo import words
 from demo.comparison import Comparison, compared_first
-from demo.server import build, options
+from demo.server import PageServer, options
 from demo.uploads import PREFIX
 from mobilevit_core import load_classifier
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
@@ -30,19 +30,16 @@ APP = Path(__file__).parents[2] / "app.py"
 
 @pytest.fixture(scope="module")
 def client(comparison: Comparison) -> Iterator[Client]:
-    page = build(comparison)
+    page = PageServer(comparison)
     client = Client(page.start(block=False), verbose=False)
     yield client
     client.close()
     page.close()
 
 
-def test_classify_gives_one_answer_with_all_scores(
-    client: Client, shipped: Bundle, photo_folder: Path
-) -> None:
-    photo = photo_folder / "red" / "00.jpg"
-    answer = client.predict(handle_file(photo), api_name="/classify")
-    expected = load_classifier(shipped.folder).predict(photo)
+def test_classify_gives_one_answer_with_all_scores(client: Client, shipped: Bundle, red_photo: Path) -> None:
+    answer = client.predict(handle_file(red_photo), api_name="/classify")
+    expected = load_classifier(shipped.folder).predict(red_photo)
     assert set(answer) == {"label", "score", "unknown", "predictions", "scores", "format"}
     assert (answer["label"], answer["unknown"], answer["format"]) == (
         expected.label,
@@ -51,15 +48,14 @@ def test_classify_gives_one_answer_with_all_scores(
     )
     assert list(answer["scores"]) == list(shipped.manifest.class_names)
     assert list(answer["scores"].values()) == pytest.approx(expected.probabilities, abs=1e-5)
-    assert client.predict(handle_file(photo), "int8", api_name="/classify")["format"] == "int8"
+    assert client.predict(handle_file(red_photo), "int8", api_name="/classify")["format"] == "int8"
 
 
-def test_compare_gives_every_format(client: Client, shipped: Bundle, photo_folder: Path) -> None:
-    photo = photo_folder / "red" / "00.jpg"
-    answers = client.predict(handle_file(photo), 7, api_name="/compare")
+def test_compare_gives_every_format(client: Client, shipped: Bundle, red_photo: Path) -> None:
+    answers = client.predict(handle_file(red_photo), 7, api_name="/compare")
     assert list(answers) == list(FORMATS)
     for name, answer in answers.items():
-        expected = load_classifier(shipped.folder, name).predict(photo).top()
+        expected = load_classifier(shipped.folder, name).predict(red_photo).top()
         assert [row["label"] for row in answer["predictions"]] == [label for label, _ in expected]
         assert [row["score"] for row in answer["predictions"]] == pytest.approx(
             [score for _, score in expected], abs=1e-5
@@ -72,17 +68,16 @@ def test_compare_gives_every_format(client: Client, shipped: Bundle, photo_folde
         assert answer["size_bytes"] == shipped.size_bytes(name)
 
 
-def test_runs_have_a_default_and_formats_can_be_chosen(client: Client, photo_folder: Path) -> None:
-    photo = handle_file(photo_folder / "red" / "00.jpg")
+def test_runs_have_a_default_and_formats_can_be_chosen(client: Client, red_photo: Path) -> None:
+    photo = handle_file(red_photo)
     answers = client.predict(photo, formats=["int8"], api_name="/compare")
     assert list(answers) == ["int8"] and answers["int8"]["latency_ms"]["runs"] == 20
 
 
-def test_explain_gives_a_map_and_its_class(client: Client, shipped: Bundle, photo_folder: Path) -> None:
-    photo = photo_folder / "red" / "00.jpg"
-    picture, name = client.predict(handle_file(photo), api_name="/explain")
-    assert name == load_classifier(shipped.folder, "keras").predict(photo).label
-    with Image.open(picture) as drawn, Image.open(photo) as original:
+def test_explain_gives_a_map_and_its_class(client: Client, shipped: Bundle, red_photo: Path) -> None:
+    picture, name = client.predict(handle_file(red_photo), api_name="/explain")
+    assert name == load_classifier(shipped.folder, "keras").predict(red_photo).label
+    with Image.open(picture) as drawn, Image.open(red_photo) as original:
         assert drawn.size == original.size
 
 
@@ -100,11 +95,9 @@ def test_the_functions_are_documented_and_the_rest_is_private(client: Client) ->
         assert all(parameter["python_type"]["type"] for parameter in endpoint["parameters"])
 
 
-def test_what_is_no_photograph_gets_a_sentence(client: Client, tmp_path: Path) -> None:
-    text = tmp_path / "holiday.jpg"
-    text.write_text("no photograph")
+def test_what_is_no_photograph_gets_a_sentence(client: Client, no_photo: Path) -> None:
     with pytest.raises(AppError, match="is not a JPEG, PNG, WebP, HEIC or AVIF picture"):
-        client.predict(handle_file(text), api_name="/classify")
+        client.predict(handle_file(no_photo), api_name="/classify")
     with pytest.raises(AppError, match="no photograph yet"):
         client.predict(None, api_name="/classify")
 
@@ -127,38 +120,39 @@ def test_a_format_that_is_slow_here_is_not_compared_first(
 
 @pytest.mark.parametrize("kept", ["model.keras", "model_dynamic_int8.tflite"])
 def test_a_bundle_with_one_kind_of_weights_works(
-    kept: str, small_bundle: Bundle, photo_folder: Path, tmp_path: Path
+    kept: str, small_bundle: Bundle, red_photo: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
     for fmt in FORMATS.values():
         if fmt.file != kept:
             (folder / fmt.file).unlink()
     comparison = Comparison(open_bundle(folder))
-    result = comparison.run(photo_folder / "red" / "00.jpg", 2)
+    result = comparison.run(red_photo, 2)
     assert [FORMATS[name].file for name in result] == [kept]
-    assert set(build(comparison).api_of_page.parameters) == {"classify", "compare", "explain", "benchmark"}
+    functions = PageServer(comparison).api_of_page.parameters
+    assert set(functions) == {"classify", "compare", "explain", "benchmark"}
 
 
 def test_damaged_weights_do_not_take_the_others_down(
-    small_bundle: Bundle, photo_folder: Path, tmp_path: Path
+    small_bundle: Bundle, red_photo: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(small_bundle.folder, tmp_path / "bundle")
     (folder / "model.keras").write_bytes(b"damaged")
     comparison = Comparison(open_bundle(folder))
-    assert set(comparison.run(photo_folder / "red" / "00.jpg", 2)) == set(tflite_formats())
+    assert set(comparison.run(red_photo, 2)) == set(tflite_formats())
     assert "model.keras is not the file" in str(comparison._loading["keras"].exception())
 
 
-def test_without_tensorflow_the_tflite_files_run(shipped: Bundle, photo_folder: Path) -> None:
+def test_without_tensorflow_the_tflite_files_run(shipped: Bundle, red_photo: Path) -> None:
     code = """
 import sys
 for name in ("tensorflow", "keras", "tensorflow_datasets"):
     sys.modules[name] = None  # as if it were not installed
 from demo.comparison import Comparison
-from demo.server import build
+from demo.server import PageServer
 from mobilevit_core.bundle.bundle import open_bundle
 comparison = Comparison(open_bundle(sys.argv[1]))
-build(comparison)
+PageServer(comparison)
 print(*comparison.run(sys.argv[2], 1))
 print(comparison._loading["keras"].exception())
 try:
@@ -166,7 +160,7 @@ try:
 except Exception as error:
     print(error)
 """
-    command = [sys.executable, "-c", code, shipped.folder, photo_folder / "red" / "00.jpg"]
+    command = [sys.executable, "-c", code, shipped.folder, red_photo]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=APP.parent)
     assert done.returncode == 0, done.stderr
     answered, problem, no_map = done.stdout.splitlines()[-3:]
@@ -175,9 +169,7 @@ except Exception as error:
     assert no_map.startswith("The map needs")
 
 
-def test_the_answer_is_that_of_the_last_timed_run(
-    shipped: Bundle, photo_folder: Path, tmp_path: Path
-) -> None:
+def test_the_answer_is_that_of_the_last_timed_run(shipped: Bundle, red_photo: Path, tmp_path: Path) -> None:
     """No run besides those that are timed, and none outside of the lock."""
     shutil.copy(shipped.weights("float32"), tmp_path)
     comparison = Comparison(Bundle(tmp_path, shipped.manifest))
@@ -190,7 +182,7 @@ def test_the_answer_is_that_of_the_last_timed_run(
         return calls[-1]
 
     runtime.probabilities = counted
-    answer = comparison.run(photo_folder / "red" / "00.jpg", 12, ["float32"])["float32"]
+    answer = comparison.run(red_photo, 12, ["float32"])["float32"]
     assert len(calls) == 12 + 2 * 3  # two turns, each warmed up by three
     assert answer.probabilities is calls[-1] and answer.latency.runs == 12
 
@@ -276,7 +268,7 @@ def test_a_wrong_option_is_told(wrong: list[str], capsys: pytest.CaptureFixture[
 
 
 def test_a_server_that_is_stopped_leaves_no_uploads(
-    photo_folder: Path, tmp_path: Path, quick_start: list[str]
+    red_photo: Path, tmp_path: Path, quick_start: list[str]
 ) -> None:
     port = free_port()
     command = [sys.executable, APP, "--port", str(port), *quick_start]
@@ -285,7 +277,7 @@ def test_a_server_that_is_stopped_leaves_no_uploads(
     )
     try:
         with Visitor(base_url=f"http://127.0.0.1:{port}/", transport=HTTPTransport(retries=10)) as visitor:
-            sent = visitor.upload(photo_folder / "red" / "00.jpg")
+            sent = visitor.upload(red_photo)
             assert Path(sent["path"]).is_relative_to(tmp_path)
     finally:
         server.terminate()

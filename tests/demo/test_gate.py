@@ -42,18 +42,17 @@ def forged(photo: Path) -> list[Any]:
 
 
 def test_no_function_opens_a_file_that_was_not_uploaded(
-    visitor: Visitor, photo_folder: Path, tmp_path: Path
+    visitor: Visitor, red_photo: Path, tmp_path: Path
 ) -> None:
-    photo = photo_folder / "red" / "00.jpg"
-    for reference in forged(photo):
+    for reference in forged(red_photo):
         for function in ("classify", "compare", "explain"):
             assert visitor.call(function, reference) == uploads.REFUSED, reference
 
 
-def test_links_and_pipes_in_the_upload_folder_are_refused(photo_folder: Path) -> None:
+def test_links_and_pipes_in_the_upload_folder_are_refused(photo_folder: Path, red_photo: Path) -> None:
     folder = uploads.use_own_folder()
     link, pipe, outside = folder / "link.jpg", folder / "pipe.jpg", folder / "elsewhere"
-    link.symlink_to(photo_folder / "red" / "00.jpg")
+    link.symlink_to(red_photo)
     outside.symlink_to(photo_folder / "red")
     os.mkfifo(pipe)
     try:
@@ -65,11 +64,10 @@ def test_links_and_pipes_in_the_upload_folder_are_refused(photo_folder: Path) ->
             path.unlink()
 
 
-def test_an_upload_is_answered_however_it_is_named(visitor: Visitor, photo_folder: Path, served: str) -> None:
-    photo = photo_folder / "red" / "00.jpg"
-    sent = visitor.upload(photo)
+def test_an_upload_is_answered_however_it_is_named(visitor: Visitor, red_photo: Path, served: str) -> None:
+    sent = visitor.upload(red_photo)
     address = f"{served}gradio_api/file={sent['path']}"
-    inside = f"data:image/jpeg;base64,{base64.b64encode(photo.read_bytes()).decode()}"
+    inside = f"data:image/jpeg;base64,{base64.b64encode(red_photo.read_bytes()).decode()}"
     references = [
         sent,
         {"path": sent["path"]},
@@ -81,8 +79,8 @@ def test_an_upload_is_answered_however_it_is_named(visitor: Visitor, photo_folde
     assert all(row == scores[0] for row in scores) and len(scores[0]) == 5
 
 
-def test_arguments_are_optional_over_plain_http(visitor: Visitor, photo_folder: Path) -> None:
-    photo = visitor.upload(photo_folder / "red" / "00.jpg")
+def test_arguments_are_optional_over_plain_http(visitor: Visitor, red_photo: Path) -> None:
+    photo = visitor.upload(red_photo)
     (answer,) = visitor.call("classify", photo)
     assert visitor.call("classify", photo, None) == [answer] and answer["format"] == "float32"
     (everything,) = visitor.call("compare", photo)
@@ -119,9 +117,9 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "sentence"), WRONG, ids=[str(number) for number in range(len(WRONG))])
 def test_a_wrong_argument_is_named(
-    visitor: Visitor, photo_folder: Path, arguments: tuple[Any, ...], sentence: str
+    visitor: Visitor, red_photo: Path, arguments: tuple[Any, ...], sentence: str
 ) -> None:
-    told = visitor.call("compare", visitor.upload(photo_folder / "red" / "00.jpg"), *arguments)
+    told = visitor.call("compare", visitor.upload(red_photo), *arguments)
     assert isinstance(told, str) and told.startswith(sentence) and len(told) < 200
 
 
@@ -157,7 +155,7 @@ def test_an_example_is_sent_wherever_its_package_lies(
         assert visitor.get(f"examples/{wrong}").status_code == 404
 
 
-def test_no_path_of_the_server_is_told(visitor: Visitor, tmp_path: Path) -> None:
+def test_no_path_of_the_server_is_told(visitor: Visitor, no_photo: Path) -> None:
     page = "".join(
         visitor.get(place).text
         for place in ("", "config", "gradio_api/info", "bundle/page.json", "examples/index.json")
@@ -169,17 +167,15 @@ def test_no_path_of_the_server_is_told(visitor: Visitor, tmp_path: Path) -> None
         os.path.dirname(Image.__file__),
     }
     assert not [path for path in here if f"{path}/" in page]
-    text = tmp_path / "holiday.jpg"
-    text.write_text("no photograph")
-    told = visitor.call("classify", visitor.upload(text))
+    told = visitor.call("classify", visitor.upload(no_photo))
     assert "is not a JPEG" in told and str(uploads.folder()) not in told
 
 
-def test_mcp_goes_through_the_same_gate(served: str, photo_folder: Path) -> None:
+def test_mcp_goes_through_the_same_gate(served: str, red_photo: Path) -> None:
     from mcp import ClientSession
     from mcp.client.streamable_http import streamable_http_client
 
-    photo = (photo_folder / "red" / "00.jpg").read_bytes()
+    photo = red_photo.read_bytes()
     inside = f"data:image/jpeg;base64,{base64.b64encode(photo).decode()}"
 
     async def ask() -> list[Any]:

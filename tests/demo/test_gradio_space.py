@@ -14,10 +14,10 @@ import pytest
 from huggingface_hub import SpaceCard
 
 from demo import publishing
-from demo.site import LITERT
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.inference.classifier import load_classifier
 from mobilevit_core.publishing.pages import PageOptions
+from tests.demo.looking import NEEDS_LITERT
 from tests.demo.visitor import Visitor, free_port
 
 REPOSITORY = "flora/flowers"
@@ -37,10 +37,7 @@ START = (
 )
 PATIENCE = 240  # seconds
 
-pytestmark = pytest.mark.skipif(
-    not LITERT.exists(),
-    reason="no LiteRT.js. To get it: npm ci --prefix demo/device",
-)
+pytestmark = NEEDS_LITERT
 
 
 @pytest.fixture(scope="module")
@@ -120,23 +117,20 @@ def is_up(url: str, process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def test_it_answers_without_tensorflow(
-    running: str, folder: Path, shipped: Bundle, photo_folder: Path
-) -> None:
+def test_it_answers_without_tensorflow(running: str, folder: Path, shipped: Bundle, red_photo: Path) -> None:
     with Visitor(base_url=running, timeout=PATIENCE) as visitor:
         facts = visitor.get("bundle/page.json").json()
         assert "keras" not in [row["name"] for row in facts["formats"]] and not facts["explains"]
         assert len(facts["first"]) == 2 and facts["answering"] == "float32"
-        photo = photo_folder / "red" / "00.jpg"
-        answer = visitor.call("classify", visitor.upload(photo))[0]
-        assert answer["scores"] == load_classifier(shipped.folder).predict(photo).to_json()["scores"]
+        answer = visitor.call("classify", visitor.upload(red_photo))[0]
+        assert answer["scores"] == load_classifier(shipped.folder).predict(red_photo).to_json()["scores"]
         listed = visitor.get("examples/index.json").json()
         written = json.loads((folder / "demo" / "examples" / "index.json").read_text(encoding="utf-8"))
         assert listed == written and visitor.get(f"examples/{listed[0]['file']}").status_code == 200
         assert visitor.get("device/litert/core/wasm/litert_wasm_internal.wasm.gz").status_code == 200
         assert facts["teaches"] and visitor.get("trunk/bundle.json").json()["weights_sha256"]
         assert visitor.get("trunk/trunk_float16.tflite").status_code == 200
-        assert "needs the Keras weights" in str(visitor.call("explain", visitor.upload(photo)))
+        assert "needs the Keras weights" in str(visitor.call("explain", visitor.upload(red_photo)))
 
 
 def test_the_containers_health_check_is_answered(running: str) -> None:

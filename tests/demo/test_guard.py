@@ -15,7 +15,7 @@ import pytest
 
 from demo import api, bodies, guard, server, uploads
 from demo.comparison import Comparison
-from demo.server import build
+from demo.server import PageServer
 from demo.uploads import Limits
 from mobilevit_core.escaping import plain
 from tests.demo.visitor import Visitor
@@ -143,12 +143,12 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
     return False
 
 
-def test_uploads_that_are_broken_off_leave_nothing(served: str, visitor: Visitor, photo_folder: Path) -> None:
+def test_uploads_that_are_broken_off_leave_nothing(served: str, visitor: Visitor, red_photo: Path) -> None:
     for _ in range(5):
         with half_sent(served):
             time.sleep(0.2)
     assert wait_until(lambda: not unfinished()), unfinished()
-    assert visitor.call("classify", visitor.upload(photo_folder / "red" / "00.jpg"))
+    assert visitor.call("classify", visitor.upload(red_photo))
 
 
 def test_no_upload_takes_a_neighbours_file_away(served: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -228,7 +228,7 @@ def test_the_folder_is_this_programs_own() -> None:
 
 
 def test_sessions_and_places_are_bounded(serve: Callable[..., str], comparison: Comparison) -> None:
-    page = build(comparison)
+    page = PageServer(comparison)
     url = page.start(block=False)
     try:
         with Visitor(base_url=url, timeout=60) as visitor:
@@ -241,7 +241,7 @@ def test_sessions_and_places_are_bounded(serve: Callable[..., str], comparison: 
                     for _ in range(api.AT_ONCE + api.MAX_WAITING + 3)
                 ]
                 full = [answer for answer in answers if answer.status_code == 503]
-                assert full and all(api.FULL in answer.text for answer in full)
+                assert full and all(api.Api.full in answer.text for answer in full)
                 # Another kind of call has places of its own.
                 assert "no photograph yet" in visitor.call("explain")
     finally:

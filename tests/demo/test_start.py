@@ -50,22 +50,21 @@ def test_ctrl_c_ends_it_at_once(seconds: float, tmp_path: Path) -> None:
 
 
 def test_the_keras_weights_wait_for_the_first_answer(
-    small_bundle: Bundle, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+    small_bundle: Bundle, red_photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "HEAD_START_SECONDS", 600)
-    comparison, photo = Comparison(small_bundle), photo_folder / "red" / "00.jpg"
+    comparison = Comparison(small_bundle)
     for name in tflite_formats():
         comparison._loading[name].result(600)
     time.sleep(1)
     assert comparison.ready() == tflite_formats()
-    assert comparison.classify(photo).format == "float32"
+    assert comparison.classify(red_photo).format == "float32"
     assert comparison._loading["keras"].result(600).format == "keras"
 
 
 def test_whoever_asks_for_keras_does_not_wait_for_an_answer(
-    small_bundle: Bundle, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+    small_bundle: Bundle, red_photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "HEAD_START_SECONDS", 600)
-    photo = photo_folder / "red" / "00.jpg"
-    assert set(Comparison(small_bundle).run(photo, 1, ["keras"])) == {"keras"}
-    assert Comparison(small_bundle).explain(photo)[1] in small_bundle.manifest.class_names
+    assert set(Comparison(small_bundle).run(red_photo, 1, ["keras"])) == {"keras"}
+    assert Comparison(small_bundle).explain(red_photo)[1] in small_bundle.manifest.class_names

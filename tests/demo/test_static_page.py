@@ -15,24 +15,32 @@ from huggingface_hub import SpaceCard
 
 from demo import publishing, words
 from demo import site as site_files
-from demo.site import LITERT, index, policy
+from demo.site import index, policy
 from mobilevit_core.bundle.bundle import Bundle, open_bundle
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.errors import UserError
 from mobilevit_core.inference.classifier import load_classifier
 from tests.demo.conftest import OPTIONS, REPOSITORY
-from tests.demo.looking import NARROW, NO_ANSWER, PATIENCE, SAID, WIDE, give, opened, timed_rows
+from tests.demo.looking import (
+    NARROW,
+    NEEDS_LITERT,
+    NO_ANSWER,
+    PATIENCE,
+    RATE,
+    SAID,
+    WIDE,
+    answers_here,
+    give,
+    opened,
+    timed_rows,
+)
 from tests.demo.test_browser_accessible import AXE, violations
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 MOST_BYTES = 7_000_000  # before the first answer
-needs_litert = pytest.mark.skipif(
-    not LITERT.exists(),
-    reason="no LiteRT.js. To get it: npm ci --prefix demo/device",
-)
-pytestmark = needs_litert
+pytestmark = NEEDS_LITERT
 
 
 def test_the_front_matter_is_a_static_spaces(site: Path, shipped: Bundle) -> None:
@@ -178,15 +186,14 @@ def test_the_page_answers_by_itself_and_asks_its_own_server_alone(
 
 
 @pytest.mark.browser
-def test_formats_side_by_side(page: "Page", shipped: Bundle, photo_folder: Path) -> None:
-    photo = photo_folder / "red" / "00.jpg"
-    give(page, photo)
+def test_formats_side_by_side(page: "Page", shipped: Bundle, red_photo: Path) -> None:
+    give(page, red_photo)
     assert timed_rows(page, 3) == ["dynamic_int8"]
     page.get_by_role("button", name="Measure all formats").click()
     page.wait_for_selector("#measure:not([disabled])")
     assert timed_rows(page, 3) == words.on_device(shipped)
     for name in words.on_device(shipped):
-        answer = load_classifier(shipped.folder, name).predict(photo)
+        answer = load_classifier(shipped.folder, name).predict(red_photo)
         said = "None of these" if answer.unknown else words.display(answer.label, shipped.manifest)
         assert page.inner_text(f"tr[data-format={name}] td.said") == said
     assert timed_rows(page)[0] == "keras" and "recorded" in page.inner_text("#there").lower()
@@ -195,20 +202,13 @@ def test_formats_side_by_side(page: "Page", shipped: Bundle, photo_folder: Path)
     assert "Photos stay on this device" in page.inner_text("#title")
 
 
-ASK = """async ([format, encoded]) => {
-  const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
-  return withEngine(format, async (engine) => [...(await engine.values(new Blob([bytes])))]);
-}"""
-
-
 @pytest.mark.browser
 @pytest.mark.photographs
 def test_it_answers_as_the_bundle(page: "Page", tf_flowers: PhotoDataset, shipped: Bundle) -> None:
     photos = tf_flowers.split("test")
     classifier = load_classifier(shipped.folder, "dynamic_int8")
     expected = np.array([classifier.probabilities(photo.source) for photo in photos])
-    given = [["dynamic_int8", base64.b64encode(photo.source).decode()] for photo in photos]
-    answers = np.array([page.evaluate(ASK, pair) for pair in given])
+    answers = answers_here(page, "dynamic_int8", (photo.source for photo in photos))
     assert (answers.argmax(axis=1) == expected.argmax(axis=1)).mean() >= 0.98
     assert np.abs(answers - expected).mean(axis=1).max() < 0.02
 
@@ -216,7 +216,7 @@ def test_it_answers_as_the_bundle(page: "Page", tf_flowers: PhotoDataset, shippe
 @pytest.mark.browser
 def test_many_photos_camera_and_report(page: "Page", photo_folder: Path, tmp_path: Path) -> None:
     page.get_by_role("button", name="Live camera").click()
-    page.wait_for_function("document.querySelector('#overlay').innerText.includes('pictures a second')")
+    page.wait_for_function(RATE)
     bad = tmp_path / "bad.jpg"
     bad.write_text("no photograph")
     page.get_by_role("tab", name="One photo").press("ArrowRight")
@@ -244,9 +244,7 @@ def test_on_a_phone_in_the_dark(page: "Page") -> None:
 
 
 @pytest.mark.browser
-def test_a_load_that_fails_is_told_and_can_be_repeated(
-    browser: "Browser", url: str, photo_folder: Path
-) -> None:
+def test_a_load_that_fails_is_told_and_can_be_repeated(browser: "Browser", url: str, red_photo: Path) -> None:
     page = browser.new_page(bypass_csp=True, service_workers="block")
     page.set_default_timeout(PATIENCE)
     page.route("**/*.wasm.gz*", lambda route: route.fulfill(status=404))
@@ -255,7 +253,7 @@ def test_a_load_that_fails_is_told_and_can_be_repeated(
     said = page.inner_text("#sure")
     assert "can't" in said and "server" not in said
     page.unroute("**/*.wasm.gz*")
-    assert "%" in give(page, photo_folder / "red" / "00.jpg", SAID)
+    assert "%" in give(page, red_photo, SAID)
     page.close()
 
 

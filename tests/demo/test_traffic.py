@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from demo import bodies, connections, guard, uploads
-from demo.guard import Calls, Guard
+from demo.guard import Guard
 from demo.uploads import Limits
 from tests.demo.visitor import Visitor, run_apart
 from tests.hostile.requests import ODD
@@ -96,8 +97,8 @@ def guarded() -> Guard:
     """A guard before an echo, with 10 MB of room beside what is there."""
     uploads.use_own_folder()
     uploads.USAGE.measure()
-    calls = Calls({"classify": 2}, lambda name: False, "full")
-    return Guard(echo, None, Limits(60, uploads.total_bytes() + 10_000_000), calls, "default-src 'self'")
+    api: Any = SimpleNamespace(parameters={"classify": 2}, is_full=lambda name: False)
+    return Guard(echo, None, Limits(60, uploads.total_bytes() + 10_000_000), api, "default-src 'self'")
 
 
 def multipart(files: int, content: bytes) -> list[bytes]:
@@ -336,12 +337,12 @@ def elsewhere() -> set[Path]:
     return {path for path in found - {uploads.folder()} if path.is_file()}
 
 
-def test_nothing_else_on_the_disk_changes(served: str, photo_folder: Path) -> None:
+def test_nothing_else_on_the_disk_changes(served: str, red_photo: Path) -> None:
     """3: what comes by upload, in a call or by MCP lies in the one folder, and is swept."""
     from mcp import ClientSession
     from mcp.client.streamable_http import streamable_http_client
 
-    photo = (photo_folder / "red" / "00.jpg").read_bytes()
+    photo = red_photo.read_bytes()
     url = f"data:image/jpeg;base64,{base64.b64encode(photo + MARK).decode()}"
 
     async def ask() -> bool:
