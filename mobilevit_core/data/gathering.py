@@ -30,6 +30,9 @@ OTHER_KINDS = dict.fromkeys(
     (".gif", ".bmp", ".tif", ".tiff", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".svg"),
     f"pictures of another format than {READ}: convert them to JPEG",
 ) | dict.fromkeys((".mov", ".mp4", ".m4v", ".avi", ".webm", ".mkv"), "videos")
+# Words of the reasons why files are skipped -> the same of a single file.
+ONE = {"pictures": "picture", "videos": "video", "photos": "a photo", "files": "a file", "them": "it"}
+ONE |= {"links": "link", "lead": "leads", "folders": "folder", "are": "is"}
 NAMED = 3  # files named in a sentence; the others are only counted
 
 
@@ -214,6 +217,8 @@ def skipped_notes(skipped: Sequence[Skipped], named: int = NAMED) -> list[str]:
     told = []
     for reason, count in reasons.most_common():
         names = [Path(file.path).name for file in skipped if file.reason == reason]
+        if count == 1:
+            reason = " ".join(ONE.get(word, word) for word in reason.split())
         told.append(f"{count:,} {reason} ({some(names, named)})")
     return [f"{counted(len(skipped), 'file')} skipped: {'; '.join(told)}"]
 

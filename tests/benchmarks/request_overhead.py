@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from demo.comparison import Comparison  # noqa: F401 (this and some others are for `SIDE`)
-from demo.server import build  # noqa: F401
+from demo.server import PageServer as build  # noqa: F401
 from mobilevit_core.bundle.bundle import open_bundle  # noqa: F401
 from mobilevit_core.images.reading import read_photo
 from mobilevit_core.inference.latency import processor

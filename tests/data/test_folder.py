@@ -133,7 +133,7 @@ def test_many_skipped_files_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "red" / "scan.TIFF").write_text("x")
     (note,) = load_dataset(str(tmp_path)).notes
     assert note.startswith("122 files skipped: 120 videos (MVI_0000.MOV, ")
-    assert "1 not photos (notes.txt)" in note and "scan.TIFF" in note
+    assert "1 not a photo (notes.txt)" in note and "scan.TIFF" in note
     assert "MVI_0003" not in note
 
 
@@ -243,8 +243,9 @@ def test_predict_names_what_it_leaves_out(tmp_path: Path, capsys: pytest.Capture
     assert {path.name for path in find_photos([tmp_path / "holiday"])} == names
     told = capsys.readouterr().err
     assert "4 files skipped" in told
-    assert "1 videos (film.mov)" in told and "2 not photos (IMG_1.AAE, notes.txt)" in told
-    assert "1 pictures of another format than JPEG, PNG, WebP, HEIC or AVIF" in told and "scan.tif" in told
+    assert "1 video (film.mov)" in told and "2 not photos (IMG_1.AAE, notes.txt)" in told
+    assert "1 picture of another format than JPEG, PNG, WebP, HEIC or AVIF: convert it to JPEG (" in told
+    assert "scan.tif" in told
 
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Gänse") for form in ("NFC", "NFD"))

@@ -45,22 +45,18 @@ def first_words(options: list[str], **environment: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "environment",
+    ("host", "environment"),
     [
-        {"http_proxy": f"http://{NOBODY}", "https_proxy": f"http://{NOBODY}"},
-        {"ALL_PROXY": f"socks5://{NOBODY}", "all_proxy": f"socks5://{NOBODY}"},
+        ("::1", {"http_proxy": f"http://{NOBODY}", "https_proxy": f"http://{NOBODY}"}),
+        ("::", {"ALL_PROXY": f"socks5://{NOBODY}", "all_proxy": f"socks5://{NOBODY}"}),
     ],
     ids=["http", "socks"],
 )
-def test_a_proxy_in_the_environment_does_no_harm(environment: dict[str, str], quick_start: list[str]) -> None:
-    said = first_words(quick_start, **environment)
-    assert "answers 200" in said and "Traceback" not in said
-
-
-@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
-@pytest.mark.parametrize("host", ["::1", "::"])
-def test_the_page_listens_on_ipv6(host: str, quick_start: list[str]) -> None:
-    said = first_words([*quick_start, "--host", host])
+def test_the_page_listens_on_ipv6_and_a_proxy_does_no_harm(
+    host: str, environment: dict[str, str], quick_start: list[str]
+) -> None:
+    at = ["--host", host] if socket.has_ipv6 else []
+    said = first_words([*quick_start, *at], **environment)
     assert "answers 200" in said and "Traceback" not in said
 
 
