@@ -101,6 +101,11 @@ export function connectPrivate(changed) {
   }
   if (!facts.device.length || !facts.engine) return box.parentElement.remove();
   box.checked = storage("local")?.getItem(KEPT) === "yes";
+  addEventListener("storage", ({ key, newValue }) => { // it was ticked in another tab
+    if (key !== KEPT || box.checked === (newValue === "yes")) return;
+    box.checked = newValue === "yes";
+    changed();
+  });
   box.addEventListener("change", () => {
     storage("local")?.setItem(KEPT, box.checked ? "yes" : "no");
     changed();

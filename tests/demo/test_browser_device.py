@@ -251,6 +251,21 @@ def test_an_own_photo_stays_on_the_device_and_is_shown(
     closed(page)
 
 
+def test_the_switch_holds_in_every_tab(browser: "Browser", served: str) -> None:
+    """Also in those that were open before it was moved."""
+    context = browser.new_context(bypass_csp=True, service_workers="block")
+    pages = [context.new_page() for _ in range(2)]
+    for page in pages:
+        page.set_default_timeout(PATIENCE)
+        without_examples(page)
+        page.goto(served)
+        page.wait_for_function(EMPTY)
+    for on in (True, False):
+        pages[0].get_by_label("Keep photos on this device").set_checked(on)
+        pages[1].wait_for_function("on => document.querySelector('#private').checked === on", arg=on)
+    context.close()
+
+
 def test_a_photo_that_comes_during_a_run_gets_its_own_answer(
     browser: "Browser", served: str, photo_folder: Path, red_photo: Path
 ) -> None:
