@@ -12,6 +12,7 @@ examples/                                up to six photos to try it with, and th
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -225,13 +226,20 @@ def _is_own(path: Path, folder: Path) -> bool:
     return any(target.is_relative_to(place / "blobs") for place in (repository, repository.parent))
 
 
-def write_bundle(folder: Path, fill: Callable[[Path], Manifest]) -> Bundle:
+def write_bundle(
+    folder: Path,
+    fill: Callable[[Path], Manifest],
+    history: Path | None = None,
+    provenance: Provenance | None = None,
+) -> Bundle:
     """Writes a bundle atomically: it is there complete, or not at all.
 
     Args:
         folder: where it is to be.
-        fill: writes the weights into the folder that it is given and returns the manifest, whose `files` are
-            filled in here.
+        fill: writes the weights into the folder that it is given and returns the manifest, whose `files` and
+            `trunk` are filled in here.
+        history: CSV of the training, copied if it is there.
+        provenance: the photos that went into the weights, where known.
 
     Returns:
         The bundle in its place.
@@ -243,21 +251,15 @@ def write_bundle(folder: Path, fill: Callable[[Path], Manifest]) -> Bundle:
         raise UserError(f"{folder} exists already. Name a new folder, or remove it first.")
     with replacing(folder) as beside:
         beside.mkdir(parents=True)
+        if history and history.is_file():
+            shutil.copyfile(history, beside / HISTORY)
+        if provenance:
+            provenance.write(beside)
         manifest = fill(beside)
-        files = {"files": weight_files(beside), "trunk": trunk_files(beside)}
-        manifest = manifest.model_copy(update=files)
-        write_manifest(beside / MANIFEST, manifest)
+        files = _with_digests(beside, {name: fmt.file for name, fmt in FORMATS.items()})
+        trunk = _with_digests(beside, {name: FORMATS[name].trunk for name in tflite_formats()})
+        write_manifest(beside / MANIFEST, manifest.model_copy(update={"files": files, "trunk": trunk}))
     return Bundle(folder, read_manifest(folder / MANIFEST))  # as it is written: without private paths
-
-
-def weight_files(folder: Path) -> dict[str, WeightFile]:
-    """The weight files that are in a folder, with their digests."""
-    return _with_digests(folder, {name: fmt.file for name, fmt in FORMATS.items()})
-
-
-def trunk_files(folder: Path) -> dict[str, WeightFile]:
-    """The same for files without a classifier."""
-    return _with_digests(folder, {name: FORMATS[name].trunk for name in tflite_formats()})
 
 
 def _with_digests(folder: Path, files: Mapping[str, str]) -> dict[str, WeightFile]:

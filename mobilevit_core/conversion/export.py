@@ -1,7 +1,6 @@
 """Turns a trained model into a bundle's weight formats."""
 
 import math
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ import keras
 import numpy as np
 
 from mobilevit_core.bundle.bundle import Bundle, write_bundle
-from mobilevit_core.bundle.files import HISTORY, LABELS, MANIFEST
+from mobilevit_core.bundle.files import LABELS, MANIFEST
 from mobilevit_core.bundle.manifest import Manifest, write_manifest
 from mobilevit_core.bundle.weight_formats import FORMATS, tflite_formats
 from mobilevit_core.conversion.graft import cut
@@ -147,15 +146,12 @@ def export_trunk(bundle: Bundle, folder: Path, images: Images | None = None) -> 
     }
     update = {"metrics": metrics, "parity": parity, "versions": made_with, "golden": None}
     manifest = bundle.manifest.model_copy(update=update)
-
-    def fill(beside: Path) -> Manifest:
-        if bundle.history.is_file():
-            shutil.copyfile(bundle.history, beside / HISTORY)
-        if bundle.provenance:
-            bundle.provenance.write(beside)
-        return _write_trunk(beside, saved.read_bytes(), files, manifest)
-
-    return write_bundle(folder, fill)
+    return write_bundle(
+        folder,
+        lambda beside: _write_trunk(beside, saved.read_bytes(), files, manifest),
+        bundle.history,
+        bundle.provenance,
+    )
 
 
 def export_released(released: ReleasedWeights, folder: Path, images: Images | None = None) -> Bundle:

@@ -1,6 +1,5 @@
 """A bundle of converted files, of which none answers differently from what was trained."""
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from mobilevit_core.bundle.bundle import Bundle, write_bundle
-from mobilevit_core.bundle.files import HISTORY
 from mobilevit_core.bundle.golden import CANDIDATES, Golden, drawn, telling
 from mobilevit_core.bundle.manifest import Manifest
 from mobilevit_core.bundle.tflite_metadata import attached, describe
@@ -70,10 +68,6 @@ def write_converted(
     def fill(beside: Path) -> Manifest:
         if converted.keras:
             (beside / FORMATS["keras"].file).write_bytes(converted.keras)
-        if history and history.is_file():
-            shutil.copyfile(history, beside / HISTORY)
-        if provenance:
-            provenance.write(beside)
         names, size = manifest.class_names, manifest.rule.image_size
         files = {name: describe(content, names, size) for name, content in converted.files.items()}
         parities, sentences = accepted(files, converted.images, converted.expected)
@@ -89,7 +83,7 @@ def write_converted(
             (beside / FORMATS[name].file).write_bytes(attached(content, complete, name))
         return complete
 
-    return write_bundle(folder, fill), refused
+    return write_bundle(folder, fill, history, provenance), refused
 
 
 def accepted(

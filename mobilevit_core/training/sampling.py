@@ -21,14 +21,12 @@ class Sampling:
         other: boolean (photos,), which photos show none of the classes; they are spread evenly over the
             epoch, so that every batch has its share.
         epoch_photos: photos per epoch.
-        balanced: whether all classes are drawn alike.
     """
 
     expected: np.ndarray | None
     strata: np.ndarray
     other: np.ndarray
     epoch_photos: int
-    balanced: bool = False
 
     @classmethod
     def uniform(cls, count: int) -> "Sampling":
@@ -56,7 +54,7 @@ class Sampling:
         expected[wanted] = _shares(weights[wanted], groups) * of_classes
         if share:
             expected[~wanted] = _other_shares(photos, ~wanted, weights) * (count - of_classes)
-        return cls(expected, _strata(photos), ~wanted, count, balanced)
+        return cls(expected, _strata(photos), ~wanted, count)
 
     def draw(self, seed: tf.Tensor) -> tf.Tensor:
         """The photos of one epoch in the order of their batches.
