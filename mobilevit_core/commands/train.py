@@ -269,7 +269,7 @@ def _train_network(
 ) -> Trained:
     from mobilevit_core.training.distillation import Teachers
     from mobilevit_core.training.first_classifier import WithClassifier
-    from mobilevit_core.training.label_noise import answers_to, some_of, write_suspects
+    from mobilevit_core.training.label_noise import check_labels
     from mobilevit_core.training.trainer import train_bundle
 
     recipe = plan.recipe
@@ -283,8 +283,7 @@ def _train_network(
     bundle, refused = train_bundle(dataset, recipe, run, start, teachers)
     split = "test" if dataset.splits.get("test") else "validation"
     if not _is_measured(bundle, split):
-        photos = some_of(dataset.splits["train"])
-        write_suspects(run.path, photos, dataset.class_names, answers_to(bundle, photos))
+        check_labels(run.path, bundle, dataset)
     return _measure(bundle, refused, dataset, run, split, examples)
 
 

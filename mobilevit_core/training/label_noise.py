@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilevit_core.bundle.bundle import Bundle
-from mobilevit_core.data.dataset import LabelledPhoto
+from mobilevit_core.data.dataset import LabelledPhoto, PhotoDataset
 from mobilevit_core.data.findings import SHEET_PHOTOS, draw_sheet
 from mobilevit_core.files import csv_bytes, write_bytes
 from mobilevit_core.images.preprocessing import preprocess
@@ -17,7 +17,7 @@ TABLE, SHEET = "suspect_labels.csv", "suspect_labels.jpg"
 COLUMNS = ("photograph", "class", "answer", "probability_of_class", "probability_of_answer")
 MOST_ROWS = 200  # in the table
 MOST_DRAWN = 40  # on the sheet
-MOST_LOOKED = 5000  # photos that a trained network is asked about
+MOST_LOOKED = 5000  # photos that a trained network is asked about, evenly
 # Measured on a cross-validated head with wrong labels planted; photos named, and how many of them were
 # planted, means of four draws. 400 photos of rooms with 19 planted, 76 % right: 20 and 12 (every other
 # answer: 93 and 18; cleanlab 2.9: 61 and 17). 200 photos of clothing with 15 planted, 22 % right: 2 and 0.5
@@ -25,18 +25,15 @@ MOST_LOOKED = 5000  # photos that a trained network is asked about
 CONFIDENT, UNLIKELY = 0.7, 0.1
 
 
-def answers_to(bundle: Bundle, photos: Sequence[LabelledPhoto]) -> np.ndarray:
-    """The Keras model's probabilities for many photos: float32 (photos, classes)."""
-    rule, weights = bundle.manifest.rule, bundle.weights("keras")
+def check_labels(folder: Path, bundle: Bundle, dataset: PhotoDataset) -> None:
+    """Asks a trained network about its training photos, and writes what is suspect into its run folder."""
+    training, rule, weights = dataset.splits["train"], bundle.manifest.rule, bundle.weights("keras")
+    photos = training[:: -(-len(training) // MOST_LOOKED)]
     model = load_keras(weights)
-    return answers_in_batches(
+    answers = answers_in_batches(
         model, lambda photo: preprocess(photo.source, rule, photo.name), photos, "Looking at the labels"
     )
-
-
-def some_of(photos: Sequence[LabelledPhoto]) -> Sequence[LabelledPhoto]:
-    """At most `MOST_LOOKED` photos, evenly."""
-    return photos[:: -(-len(photos) // MOST_LOOKED)] if photos else photos
+    write_suspects(folder, photos, dataset.class_names, answers)
 
 
 def suspects(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
