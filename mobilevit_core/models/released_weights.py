@@ -11,7 +11,7 @@ turned into RGB once, by reversing the input channels of the first convolution.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -371,12 +371,13 @@ def open_weights(source: str, variant: str) -> ReleasedWeights:
     Raises:
         UserError: there is no such file, no network, or the file is neither timm's nor transformers'.
     """
-    if source == IMAGENET:
-        return _from_hub(source, f"timm/mobilevit_{variant}.cvnets_in1k", REVISION)
-    if hub.is_address(source):
-        address = hub.parse(source)
-        return _from_hub(source, address.repository, address.revision)
-    return read_file(Path(source))
+    if source != IMAGENET and not hub.is_address(source):
+        return read_file(Path(source))
+    imagenet = hub.Address(f"timm/mobilevit_{variant}.cvnets_in1k", REVISION)
+    address = imagenet if source == IMAGENET else hub.parse(source)
+    path = _download(address)
+    commit = path.parent.name if path.parent.parent.name == "snapshots" else address.revision
+    return replace(read_file(path, source), repository=address.repository, revision=commit)
 
 
 def is_released(source: str) -> bool:
@@ -416,32 +417,20 @@ def read_file(path: Path, source: str | None = None) -> ReleasedWeights:
     return ReleasedWeights(path, source, naming, widths[width], classes, shapes=shapes, types=types)
 
 
-def _from_hub(source: str, repository: str, revision: str) -> ReleasedWeights:
-    from dataclasses import replace
-
-    path = download(repository, revision)
-    commit = path.parent.name if path.parent.parent.name == "snapshots" else revision
-    return replace(read_file(path, source), repository=repository, revision=commit)
-
-
-def download(repository: str, revision: str = REVISION) -> Path:
+def _download(address: hub.Address) -> Path:
     """The `model.safetensors` of a Hub repository, from the local cache where it is there already.
-
-    Args:
-        repository: OWNER/NAME.
-        revision: branch, tag or commit.
 
     Raises:
         UserError: no network and not in the cache, or the Hub has no such repository, revision or file.
     """
     from huggingface_hub import errors, hf_hub_download
 
-    hub.check_name(repository)
+    repository, revision = address.repository, address.revision
     way_out = (
         f"Try again with a network, or download it elsewhere from https://huggingface.co/{repository} and "
         "give the file's path instead."
     )
-    with hub.downloading(hub.Address(repository, revision), FILE, way_out):
+    with hub.downloading(address, FILE, way_out):
         try:
             return Path(hf_hub_download(repository, FILE, revision=revision, local_files_only=True))
         except errors.LocalEntryNotFoundError:
