@@ -1,1 +1,1 @@
-"""The Gradio demo: a photograph in, the answers and latencies of several runtimes side by side out."""
+"""The Gradio demo: a photo in, the answers and latencies of several runtimes side by side out."""

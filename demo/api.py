@@ -18,7 +18,7 @@ from demo import uploads, words
 from demo.comparison import Comparison
 from mobilevit_core.errors import UserError
 
-AT_ONCE = 8  # calls of one function in work: photographs are read side by side, networks run one by one
+AT_ONCE = 8  # calls of one function in work: photos are read side by side, networks run one by one
 MAX_WAITING = 16  # others of that function; the next one is told to come again
 DEFAULT_RUNS, MAX_RUNS = 20, 100  # timed runs of each format
 MOST_NAMED = 20  # classes that a description lists
@@ -26,7 +26,7 @@ PHOTO = (
     "a JPEG, PNG, WebP, HEIC or AVIF file: uploaded to this server, or a data URL "
     "(data:image/jpeg;base64,...). Addresses of photos elsewhere are refused: nothing is downloaded"
 )
-NO_PHOTO = "There is no photograph yet: upload one first."
+NO_PHOTO = "There is no photo yet: upload one first."
 UNEXPECTED = "Something went wrong on the server; its log tells what. The next photo may work."
 
 Check = Callable[[Any], Any]
@@ -168,9 +168,9 @@ class Functions:
         self._comparison = comparison
 
     def classify(self, photo: gr.FileData, format: str | None = None) -> dict[str, Any]:
-        """Names what a photograph shows, out of CLASSES.
+        """Names what a photo shows, out of CLASSES.
 
-        The model knows nothing else: whatever the photograph shows, one of them is the most probable. Where
+        The model knows nothing else: whatever the photo shows, one of them is the most probable. Where
         "unknown" is true, it is probably none of them.
 
         Args:
@@ -186,7 +186,7 @@ class Functions:
     def compare(
         self, photo: gr.FileData, runs: int = DEFAULT_RUNS, formats: list[str] | None = None
     ) -> dict[str, Any]:
-        """Classifies a photograph, one of CLASSES, with several weight formats, and times each here.
+        """Classifies a photo, one of CLASSES, with several weight formats, and times each here.
 
         Args:
             photo: PHOTO.
@@ -201,13 +201,13 @@ class Functions:
         return {name: answer.to_json() | self._comparison.facts(name) for name, answer in answers.items()}
 
     def explain(self, photo: gr.FileData) -> tuple[gr.FileData, str]:
-        """Shows where in a photograph the model found its answer, one of CLASSES.
+        """Shows where in a photo the model found its answer, one of CLASSES.
 
         Args:
             photo: PHOTO.
 
         Returns:
-            The photograph with a map laid over it, and the class that the map speaks for.
+            The photo with a map laid over it, and the class that the map speaks for.
         """
         picture, label = self._comparison.explain(photo)
         content = io.BytesIO()

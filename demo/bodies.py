@@ -15,16 +15,16 @@ from starlette.types import Message, Receive, Send
 
 from demo import uploads
 
-SMALL_BODY_BYTES = 256 * 2**10  # a larger one must hold a photograph
+SMALL_BODY_BYTES = 256 * 2**10  # a larger one must hold a photo
 MAX_UPLOAD_FILES = 100  # each takes Gradio a millisecond or two, in which it does nothing else
 MAX_VALUES = 20_000  # of a body
-PHOTOGRAPH = b"data:"  # how one begins inside of a body
+PHOTO = b"data:"  # how one begins inside of a body
 GRACE_SECONDS, LEAST_RATE = 20, 16 * 2**10  # after so long, bytes per second on the average
 
-TOO_MANY_FILES = f"One upload may have {MAX_UPLOAD_FILES} files. Send fewer photographs at once."
+TOO_MANY_FILES = f"One upload may have {MAX_UPLOAD_FILES} files. Send fewer photos at once."
 NOT_FILES = "An upload holds files, and nothing else."
 TOO_MANY = f"The request holds more than {MAX_VALUES} values."
-NO_PHOTOGRAPH = f"A request of more than {SMALL_BODY_BYTES // 2**10} KiB must hold a photograph."
+NO_PHOTO = f"A request of more than {SMALL_BODY_BYTES // 2**10} KiB must hold a photo."
 STALLED = f"The upload was ended: nothing came for {uploads.STALLED_SECONDS} seconds. Try again."
 SLOW = "The request was ended: it came too slowly. Try again."
 FAILED = "Something went wrong on the server. Try again."
@@ -104,18 +104,18 @@ class Values:
 
     def __init__(self) -> None:
         self._bytes = self._values = 0
-        self._photograph, self._end = False, b""
+        self._photo, self._end = False, b""
 
     def more(self, part: bytes) -> str | None:
-        """Counts the next part; why the body is refused, if it is. A photograph begins early in a body."""
+        """Counts the next part; why the body is refused, if it is. A photo begins early in a body."""
         known = self._end + part
-        self._end = known[-len(PHOTOGRAPH) :]
+        self._end = known[-len(PHOTO) :]
         self._bytes += len(part)
         self._values += sum(part.count(mark) for mark in (b",", b"[", b"{", b":"))
-        self._photograph = self._photograph or PHOTOGRAPH in known
+        self._photo = self._photo or PHOTO in known
         if self._values > MAX_VALUES:
             return TOO_MANY
-        return NO_PHOTOGRAPH if self._bytes > SMALL_BODY_BYTES and not self._photograph else None
+        return NO_PHOTO if self._bytes > SMALL_BODY_BYTES and not self._photo else None
 
 
 class Parts:

@@ -1,4 +1,4 @@
-"""What the page and its API compute: one photograph through the weight formats of one bundle."""
+"""What the page and its API compute: one photo through the weight formats of one bundle."""
 
 import os
 import threading
@@ -140,14 +140,14 @@ class Comparison:
         }
 
     def classify(self, photo: PhotoSource, name: str | None = None) -> Answer:
-        """One photograph by one format, untimed.
+        """One photo by one format, untimed.
 
         Args:
             photo: anything that `read_photo` takes.
             name: of the format; default: `default`.
 
         Raises:
-            UserError: the photograph can't be read, or the weights can't be loaded.
+            UserError: the photo can't be read, or the weights can't be loaded.
         """
         tensor = self._tensor(photo)
         name = name or self.default
@@ -158,7 +158,7 @@ class Comparison:
         return answer
 
     def run(self, photo: PhotoSource, runs: int, names: Sequence[str] | None = None) -> dict[str, Answer]:
-        """Classifies a photograph with several formats and times them in turns; waits until they are loaded.
+        """Classifies a photo with several formats and times them in turns; waits until they are loaded.
 
         Args:
             photo: anything that `read_photo` takes.
@@ -169,7 +169,7 @@ class Comparison:
             Format -> the answer of its last timed run, with the latency.
 
         Raises:
-            UserError: the photograph can't be read, or none of the formats could be loaded.
+            UserError: the photo can't be read, or none of the formats could be loaded.
         """
         tensor = self._tensor(photo)
         measured = self._measure(self._wait_for(names or self.names), tensor, runs)
@@ -183,15 +183,15 @@ class Comparison:
         return {name: latency for name, (_, latency) in measured.items()}
 
     def explain(self, photo: PhotoSource) -> tuple[Image.Image, str]:
-        """The photograph with a map of what the Keras weights looked at, and the class it is for.
+        """The photo with a map of what the Keras weights looked at, and the class it is for.
 
         Raises:
-            UserError: the photograph can't be read, or there are no Keras weights.
+            UserError: the photo can't be read, or there are no Keras weights.
         """
         if self._explainer is None:
             raise UserError("The map needs the Keras weights, and this bundle has none.")
         self._answered.set()
-        prepared = self._reader.prepare(photo, self.bundle.manifest.rule, "The photograph")
+        prepared = self._reader.prepare(photo, self.bundle.manifest.rule, "The photo")
         explainer = self._explainer.result()
         with self._measuring:
             return explainer.explain_prepared(prepared)
@@ -201,7 +201,7 @@ class Comparison:
         return [name for name, future in self._loading.items() if future.done() and not future.exception()]
 
     def _tensor(self, photo: PhotoSource) -> np.ndarray:
-        return self._reader.preprocess(photo, self.bundle.manifest.rule, "The photograph")
+        return self._reader.preprocess(photo, self.bundle.manifest.rule, "The photo")
 
     def _measure(
         self, classifiers: Mapping[str, Classifier], image: np.ndarray, runs: int

@@ -1,6 +1,6 @@
-"""The row of photographs to try the page with.
+"""The row of photos to try the page with.
 
-The page's script takes a chosen picture from its route and sends it like any visitor's photograph, so it does
+The page's script takes a chosen picture from its route and sends it like any visitor's photo, so it does
 not matter where on this machine the file lies.
 """
 
@@ -175,7 +175,7 @@ def _packaged(manifest: Manifest) -> list[Picture]:
 
 
 def fill(comparison: Comparison) -> None:
-    """Fetches the flowers' photographs in the background, once; without network everything else goes on."""
+    """Fetches the flowers' photos in the background, once; without network everything else goes on."""
     there = (FOLDER / LIST).is_file() or present_examples(FOLDER) or bundle_examples(comparison.bundle)
     if words.is_flowers(comparison.bundle.manifest) and not there:
         print(f"Fetching {len(examples())} example photos (1 MB, once); --no-examples leaves them out.")

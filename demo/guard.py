@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo import uploads
-from demo.bodies import MAX_VALUES, PHOTOGRAPH, SMALL_BODY_BYTES, Arrival, Parts, Values, replayed
+from demo.bodies import MAX_VALUES, PHOTO, SMALL_BODY_BYTES, Arrival, Parts, Values, replayed
 from demo.connections import SHARE, is_public, visitor_at
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import not_writable
@@ -45,7 +45,7 @@ MAX_UPLOAD_BYTES = 128 * 2**20  # of all files of one upload
 MAX_HELD_BYTES = 256 * 2**20  # of all larger bodies that are being received
 MAX_NAME = 200  # characters; Gradio never forgets the name of a session whose answer nobody collects
 NAMES = ("session_hash", "event_id")
-MAX_PHOTOGRAPHS = 20  # in a body
+MAX_PHOTOS = 20  # in a body
 BODY_SECONDS = 120  # for all of a body but an upload's
 FORWARDED = re.compile(rb"[\w.:, \[\]-]{1,200}", re.ASCII)  # what a proxy says; Gradio puts it into addresses
 SCHEMES = re.compile(rb"https?( *, *https?)*")
@@ -53,10 +53,10 @@ SCHEMES = re.compile(rb"https?( *, *https?)*")
 UNKNOWN_HOST = "This page is not served under that host name. Its owner can allow it: --allow-host NAME."
 FOREIGN = "A request from another web site is not accepted."
 NOT_THERE = "There is nothing here."
-TOO_LARGE = f"The request is larger than {MAX_BODY_BYTES // 2**20} MiB. Upload the photograph instead."
+TOO_LARGE = f"The request is larger than {MAX_BODY_BYTES // 2**20} MiB. Upload the photo instead."
 NO_LENGTH = "The request does not state its length (Content-Length)."
-TOO_LARGE_UPLOAD = f"One upload may have {MAX_UPLOAD_BYTES // 2**20} MiB. Send fewer photographs at once."
-TOO_MANY_PHOTOGRAPHS = f"A request may hold {MAX_PHOTOGRAPHS} photographs. Upload them instead."
+TOO_LARGE_UPLOAD = f"One upload may have {MAX_UPLOAD_BYTES // 2**20} MiB. Send fewer photos at once."
+TOO_MANY_PHOTOS = f"A request may hold {MAX_PHOTOS} photos. Upload them instead."
 LONG_NAME = f"The name of a session may have {MAX_NAME} characters."
 NO_JSON = "The request is not JSON, or holds text that is not Unicode."
 NO_FUNCTION = "There is no such function. /gradio_api/info lists them."
@@ -217,11 +217,11 @@ class Guard:
         if not body:
             return body
         try:
-            value, photographs = await anyio.to_thread.run_sync(_parsed, body)
-            if photographs > MAX_PHOTOGRAPHS:
-                return PlainTextResponse(TOO_MANY_PHOTOGRAPHS, 413)
-            if photographs:
-                refusal = await self._photo_refusal(scope, name, len(body) + photographs * uploads.FILE_BYTES)
+            value, photos = await anyio.to_thread.run_sync(_parsed, body)
+            if photos > MAX_PHOTOS:
+                return PlainTextResponse(TOO_MANY_PHOTOS, 413)
+            if photos:
+                refusal = await self._photo_refusal(scope, name, len(body) + photos * uploads.FILE_BYTES)
                 if refusal:
                     return refusal
             return await anyio.to_thread.run_sync(self._plain, name, value)
@@ -240,7 +240,7 @@ class Guard:
     def _plain(self, name: str | None, value: Any) -> bytes | Response:
         """A call's body without the marks by which Gradio would open or fetch what a reference names.
 
-        The API itself looks at the references. Values at the end may be missing. Photographs inside of the
+        The API itself looks at the references. Values at the end may be missing. Photos inside of the
         body become uploads, so that no memory is held while the call waits.
 
         Args:
@@ -344,12 +344,12 @@ def _parsed(body: bytes) -> tuple[Any, int]:
     value = json.loads(body.decode())
     if b"\\u" in body:  # an escape may hide how a photo begins
         body = json.dumps(value, ensure_ascii=False).encode()
-    return value, body.count(PHOTOGRAPH)
+    return value, body.count(PHOTO)
 
 
 def _unmarked(value: Any) -> Any:
     if isinstance(value, dict):
-        if not value.get("path") and str(value.get("url"))[:5] == PHOTOGRAPH.decode():
+        if not value.get("path") and str(value.get("url"))[:5] == PHOTO.decode():
             try:
                 return {"path": str(uploads.admit({"url": value["url"]}))}
             except UserError:

@@ -35,10 +35,10 @@ SPACE = {"demo": (".py",), "demo/page": (".html", ".js", ".css"), "mobilevit_cor
 STATIC_README = """\
 # {title}
 
-{subtitle} The network runs in the visitor's browser with LiteRT.js: photographs are not sent anywhere.
+{subtitle} The network runs in the visitor's browser with LiteRT.js: photos are not sent anywhere.
 
 Any web server can serve this folder, for example `python -m http.server`. `bundle/` holds the weights,
-`report/` what was measured. The photographs in `examples/` are under CC BY 2.0, by those whom
+`report/` what was measured. The photos in `examples/` are under CC BY 2.0, by those whom
 `examples/index.json` names; one without a name there is the publisher's. LiteRT.js in `device/litert/` and
 `device/flatbuffers/` are under the Apache License 2.0 (https://github.com/google-ai-edge/LiteRT,
 https://github.com/google/flatbuffers), `device/qrcode.js` is under the MIT License
@@ -49,7 +49,7 @@ GRADIO_README = """\
 
 {subtitle}
 
-`app.py` is the page; the weights and what was measured are in `demo/weights/`. The photographs in
+`app.py` is the page; the weights and what was measured are in `demo/weights/`. The photos in
 `demo/examples/` are under CC BY 2.0; `demo/examples/index.json` names who took them, and one without a name
 there is the publisher's.
 """

@@ -250,7 +250,7 @@ def options() -> argparse.ArgumentParser:
         type=_positive,
         default=uploads.Limits.lifetime_seconds,
         metavar="SECONDS",
-        help="how long an uploaded photograph stays (default: %(default)s)",
+        help="how long an uploaded photo stays (default: %(default)s)",
     )
     parser.add_argument(
         "--uploads-mb",

@@ -1,6 +1,6 @@
 """The folder of visitors' uploads: what may be read from it, how large it may become, when it is cleaned.
 
-Every handler, the API and MCP get a photograph by a reference that a visitor sends. `admit` is the one place
+Every handler, the API and MCP get a photo by a reference that a visitor sends. `admit` is the one place
 that decides whether a reference may be opened. The folder is cleaned here: Gradio's `delete_cache` can't be
 set in server mode, and knows neither uploads that were broken off nor what came inside of a call.
 """
@@ -27,7 +27,7 @@ from mobilevit_core.errors import UserError
 from mobilevit_core.images.reading import MAX_FILE_BYTES
 
 REFUSED = (
-    "This is not an uploaded photograph (they are deleted after a while): upload it, and send the reference "
+    "This is not an uploaded photo (they are deleted after a while): upload it, and send the reference "
     "that the upload returns."
 )
 PREFIX = "mobilevit-uploads-"
@@ -90,7 +90,7 @@ def folder() -> Path:
 def use_own_folder() -> Path:
     """Gives this process an upload folder that no other program shares; removed when the process ends.
 
-    Call it before Gradio is imported, which then reads where MCP's photographs go.
+    Call it before Gradio is imported, which then reads where MCP's photos go.
 
     Returns:
         The folder. A second call returns the same one.
@@ -152,7 +152,7 @@ def admit(reference: Any) -> Path:
 
 
 def _store(data_url: str) -> Path:
-    """Writes a photograph that came inside the request into the upload folder."""
+    """Writes a photo that came inside the request into the upload folder."""
     head, _, encoded = data_url.partition(",")
     try:
         if not head.endswith(";base64") or len(encoded) > MAX_FILE_BYTES * 4 // 3 + 4:
@@ -160,7 +160,7 @@ def _store(data_url: str) -> Path:
         content = base64.b64decode(encoded, validate=True)
     except ValueError:
         raise UserError(REFUSED) from None
-    return keep(content, "photograph")
+    return keep(content, "photo")
 
 
 def keep(content: bytes, name: str) -> Path:

@@ -3,7 +3,7 @@
 // Pillow's antialiased bilinear resize: a triangle as wide as the scale, first along the rows, then along
 // the columns, rounded to whole numbers after each.
 
-/** The region of a photograph that becomes the network's square: [left, top, width, height] in pixels. */
+/** The region of a photo that becomes the network's square: [left, top, width, height] in pixels. */
 export function cropBox(rule, width, height) {
   if (rule.mode === "center_crop") {
     const side = Math.min(width, height) * rule.crop_fraction;
@@ -31,7 +31,7 @@ function triangleWeights(inputSize, start, extent, outputSize) {
 }
 
 /**
- * The network's input for a photograph.
+ * The network's input for a photo.
  * @param {ImageData} photo RGBA, upright.
  * @param {{image_size: number, mode: string, crop_fraction: number}} rule `input` of bundle.json.
  * @returns {Float32Array} RGB 0..255, image_size * image_size * 3.

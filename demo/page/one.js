@@ -203,7 +203,7 @@ async function blend() {
   }
 }
 
-/** The row of photographs to try. */
+/** The row of photos to try. */
 async function showExamples() {
   const list = await (await reach("examples/index.json")).json();
   byId("examples").replaceChildren(...list.map((example) => {

@@ -21,7 +21,7 @@ from mobilevit_core import hub
 from mobilevit_core.errors import UserError, reason
 from mobilevit_core.files import file_sha256
 from mobilevit_core.images.preprocessing import ResizeRule
-from mobilevit_core.models.parts import CLASSIFIER
+from mobilevit_core.models.parts import CLASSIFIER, FEATURES, NORMALIZED
 from mobilevit_core.models.variants import DEPTHS, VARIANTS
 
 if TYPE_CHECKING:
@@ -285,7 +285,8 @@ class ReleasedWeights:
         Every tensor of the file is checked before the first weight of the model changes.
 
         Args:
-            model: a "paper" network of the same variant, of any image size.
+            model: a "paper" network of the same variant, of any image size, or a hypercolumn on it, whose
+                own layers stay.
             head: whether the classifier is taken over; by default where the number of classes is the same.
 
         Raises:
@@ -304,7 +305,7 @@ class ReleasedWeights:
         prefixes = self.naming.prefixes()
         tensors = []
         for layer in model.layers:
-            if not layer.weights:
+            if not layer.weights or layer.name in (NORMALIZED, FEATURES):
                 continue
             sources = self.naming.sources(layer.name, prefixes)
             for weight, names in zip(layer.weights, sources, strict=True):

@@ -144,8 +144,9 @@ def whiten(model: keras.Model, store: CropStore, crops: np.ndarray) -> None:
         seen.append(network.predict(images, batch_size=64, verbose=0))
         answers.append(logits.argmax(axis=1) if store.classes else np.zeros(len(logits), int))
     found, places = np.concatenate(seen).astype(np.float64), np.concatenate(answers)
-    members = np.eye(places.max() + 1)[places]
-    apart = found - (members @ (members.T @ found / np.maximum(members.sum(axis=0), 1)[:, None]))
+    sums, counts = np.zeros((places.max() + 1, found.shape[1])), np.bincount(places)
+    np.add.at(sums, places, found)
+    apart = found - (sums[places] / counts[places, None])
     variances, directions = np.linalg.eigh(apart.T @ apart / len(apart))
     scales = np.sqrt(variances + FAINTEST * variances.mean())
     mixing, (kernel, bias) = model.get_layer(FEATURES), classifier(model).get_weights()

@@ -147,7 +147,7 @@ class ReleasedStart:
 
     def check(self, recipe: Recipe) -> None:
         """Raises a UserError unless the file has the recipe's network."""
-        if recipe.architecture != "paper":
+        if not shares_backbone("paper", recipe.architecture):
             raise UserError(
                 f"{self.weights.source} holds a paper network, the recipe trains a {recipe.architecture}. "
                 "Add --set architecture=paper, or leave out --weights."

@@ -39,7 +39,7 @@ def red_photo(photo_folder: Path) -> Path:
 def no_photo(tmp_path: Path) -> Path:
     """A text file that calls itself a JPEG."""
     path = tmp_path / "holiday.jpg"
-    path.write_text("no photograph")
+    path.write_text("no photo")
     return path
 
 

@@ -1,4 +1,4 @@
-"""What the browser tests do with a page: open it, give it photographs, wait for the answer."""
+"""What the browser tests do with a page: open it, give it photos, wait for the answer."""
 
 import base64
 from collections.abc import Iterable
@@ -104,7 +104,7 @@ def closed(page: "Page") -> None:
 
 
 def give(page: "Page", photo: Path, until: str = COMPARED) -> str:
-    """Chooses a photograph; the text of the answer."""
+    """Chooses a photo; the text of the answer."""
     page.set_input_files(PHOTO, photo)
     page.wait_for_function(until)
     return page.inner_text("#answer")

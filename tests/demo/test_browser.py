@@ -1,4 +1,4 @@
-"""The page in a real browser: a photograph goes in, one answer and a table of formats come out."""
+"""The page in a real browser: a photo goes in, one answer and a table of formats come out."""
 
 import shutil
 from collections.abc import Callable

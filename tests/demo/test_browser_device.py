@@ -1,4 +1,4 @@
-"""Photographs in the visitor's own browser: with LiteRT.js, and with a faked one where it has to fail."""
+"""Photos in the visitor's own browser: with LiteRT.js, and with a faked one where it has to fail."""
 
 import gzip
 import io
@@ -276,7 +276,7 @@ def test_a_photo_that_comes_during_a_run_gets_its_own_answer(
     page.set_input_files(PHOTO, photo_folder / "blue" / "00.jpg")
     page.wait_for_function(HERE)
     assert page.inner_text("#name") == "Tulip"  # class 2: blue
-    page.wait_for_timeout(1500)  # the first photograph's run ends: nothing of it appears
+    page.wait_for_timeout(1500)  # the first photo's run ends: nothing of it appears
     assert page.inner_text("#name") == "Tulip"
     assert said_here(page) == "Tulip"
     closed(page)

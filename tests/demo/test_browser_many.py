@@ -1,4 +1,4 @@
-"""Many photographs in a real browser: named as they come, grouped, in a table, as CSV."""
+"""Many photos in a real browser: named as they come, grouped, in a table, as CSV."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def files(photo_folder: Path, tmp_path: Path, no_photo: Path) -> list[Path]:
-    """Photographs of two colours, one whose name is a formula, and a text file."""
+    """Photos of two colours, one whose name is a formula, and a text file."""
     formula = tmp_path / "=1+1.jpg"
     formula.write_bytes((photo_folder / "blue" / "00.jpg").read_bytes())
     names = ("red/00.jpg", "red/01.jpg", "green/02.jpg", "green/03.jpg")

@@ -95,10 +95,10 @@ def test_the_functions_are_documented_and_the_rest_is_private(client: Client) ->
         assert all(parameter["python_type"]["type"] for parameter in endpoint["parameters"])
 
 
-def test_what_is_no_photograph_gets_a_sentence(client: Client, no_photo: Path) -> None:
+def test_what_is_no_photo_gets_a_sentence(client: Client, no_photo: Path) -> None:
     with pytest.raises(AppError, match="is not a JPEG, PNG, WebP, HEIC or AVIF picture"):
         client.predict(handle_file(no_photo), api_name="/classify")
-    with pytest.raises(AppError, match="no photograph yet"):
+    with pytest.raises(AppError, match="no photo yet"):
         client.predict(None, api_name="/classify")
 
 

@@ -57,7 +57,7 @@ def test_links_and_pipes_in_the_upload_folder_are_refused(photo_folder: Path, re
     os.mkfifo(pipe)
     try:
         for path in (link, pipe, outside / "00.jpg", outside, folder):
-            with pytest.raises(UserError, match="not an uploaded photograph"):
+            with pytest.raises(UserError, match="not an uploaded photo"):
                 uploads.admit({"path": str(path)})
     finally:
         for path in (link, pipe, outside):
@@ -123,9 +123,9 @@ def test_a_wrong_argument_is_named(
     assert isinstance(told, str) and told.startswith(sentence) and len(told) < 200
 
 
-def test_a_missing_photograph_and_a_missing_function_are_told(visitor: Visitor) -> None:
+def test_a_missing_photo_and_a_missing_function_are_told(visitor: Visitor) -> None:
     for function in ("classify", "compare", "explain"):
-        assert "no photograph yet" in visitor.call(function)
+        assert "no photo yet" in visitor.call(function)
     assert "There is no such function" in visitor.call("guess")
     assert "There is no such function" in visitor.post("gradio_api/call/v2/guess", json={}).text
     told = visitor.post("gradio_api/call/v2/classify", json={"picture": 1})

@@ -165,7 +165,7 @@ def test_no_upload_takes_a_neighbours_file_away(served: str, caplog: pytest.LogC
 
 
 def test_files_of_an_upload_that_goes_on_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first photograph of many waits in the folder until the last one has come."""
+    """The first photo of many waits in the folder until the last one has come."""
     first = uploads.use_own_folder() / "first-of-many"
     first.write_bytes(b"a")
     written = time.time()
@@ -243,7 +243,7 @@ def test_sessions_and_places_are_bounded(serve: Callable[..., str], comparison: 
                 full = [answer for answer in answers if answer.status_code == 503]
                 assert full and all(api.Api.full in answer.text for answer in full)
                 # Another kind of call has places of its own.
-                assert "no photograph yet" in visitor.call("explain")
+                assert "no photo yet" in visitor.call("explain")
     finally:
         page.close()
 

@@ -218,7 +218,7 @@ def test_many_photos_camera_and_report(page: "Page", photo_folder: Path, tmp_pat
     page.get_by_role("button", name="Live camera").click()
     page.wait_for_function(RATE)
     bad = tmp_path / "bad.jpg"
-    bad.write_text("no photograph")
+    bad.write_text("no photo")
     page.get_by_role("tab", name="One photo").press("ArrowRight")
     page.set_input_files("#photos", [*sorted((photo_folder / "red").iterdir())[:3], bad])
     page.wait_for_function("document.querySelector('#many-status').innerText.startsWith('4 photos:')")

@@ -192,8 +192,8 @@ def test_a_body_in_chunks_has_no_length(path: str, guarded: Guard) -> None:
 def test_bodies_that_are_held_have_a_common_limit(guarded: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
     """4: what waits for its last byte takes no more memory than that."""
     monkeypatch.setattr(guard, "MAX_HELD_BYTES", 4_000_000)
-    photograph = b'{"data": [{"url": "data:image/jpeg;base64,' + b"a" * 1_000_000
-    senders = [Sender([photograph], ends=False) for _ in range(6)]
+    photo = b'{"data": [{"url": "data:image/jpeg;base64,' + b"a" * 1_000_000
+    senders = [Sender([photo], ends=False) for _ in range(6)]
 
     async def ask() -> list[int]:
         async with anyio.create_task_group() as tasks:
@@ -219,7 +219,7 @@ ATTACKS = {
     "keys": b'{"data": [], ' + b'"a":1,' * (5 * 2**20) + b'"a":1}',
     "levels": b"[" * (30 * 2**20),
     "text": b'{"data": ["' + b"a" * (30 * 2**20) + b'"]}',
-    "a photograph and lists": b'{"data": ["data:",' + b"[]," * (10 * 2**20) + b"[]]}",
+    "a photo and lists": b'{"data": ["data:",' + b"[]," * (10 * 2**20) + b"[]]}",
 }
 
 
@@ -232,36 +232,34 @@ def test_values_are_counted_before_they_are_parsed(kind: str, guarded: Guard) ->
     parts = [body[place : place + 2**16] for place in range(0, len(body), 2**16)]
     told = asked(guarded, Sender(parts), "call/classify", len(body))
     assert told.sent <= 6 * 2**16  # the rest is not waited for
-    assert told.status == 413 and told.answer.decode() in (bodies.TOO_MANY, bodies.NO_PHOTOGRAPH)
+    assert told.status == 413 and told.answer.decode() in (bodies.TOO_MANY, bodies.NO_PHOTO)
     assert time.process_time() - start < 1
 
 
-def test_a_photograph_in_a_call_waits_on_the_disk(guarded: Guard) -> None:
-    """4: a call that waits for its turn holds no photograph in memory."""
-    url = "data:image/jpeg;base64," + base64.b64encode(b"photograph").decode()
+def test_a_photo_in_a_call_waits_on_the_disk(guarded: Guard) -> None:
+    """4: a call that waits for its turn holds no photo in memory."""
+    url = "data:image/jpeg;base64," + base64.b64encode(b"photo").decode()
     body = json.dumps({"data": [{"path": None, "url": url, "meta": {"_type": "gradio.FileData"}}]}).encode()
     told = asked(guarded, Sender([body]), "call/classify", len(body))
     sent = json.loads(json.loads(told.answer)["body"])["data"]
-    assert Path(sent[0]["path"]).read_bytes() == b"photograph" and sent[1] is None
+    assert Path(sent[0]["path"]).read_bytes() == b"photo" and sent[1] is None
     assert Path(sent[0]["path"]).is_relative_to(uploads.folder()) and set(sent[0]) == {"path"}
 
 
 @pytest.mark.parametrize("path", ["call/classify", "mcp/"])
 @pytest.mark.parametrize("start", ["data:", "\\u0064ata:", "d\\u0061t\\u0061\\u003A"], ids=ascii)
-def test_a_body_holds_few_photographs(start: str, path: str, guarded: Guard) -> None:
+def test_a_body_holds_few_photos(start: str, path: str, guarded: Guard) -> None:
     """7: however they are written."""
-    urls = ", ".join(
-        f'{{"url": "{start}image/jpeg;base64,{n:04}"}}' for n in range(guard.MAX_PHOTOGRAPHS + 1)
-    )
+    urls = ", ".join(f'{{"url": "{start}image/jpeg;base64,{n:04}"}}' for n in range(guard.MAX_PHOTOS + 1))
     body = f'{{"data": [{urls}]}}'.encode()
     before = uploads.total_bytes()
     told = asked(guarded, Sender([body]), path, len(body))
-    assert (told.status, told.answer.decode()) == (413, guard.TOO_MANY_PHOTOGRAPHS)
+    assert (told.status, told.answer.decode()) == (413, guard.TOO_MANY_PHOTOS)
     assert uploads.total_bytes() == before
 
 
 @pytest.mark.parametrize("start", ["data:", "\\u0064ata:"], ids=ascii)
-def test_photographs_in_calls_take_room_however_small(start: str, guarded: Guard) -> None:
+def test_photos_in_calls_take_room_however_small(start: str, guarded: Guard) -> None:
     """7: a thousand small ones are as much as a large one."""
     statuses = []
     for number in range(700):
@@ -360,7 +358,7 @@ def test_nothing_else_on_the_disk_changes(served: str, red_photo: Path) -> None:
         visitor.call("classify", visitor.upload_bytes("a.jpg", photo + MARK))
     new = {path for path, _ in uploads._entries()} - held
     assert sum(path.is_file() and MARK in path.read_bytes() for path in new) >= 3
-    # Others write there, too, but not these photographs.
+    # Others write there, too, but not these photos.
     assert not [path for path in elsewhere() - before if path.is_file() and MARK in path.read_bytes()]
     assert uploads.folder().stat().st_mode & 0o077 == 0
     uploads.sweep(-1)  # as if their lifetime were over

@@ -13,6 +13,8 @@ from mobilevit_core.models.create import create_mobilevit
 from mobilevit_core.models.mobilevit import VARIANTS
 from mobilevit_core.models.parts import logits_model
 from mobilevit_core.models.released_weights import IMAGENET_CLASSES, TIMM, open_weights
+from mobilevit_core.training.recipes import make_recipe
+from mobilevit_core.training.transfer import ReleasedStart
 from tests.models.published_logits import first_logits, published_input
 from tests.models.seeded_weights import (
     CLASSES,
@@ -111,6 +113,20 @@ def test_a_file_with_other_tensors_is_refused(
     file = write(tmp_path / "model.safetensors", changed)
     with pytest.raises(UserError, match=message):
         open_weights(str(file), "xxs").copy_to(network)
+
+
+def test_a_hypercolumn_takes_all_but_its_own_layers(tmp_path: Path, drawn: dict[str, np.ndarray]) -> None:
+    start = ReleasedStart(open_weights(str(write(tmp_path / "model.safetensors", drawn)), "xxs"))
+    start.check(make_recipe("distill"))
+    model, paper = (create_mobilevit(image_size=64, architecture=name) for name in ("hypercolumn", "paper"))
+    own = model.get_layer("features").get_weights()[0]
+    for network in (model, paper):
+        assert not start.copy_to(network, ())
+    assert np.array_equal(model.get_layer("features").get_weights()[0], own)
+    last = [network.get_layer("last_conv").get_weights()[0] for network in (model, paper)]
+    assert np.array_equal(*last)
+    with pytest.raises(UserError, match="holds a paper network, the recipe trains a keras_example"):
+        start.check(make_recipe("keras-example"))
 
 
 def test_nothing_is_taken_from_a_file_that_is_refused(
