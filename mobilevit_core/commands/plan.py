@@ -82,6 +82,8 @@ class Wish:
         Raises:
             UserError: a value that the recipe can't hold, or starting weights that are not there.
         """
+        from mobilevit_core.training.transfer import architecture_of
+
         start, reason = self._start()
         name = self.recipe or (FINETUNE if start else FROM_SCRATCH)
         if name == HEAD and not start:
@@ -93,6 +95,8 @@ class Wish:
         values = dict(self.values)
         if name == HEAD:
             values = {"suspects": "keep", **values}
+        elif name in (FINETUNE, REJECT) and start and (same := architecture_of(start)):
+            values = {"architecture": same, **values}  # what such weights know, all of their layers hold
         return Plan(name, make_recipe(base, values), start, (reason,) if reason else ())
 
     def with_photos(self, plan: Plan, dataset: PhotoDataset, findings: Findings) -> Plan:

@@ -52,7 +52,8 @@ CHOICES = {
 class Recipe:
     """Every value of a training run."""
 
-    architecture: str = "paper"  # a key of `models.create.ARCHITECTURES`
+    # A key of `models.create.ARCHITECTURES`; finetune and reject keep that of the bundle they begin with.
+    architecture: str = "paper"
     variant: str = "xxs"  # or "xs", "s"
     image_size: int = 256  # of the finished model, pixels
     resize_mode: str = "squash"  # how evaluation and prediction make a square: a key of `RESIZE_MODES`

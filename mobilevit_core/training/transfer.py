@@ -78,6 +78,13 @@ def default_start(architecture: str, variant: str) -> str | Path | None:
     return None
 
 
+def architecture_of(source: str) -> str | None:
+    """The architecture of the bundle that `--weights` names; None for anything else."""
+    folder = Path(packaged(source))
+    is_bundle = not is_released(source) and (folder / MANIFEST).is_file()
+    return open_bundle(folder).manifest.architecture if is_bundle else None
+
+
 def shares_backbone(one: str, other: str) -> bool:
     """Whether weights of one architecture can start the other, but for the classifier."""
     return one == other or {one, other} == {"paper", "hypercolumn"}

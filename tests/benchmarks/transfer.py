@@ -32,7 +32,7 @@ from mobilevit_core.training.recipes import make_recipe
 from mobilevit_core.training.run_folder import RunFolder
 from mobilevit_core.training.teacher_networks import TeacherNetwork, open_teacher
 from mobilevit_core.training.trainer import train
-from mobilevit_core.training.transfer import open_start
+from mobilevit_core.training.transfer import architecture_of, open_start
 
 MOST_TESTED = 1000
 NOTHING = "none"  # for --weights: random ones
@@ -147,7 +147,10 @@ def with_finetune(draw: Draw, weights: str, variant: str) -> Result:
     dataset = PhotoDataset(
         "draw", "folders", tuple(draw.training), {name: tuple(photos) for name, photos in splits.items()}
     )
-    recipe = make_recipe("finetune", {"variant": variant, "seed": str(draw.number)})
+    values = {"variant": variant, "seed": str(draw.number)}
+    if weights != NOTHING and (architecture := architecture_of(weights)):
+        values["architecture"] = architecture
+    recipe = make_recipe("finetune", values)
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder(Path(folder) / "run")
         start = None

@@ -15,6 +15,7 @@ from mobilevit_core.training import transfer
 from mobilevit_core.training.recipes import RECIPES
 from tests.conftest import SHIPPED
 
+GENERAL = transfer.GENERAL_FOLDER  # a hypercolumn
 LARGE = Findings((480,), 0, (), 1)
 
 
@@ -92,6 +93,7 @@ def test_small_photos_are_not_enlarged() -> None:
 
 
 def test_the_best_start_that_is_here_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "GENERAL_FOLDER", SHIPPED)
     monkeypatch.setattr(transfer, "DEFAULT_START", {"general": SHIPPED, "flowers": SHIPPED})
     assert plan(dataset(8)).start == "general"
     assert plan(dataset(8), values={"variant": "s"}).start is None  # the weights here are xxs
@@ -101,7 +103,18 @@ def test_the_best_start_that_is_here_is_chosen(monkeypatch: pytest.MonkeyPatch) 
         plan(dataset(8), recipe="head")
 
 
+def test_a_whole_network_keeps_the_layers_of_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "GENERAL_FOLDER", GENERAL)
+    for recipe in ("finetune", "reject"):
+        kept = plan(dataset(2000), recipe=recipe, weights="general").recipe
+        assert kept == replace(RECIPES[recipe], architecture="hypercolumn")
+    paper = plan(dataset(2000), weights="general", values={"architecture": "paper"})
+    assert paper.recipe.architecture == "paper"
+    assert plan(dataset(2000), weights="imagenet").recipe.architecture == "paper"
+
+
 def test_released_weights_are_the_start_where_they_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "GENERAL_FOLDER", SHIPPED)
     monkeypatch.setattr(transfer, "DEFAULT_START", {"general": SHIPPED})
     offline = plan(dataset(8))
     assert offline.start == "general" and any("HF_HUB_OFFLINE" in reason for reason in offline.reasons)
