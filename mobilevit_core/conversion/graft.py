@@ -9,8 +9,7 @@ trunk, for all formats.
 
 Cut. From the output backwards: SOFTMAX, then in int8 a DEQUANTIZE, then FULLY_CONNECTED with the DEQUANTIZE
 of its weights where there are any, then in int8 a QUANTIZE. What that reads are the features, float32
-(1, features) in every format; where int8 has none, because a linear layer makes the features, a DEQUANTIZE
-is put behind them. Tensors and buffers that nothing uses any more go, and so does the metadata.
+(1, features) in every format. Tensors and buffers that nothing uses any more go, and so does the metadata.
 
 Graft. The reverse, appended to the trunk's graph; no tensor of the trunk changes.
 
@@ -108,11 +107,6 @@ def cut(content: bytes) -> bytes:
     if [_kind(model, operator) for operator in removed].count(FULLY_CONNECTED) != 1:
         raise UserError("This .tflite file does not end in a classifier, so it has no trunk.")
     graph.operators = [operator for operator in graph.operators if operator not in removed]
-    if graph.tensors[tensor].type == schema.TensorType.INT8:
-        whole = _Graph(model)
-        tensor = whole.append(
-            DEQUANTIZE, [tensor], whole.activation(FEATURES, int(graph.tensors[tensor].shape[-1]))
-        )
     model.metadata = [entry for entry in model.metadata or [] if entry.name != METADATA]
     _end_in(model, tensor, FEATURES)
     _leave_out_unused(model)

@@ -12,16 +12,33 @@ import keras
 import numpy as np
 import tensorflow as tf
 from ai_edge_quantizer import recipe as recipes
-from ai_edge_quantizer.qtyping import TFLOperationName
+from ai_edge_quantizer.qtyping import (
+    ComputePrecision,
+    OpQuantizationConfig,
+    QuantGranularity,
+    TensorQuantizationConfig,
+    TFLOperationName,
+)
 from ai_edge_quantizer.quantizer import Quantizer
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from mobilevit_core.bundle.weight_formats import tflite_formats
 from mobilevit_core.conversion.export_form import export_form
+from mobilevit_core.models.parts import FEATURES, JOINED, NORMALIZED
 
 # What the full integer format leaves in float32: their results have too wide a range for eight bits, and
 # XNNPACK has no integer kernels for most of them.
 FLOAT_OPERATORS = ("INPUT", "OUTPUT", "MEAN", "SQUARED_DIFFERENCE", "RSQRT", "SOFTMAX", "BATCH_MATMUL")
+
+# What a hypercolumn does after its averages has integer weights alone. Side by side, averages share a scale,
+# and normalization enlarges the faint ones: in full integers 46 % of crops had float32's answer, so 70 %.
+AFTER_AVERAGES = rf".*/({JOINED}|{NORMALIZED}|{FEATURES})(_\d+)?/.*"
+INTEGER_WEIGHTS = OpQuantizationConfig(
+    weight_tensor_config=TensorQuantizationConfig(
+        num_bits=8, symmetric=True, granularity=QuantGranularity.CHANNELWISE
+    ),
+    compute_precision=ComputePrecision.INTEGER,
+)
 
 Settings = Callable[[tf.lite.TFLiteConverter], None]
 
@@ -115,6 +132,10 @@ def _quantizer(float32: bytes, recipe: str, float_operators: tuple[str, ...]) ->
         work.update_quantization_recipe(
             regex=".*", operation_name=TFLOperationName(name), algorithm_key="no_quantize"
         )
+    if float_operators:
+        every, dense = TFLOperationName.ALL_SUPPORTED, TFLOperationName.FULLY_CONNECTED
+        work.update_quantization_recipe(AFTER_AVERAGES, every, algorithm_key="no_quantize")
+        work.update_quantization_recipe(AFTER_AVERAGES, dense, INTEGER_WEIGHTS)
     return work
 
 

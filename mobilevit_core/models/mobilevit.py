@@ -4,7 +4,7 @@ import keras
 from keras import KerasTensor, layers
 
 from mobilevit_core.models.blocks import conv_layer, inverted_residual, mobilevit_block
-from mobilevit_core.models.parts import CLASSIFIER, FEATURES, HYPERCOLUMN, NORMALIZED, POOL
+from mobilevit_core.models.parts import CLASSIFIER, FEATURES, HYPERCOLUMN, JOINED, NORMALIZED, POOL
 from mobilevit_core.models.variants import DEPTHS, VARIANTS
 
 STEM_CHANNELS = 16
@@ -47,7 +47,7 @@ def hypercolumn_logits(image: KerasTensor, variant: str, num_classes: int) -> Ke
     network = keras.Model(image, last)
     maps = {pool: network.get_layer(name).output for name, pool in HYPERCOLUMN.items()} | {POOL: last}
     averages = [layers.GlobalAveragePooling2D(name=pool)(x) for pool, x in maps.items()]
-    x = layers.Concatenate(name="hypercolumn")(averages)
+    x = layers.Concatenate(name=JOINED)(averages)
     x = layers.BatchNormalization(epsilon=1e-5, name=NORMALIZED)(x)
     x = layers.Dense(last.shape[-1], use_bias=False, name=FEATURES)(x)
     return _classifier(num_classes)(x)

@@ -22,7 +22,8 @@ HYPERCOLUMN = {
         "stage5_vit_fusion_silu",
     )
 }
-NORMALIZED = "hypercolumn_bn"  # these averages side by side
+JOINED = "hypercolumn"  # these averages side by side
+NORMALIZED = "hypercolumn_bn"
 FEATURES = "features"  # the linear layer on them
 
 
