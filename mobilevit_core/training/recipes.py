@@ -33,6 +33,7 @@ from mobilevit_core.images.preprocessing import RESIZE_MODES, ResizeRule
 from mobilevit_core.models.image_size import check_image_size
 
 HEAD = "head"  # no row of `RECIPES`: a new classifier on the features of other weights, in seconds
+AT_THE_END = ("start_share", "false_rejection_rate")  # for the bundle; the training does not know them
 UNEVEN = 3.0  # largest class over smallest, above which balance="auto" balances the classes
 
 CHOICES = {

@@ -18,7 +18,7 @@ from mobilevit_core.data.provenance import Provenance
 from mobilevit_core.errors import UserError
 from mobilevit_core.files import UNFINISHED, csv_bytes, write_bytes, write_json
 from mobilevit_core.training.checkpoints import Checkpoint, finished_epochs, newest
-from mobilevit_core.training.recipes import Recipe
+from mobilevit_core.training.recipes import AT_THE_END, Recipe
 
 LOCK = ".lock"
 NAMED = 4  # photos or values in a message
@@ -141,7 +141,8 @@ class RunFolder:
     ) -> None:
         """Records what the run is, or makes sure that it is still the same.
 
-        The stages alone may change, as long as the epochs that are done stay what they were.
+        The stages may change, as long as the epochs that are done stay what they were, and so may the values
+        `AT_THE_END`.
 
         Args:
             dataset: the photos.
@@ -218,7 +219,7 @@ class RunFolder:
         return found
 
     def put_bundle_aside(self, epochs: int) -> Path:
-        """Renames the bundle of a shorter training, so that the longer one's can take its place."""
+        """Renames the bundle, so that that of a longer training or of other values can take its place."""
         aside, number = self.bundle_after(epochs), 1
         while aside.exists():
             number += 1
@@ -244,7 +245,7 @@ def _different_recipe(before: Mapping[str, Any], recipe: Mapping[str, Any], done
     different = [
         f"{key} is {_text(value)}, it was {_text(known.get(key))} (--set {key}={_text(known.get(key))})"
         for key, value in recipe.items()
-        if key not in ("stages", "image_size") and value != known.get(key)
+        if key not in ("stages", "image_size", *AT_THE_END) and value != known.get(key)
     ]
     if recipe.get("stages") != known.get("stages"):
         if not recipe.get("stages") or not known.get("stages"):

@@ -42,7 +42,7 @@ from mobilevit_core.training.input_pipeline import (
 from mobilevit_core.training.interruption import ending_clearly
 from mobilevit_core.training.own_classes import NetworkTeachers, train_on_crops
 from mobilevit_core.training.progress import EstimateTime
-from mobilevit_core.training.recipes import Recipe
+from mobilevit_core.training.recipes import AT_THE_END, Recipe
 from mobilevit_core.training.run_folder import RunFolder, sizes_by_epoch
 from mobilevit_core.training.sampling import Sampling
 from mobilevit_core.training.state import TrainingState, learning_rate, tell_damaged
@@ -64,7 +64,8 @@ def train_bundle(
     """Trains to the end, makes the bundle and records its accuracy on the validation split.
 
     A run that has its bundle already is left as it is. With more epochs than before in the recipe's stages,
-    it is continued; its bundle is kept under another name.
+    it is continued; with other values `AT_THE_END`, the bundle is made again. The bundle before is kept under
+    another name.
 
     Args:
         dataset: must have a train and a validation split.
@@ -110,7 +111,7 @@ def train_bundle(
                     _mix_start_in(model, start, dataset.class_names, recipe.start_share)
             else:
                 model = train(dataset, recipe, run, start, teachers)
-            _put_shorter_bundle_aside(run)
+            _put_other_bundle_aside(run)
             bundle, refused = bundle_model(run, model, dataset, recipe)
         if "validation" not in bundle.manifest.metrics:  # new, or stopped just before this line
             record_validation(bundle, dataset)
@@ -134,14 +135,15 @@ def held(
 
 
 def _finished_bundle(run: RunFolder, recipe: Recipe) -> Bundle | None:
-    """The run's bundle, if it is that of all epochs of the recipe."""
+    """The run's bundle, if it is that of all epochs of the recipe, made with the same values `AT_THE_END`."""
     if not run.bundle.exists():
         return None
-    bundle = open_bundle(run.bundle)
-    return bundle if bundle.manifest.recipe["stages"] == recipe.to_json()["stages"] else None
+    bundle, wanted = open_bundle(run.bundle), recipe.to_json()
+    made = {**Recipe().to_json(), **bundle.manifest.recipe}  # a value that is newer had its default
+    return bundle if all(made[key] == wanted[key] for key in ("stages", *AT_THE_END)) else None
 
 
-def _put_shorter_bundle_aside(run: RunFolder) -> None:
+def _put_other_bundle_aside(run: RunFolder) -> None:
     if run.bundle.exists():
         epochs = sum(epochs for _, epochs in open_bundle(run.bundle).manifest.recipe["stages"])
         note(f"the bundle of the first {epochs} epochs is now {run.put_bundle_aside(epochs)}.")

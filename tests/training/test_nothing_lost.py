@@ -294,6 +294,18 @@ def test_more_epochs_continue_a_finished_run(
         train(photos, run.path)
 
 
+def test_values_of_the_end_make_the_bundle_again_and_train_nothing(photos: Path, run: RunFolder) -> None:
+    first, history = train(photos, run.path), run.history.read_bytes()
+    again = train(photos, run.path, false_rejection_rate="0.2")
+    assert run.history.read_bytes() == history
+    rules = [bundle.manifest.rejection for bundle in (first, again)]
+    assert rules[1].threshold > rules[0].threshold
+    recipes = again.manifest.recipe, run.record()["recipe"]
+    assert [recipe["false_rejection_rate"] for recipe in recipes] == [0.2, 0.2]
+    assert open_bundle(run.path / "bundle-epoch-3").manifest == first.manifest
+    assert train(photos, run.path, false_rejection_rate="0.2").manifest == again.manifest  # left as it is
+
+
 def test_a_running_run_takes_other_stages_from_here_on(photos: Path, run: RunFolder) -> None:
     with pytest.raises(UserError, match=r"stages is 128:3, but 2 epochs are done \(--set stages=64:2,"):
         train(photos, run.path, stages="128:3")
