@@ -27,3 +27,13 @@ def pack(model: schema.ModelT) -> bytes:
     )
     builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
+
+
+def builtin(code: schema.OperatorCodeT) -> int:
+    """Which `schema.BuiltinOperator` it is; older files have it in another field."""
+    return max(code.builtinCode, code.deprecatedBuiltinCode)
+
+
+def kind_of(model: schema.ModelT, operator: schema.OperatorT) -> int:
+    """The operator's `schema.BuiltinOperator`."""
+    return builtin(model.operatorCodes[operator.opcodeIndex])

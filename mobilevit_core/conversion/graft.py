@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from mobilevit_core.bundle.tflite_file import pack, unpack
+from mobilevit_core.bundle.tflite_file import builtin, kind_of, pack, unpack
 from mobilevit_core.bundle.tflite_metadata import METADATA, OUTPUT
 from mobilevit_core.errors import UserError
 from mobilevit_core.evaluation.calibration import softmax
@@ -100,11 +100,11 @@ def cut(content: bytes) -> bytes:
     tensor, removed = graph.outputs[0], []
     for kind in (SOFTMAX, DEQUANTIZE, FULLY_CONNECTED, QUANTIZE):
         operator = makers.get(tensor)
-        if operator is None or _kind(model, operator) != kind:
+        if operator is None or kind_of(model, operator) != kind:
             continue
         removed += [operator, *(makers[index] for index in operator.inputs[1:] if index in makers)]
         tensor = operator.inputs[0]
-    if [_kind(model, operator) for operator in removed].count(FULLY_CONNECTED) != 1:
+    if [kind_of(model, operator) for operator in removed].count(FULLY_CONNECTED) != 1:
         raise UserError("This .tflite file does not end in a classifier, so it has no trunk.")
     graph.operators = [operator for operator in graph.operators if operator not in removed]
     model.metadata = [entry for entry in model.metadata or [] if entry.name != METADATA]
@@ -196,7 +196,7 @@ class _Graph:
     def _code(self, kind: int, version: int) -> int:
         codes = self.model.operatorCodes
         for index, code in enumerate(codes):
-            if (_builtin(code), code.version) == (kind, version):
+            if (builtin(code), code.version) == (kind, version):
                 return index
         code = schema.OperatorCodeT()
         code.builtinCode, code.version = kind, version
@@ -275,14 +275,6 @@ def _quantization(scales: np.ndarray, zero_points: np.ndarray) -> schema.Quantiz
     quantization.scale = np.asarray(scales, np.float32)
     quantization.zeroPoint = np.asarray(zero_points).astype(np.int64)
     return quantization
-
-
-def _builtin(code: schema.OperatorCodeT) -> int:
-    return max(code.builtinCode, code.deprecatedBuiltinCode)
-
-
-def _kind(model: schema.ModelT, operator: schema.OperatorT) -> int:
-    return _builtin(model.operatorCodes[operator.opcodeIndex])
 
 
 def _end_in(model: schema.ModelT, tensor: int, name: str) -> None:

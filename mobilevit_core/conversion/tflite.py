@@ -5,12 +5,13 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer import recipe as recipes
 from ai_edge_quantizer.qtyping import (
     ComputePrecision,
@@ -22,6 +23,7 @@ from ai_edge_quantizer.qtyping import (
 from ai_edge_quantizer.quantizer import Quantizer
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from mobilevit_core.bundle.tflite_file import kind_of, unpack
 from mobilevit_core.bundle.weight_formats import tflite_formats
 from mobilevit_core.conversion.export_form import export_form
 from mobilevit_core.models.parts import FEATURES, JOINED, NORMALIZED
@@ -39,6 +41,10 @@ INTEGER_WEIGHTS = OpQuantizationConfig(
     ),
     compute_precision=ComputePrecision.INTEGER,
 )
+
+# What enters a SiLU has a long tail downwards, which comes out as nothing: SiLU(-6) is -0.015. Without it,
+# the 256 steps of int8 are up to three times as fine.
+LOWEST_OF_SILU = -6.0
 
 Settings = Callable[[tf.lite.TFLiteConverter], None]
 
@@ -61,7 +67,7 @@ def convert(model: keras.Model, calibration: np.ndarray | None) -> dict[str, byt
     for name, (recipe, float_operators) in QUANTIZER.items():
         work = _quantizer(files["float32"], recipe, float_operators)
         if calibration is not None or not work.need_calibration:
-            files[name] = _quantized(work, calibration)
+            files[name] = _quantized(work, calibration, _into_silu(files["float32"]))
     return {name: files[name] for name in tflite_formats() if name in files}
 
 
@@ -139,12 +145,27 @@ def _quantizer(float32: bytes, recipe: str, float_operators: tuple[str, ...]) ->
     return work
 
 
-def _quantized(work: Quantizer, calibration: np.ndarray | None) -> bytes:
+def _into_silu(float32: bytes) -> list[str]:
+    """Names of the tensors that SiLU is taken of: in these networks, all that LOGISTIC reads."""
+    model = unpack(float32)
+    graph = model.subgraphs[0]
+    return [
+        graph.tensors[operator.inputs[0]].name.decode()
+        for operator in graph.operators
+        if kind_of(model, operator) == schema.BuiltinOperator.LOGISTIC
+    ]
+
+
+def _quantized(work: Quantizer, calibration: np.ndarray | None, into_silu: Iterable[str]) -> bytes:
     """Quantizes; the quantizer's own output and warnings are hidden."""
     quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
     with quiet[0], quiet[1], warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
         ranges = None
         if work.need_calibration:
-            ranges = work.calibrate({"serving_default": [{"image": image[None]} for image in calibration]})
+            # Ranges are moving averages: in the order of the classes, they would be those of the last.
+            mixed = np.random.default_rng(0).permutation(calibration)
+            ranges = work.calibrate({"serving_default": [{"image": image[None]} for image in mixed]})
+            for name in into_silu:
+                ranges[name]["min"] = np.maximum(ranges[name]["min"], LOWEST_OF_SILU)
         return bytes(work.quantize(ranges).quantized_model)

@@ -1,0 +1,51 @@
+"""Where int8 puts its 256 steps."""
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from mobilevit_core.bundle.tflite_file import kind_of, unpack
+from mobilevit_core.conversion.tflite import LOWEST_OF_SILU, convert
+from mobilevit_core.models.create import create_mobilevit
+from tests.networks import tiny_networks
+
+
+@pytest.fixture(scope="module")
+def wide() -> keras.Model:
+    """A network with long tails on both sides of its first SiLU."""
+    keras.utils.set_random_seed(0)
+    with tiny_networks():
+        model = create_mobilevit(num_classes=3, image_size=64)
+    layer = model.get_layer("stem_bn")
+    layer.gamma.assign(layer.gamma * 40)
+    return model
+
+
+def spans_into_silu(content: bytes) -> np.ndarray:
+    """(SiLUs, 2): the lowest and the highest number that int8 can give to each of them."""
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    found = [
+        graph.tensors[operator.inputs[0]].quantization
+        for operator in graph.operators
+        if kind_of(model, operator) == schema.BuiltinOperator.LOGISTIC
+    ]
+    return np.array([(np.array([-128, 127]) - one.zeroPoint[0]) * one.scale[0] for one in found])
+
+
+def test_int8_spends_no_steps_on_what_silu_makes_nothing_of(wide: keras.Model) -> None:
+    images = np.random.default_rng(0).uniform(0, 255, (12, 64, 64, 3)).astype(np.float32)
+    spans = spans_into_silu(convert(wide, images)["int8"])
+    assert spans[0, 1] > 12  # its tail upwards is kept
+    assert spans[:, 0].min() > LOWEST_OF_SILU - 0.2  # of rounding to whole steps
+
+
+def test_int8_is_scaled_for_all_images_not_for_the_last(wide: keras.Model) -> None:
+    random = np.random.default_rng(0)
+    dark, bright = random.uniform(0, 10, (30, 64, 64, 3)), random.uniform(0, 255, (30, 64, 64, 3))
+    spans = [
+        spans_into_silu(convert(wide, np.concatenate(order).astype(np.float32))["int8"])[0, 1]
+        for order in ([dark, bright], [bright, dark])
+    ]
+    assert 0.6 < spans[0] / spans[1] < 1.6
