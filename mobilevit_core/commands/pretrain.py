@@ -12,9 +12,11 @@ from mobilevit_core.commands.plan import FRESH
 from mobilevit_core.data.dataset import PhotoDataset
 from mobilevit_core.data.findings import SKIPPED_LIST
 from mobilevit_core.data.loading import load_unlabelled
+from mobilevit_core.errors import UserError
 from mobilevit_core.training.recipes import make_recipe
 
 RECIPE = "distill"
+FEWEST = 2  # photos: one to learn from, one to measure on
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ def pretrain(
     if start:
         start.check(recipe)
     dataset = load_unlabelled(data)
+    if len(dataset.splits["train"]) < FEWEST:
+        raise UserError(
+            f"{', '.join(map(str, data))} has one photo. Learning from a teacher takes at least {FEWEST}, "
+            "better thousands: name a folder with more."
+        )
     _tell(dataset, recipe.epochs, networks, folder.path)
     origin = {
         "start": start.describe() if start else None,

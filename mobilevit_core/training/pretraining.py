@@ -25,7 +25,7 @@ from mobilevit_core.training.state import TrainingState, tell_damaged
 from mobilevit_core.training.teacher_networks import TeacherNetwork
 from mobilevit_core.training.transfer import Start
 
-HELD_BACK = 2048  # crops, at most a tenth, that the validation figures come from
+HELD_BACK = 2048  # crops that the validation figures come from, of at most a tenth of the photos
 FITTED_ON, WHITENED_ON = 4096, 20_480  # crops: of the teacher's mean and deviation; of `whiten`
 FAINTEST = 0.01  # of the mean variance: directions with less are not enlarged any further
 FEATURE_WEIGHT, ANSWER_WEIGHT = 2.0, 0.1  # of the loss
@@ -108,21 +108,31 @@ def pretrained_model(
     store = CropStore(run.path / "crops", plan, photos)
     store.ask(teachers)
     store.open()
-    held = max(min(HELD_BACK, store.crops // 10), 1)
-    # The photos of the last crops are held back; with several crops per photo, so are their other crops.
-    numbers, order = np.arange(store.crops), plan.order(len(photos))
-    known = numbers[~np.isin(order, order[-held:])]
+    known, held = _held_back(plan.order(len(photos)))
     targets = Targets.fitted(store.take(known[:FITTED_ON])[1])
     learns = LearnsFeatures(store.classes, store.features)
 
     def held_back(size: int) -> CropBatches:
-        return CropBatches(store, numbers[-held:], targets, min(recipe.batch_size, held), size)
+        return CropBatches(store, held, targets, min(recipe.batch_size, len(held)), size)
 
     lessons = Lessons(store, known, targets, learns, held_back)
     model = learn_from_crops(lessons, store.classes or len(UNNAMED), recipe, run, start)
     if recipe.architecture == "hypercolumn":
         whiten(model, store, known[:WHITENED_ON])
     return model
+
+
+def _held_back(photos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the crops to learn from, and of those held back.
+
+    No photo has crops in both, however many it has.
+
+    Args:
+        photos: the number of each crop's photo, (crops,): permutations of all, one after the other.
+    """
+    held = max(min(HELD_BACK, len(photos) // 10, len(np.unique(photos)) // 10), 1)
+    hidden = np.isin(photos, photos[-held:])
+    return np.flatnonzero(~hidden), np.flatnonzero(hidden)[-HELD_BACK:]
 
 
 def whiten(model: keras.Model, store: CropStore, crops: np.ndarray) -> None:

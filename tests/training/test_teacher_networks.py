@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from typer.testing import CliRunner
 
 from mobilevit_core.cli import app
@@ -183,6 +184,25 @@ def test_a_killed_training_ends_as_one_that_was_not(
     )
     for first, second in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("photos", "crops"), [(2, 40), (24, 24), (24, 5000), (400, 100_000), (30_000, 40_000)]
+)
+def test_no_photo_is_both_learned_from_and_held_back(photos: int, crops: int) -> None:
+    order = CropPlan(64, crops, 0.3, 0).order(photos)
+    known, held = pretraining._held_back(order)
+    assert not set(order[known]) & set(order[held])
+    assert len(set(order[held])) <= max(photos // 10, 1) and 1 <= len(held) <= pretraining.HELD_BACK
+    assert len(known) >= crops // 2
+
+
+def test_one_photo_is_too_few(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (80, 80), "red").save(tmp_path / "photos" / "only.png")
+    teacher = write_teacher(tmp_path / "teacher.onnx")
+    result = CliRunner().invoke(app, ["train", str(tmp_path / "photos"), "--teacher", str(teacher)])
+    assert result.exit_code == 2 and "photos has one photo" in result.stderr
 
 
 def test_a_hypercolumns_features_vary_alike_within_classes(photos: Path, tmp_path: Path) -> None:
