@@ -68,10 +68,11 @@ def convert(model: keras.Model, calibration: np.ndarray | None) -> dict[str, byt
         folder = Path(temporary) / "saved_model"
         _save_frozen(export_form(model), folder)
         files = {name: _by_tensorflow(folder, settings) for name, settings in TENSORFLOW.items()}
+    into_silu = _into_silu(files["float32"])
     for name, (recipe, float_operators) in QUANTIZER.items():
         work = _quantizer(files["float32"], recipe, float_operators)
         if calibration is not None or not work.need_calibration:
-            files[name] = _quantized(work, calibration, _into_silu(files["float32"]))
+            files[name] = _quantized(work, calibration, into_silu)
     return {name: files[name] for name in tflite_formats() if name in files}
 
 
